@@ -1,0 +1,161 @@
+"""Windows, resizing and flips of clips (numpy, in the readers) and pooling (JAX, in the step)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from parts_jax.data import frames
+
+# --- numpy: one clip, in a reading thread ---
+
+
+def read_window(example: Mapping[str, Any], start: int, num_frames: int,
+                stride: int) -> dict[str, np.ndarray]:
+    """Takes some frames of an example and decodes only those.
+
+    Args:
+        example: `video` and, optionally, `segmentation`, each either T encoded frames (bytes) or
+            an array, uint8 [T,H,W,3] and uint8 [T,H,W]; optionally `actions` float32 [T,A].
+        start: the first frame to take.
+        num_frames: how many to take.
+        stride: from one to the next.
+
+    Returns:
+        A dict of `video` uint8 [num_frames,H,W,3] and, where the example has them, `segmentation`
+        uint8 [num_frames,H,W] and `actions` float32 [num_frames,A].
+
+    Raises:
+        ValueError: if the example is too short, or one of its arrays has a wrong shape or dtype.
+    """
+    length = len(example["video"])
+    stop = start + (num_frames - 1) * stride + 1
+    if stop > length:
+        raise ValueError(f"A video of {length} frames is too short for {num_frames} frames with "
+                         f"stride {stride} from frame {start}: it takes {stop}.")
+    window = {key: _take(example[key], slice(start, stop, stride))
+              for key in ("video", "segmentation", "actions") if key in example}
+    check_clip(window)
+    return window
+
+
+def check_clip(clip: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError if an array of a clip has a wrong shape or dtype."""
+    video = clip["video"]
+    if video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
+        raise ValueError("A video must be uint8 [frames, height, width, 3]; "
+                         f"got {video.dtype} {list(video.shape)}.")
+    if "segmentation" in clip:
+        mask = clip["segmentation"]
+        if mask.dtype != np.uint8 or mask.shape != video.shape[:3]:
+            raise ValueError(
+                "A segmentation must be uint8 [frames, height, width], as large as its video "
+                f"{list(video.shape[:3])}; got {mask.dtype} {list(mask.shape)}.")
+    if "actions" in clip:
+        actions = clip["actions"]
+        if actions.dtype != np.float32 or actions.ndim != 2 or len(actions) != len(video):
+            raise ValueError("Actions must be float32 [frames, action size], as many as the "
+                             f"video has frames ({len(video)}); got {actions.dtype} "
+                             f"{list(actions.shape)}.")
+
+
+def resize(clip: Mapping[str, np.ndarray], resolution: int) -> dict[str, np.ndarray]:
+    """Brings the frames of a clip to `resolution` x `resolution`.
+
+    Colours are averaged over the area of a new pixel (interpolated where the picture grows). Ids
+    are never mixed: a new pixel has the id that covers most of its area (the lowest where they
+    tie), or the nearest id where the picture grows.
+    """
+    if clip["video"].shape[1:3] == (resolution, resolution):
+        return dict(clip)
+    resized = dict(clip)
+    resized["video"] = np.stack([_resize_frame(frame, resolution) for frame in clip["video"]])
+    if "segmentation" in clip:
+        resized["segmentation"] = np.stack(
+            [_resize_mask(mask, resolution) for mask in clip["segmentation"]])
+    return resized
+
+
+def flip_left_right(clip: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mirrors all frames of a clip; actions stay as they are."""
+    flipped = dict(clip)
+    for key, axis in (("video", 2), ("segmentation", 2)):
+        if key in clip:
+            flipped[key] = np.ascontiguousarray(np.flip(clip[key], axis))
+    return flipped
+
+
+def _take(values: Any, window: slice) -> np.ndarray:
+    """The frames of a window, decoded where they are encoded."""
+    taken = values[window]
+    if len(taken) and isinstance(taken[0], bytes):
+        return frames.decode(taken)
+    return np.asarray(taken)
+
+
+def _resize_frame(frame: np.ndarray, resolution: int) -> np.ndarray:
+    shrinks = min(frame.shape[:2]) >= resolution
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(frame).resize((resolution, resolution), method))
+
+
+def _resize_mask(mask: np.ndarray, resolution: int) -> np.ndarray:
+    size = (resolution, resolution)
+    if min(mask.shape) < resolution:
+        return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    ids = np.unique(mask)
+    shares = [np.asarray(Image.fromarray((mask == i).astype(np.float32))
+                         .resize(size, Image.Resampling.BOX)) for i in ids]
+    return ids[np.argmax(shares, axis=0)]
+
+
+# --- JAX: batches, inside the compiled step ---
+
+
+def to_float(video: jax.Array) -> jax.Array:
+    """uint8 [...] in 0..255 -> float32 [...] in [0, 1]."""
+    return video.astype(jnp.float32) / 255
+
+
+def average_pool(video: jax.Array, factor: int) -> jax.Array:
+    """Means over `factor` x `factor` pixels: float [...,H,W,C] -> [...,H/factor,W/factor,C].
+
+    Raises:
+        ValueError: if `factor` does not divide H and W.
+    """
+    height, width, channels = video.shape[-3:]
+    _check_factor(height, width, factor)
+    blocks = video.reshape(*video.shape[:-3], height // factor, factor, width // factor, factor,
+                           channels)
+    return blocks.mean(axis=(-4, -2))
+
+
+def majority_pool(segmentation: jax.Array, factor: int, num_ids: int) -> jax.Array:
+    """The most frequent id among `factor` x `factor` pixels, the lowest where they tie.
+
+    Args:
+        segmentation: integers [...,H,W] in 0..num_ids-1; greater ids get no vote.
+        factor: edge of the blocks, in pixels.
+        num_ids: how many ids there are, the background counted.
+
+    Returns:
+        [...,H/factor,W/factor] of the same dtype.
+
+    Raises:
+        ValueError: if `factor` does not divide H and W.
+    """
+    height, width = segmentation.shape[-2:]
+    _check_factor(height, width, factor)
+    blocks = segmentation.reshape(*segmentation.shape[:-2], height // factor, factor,
+                                  width // factor, factor)
+    votes = jax.nn.one_hot(blocks, num_ids, dtype=jnp.int32).sum(axis=(-4, -2))
+    return jnp.argmax(votes, axis=-1).astype(segmentation.dtype)
+
+
+def _check_factor(height: int, width: int, factor: int) -> None:
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(f"Frames of {height}x{width} pixels cannot be pooled by {factor}: "
+                         "it must be a positive divisor of both.")

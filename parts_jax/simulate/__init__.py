@@ -1,0 +1,1 @@
+"""Simulated worlds: MuJoCo moves the bodies, ray casting draws them (no OpenGL)."""

@@ -1,0 +1,127 @@
+"""The builder: what is read back is what was simulated, whatever the number of processes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from parts_jax import data
+from parts_jax.data import frames, sim_clevrer
+from parts_jax.simulate import collisions
+
+WORLD = dataclasses.replace(collisions.DEMO, resolution=16, samples=1, num_frames=4)
+
+
+def make_builder(data_dir, num_workers=1):
+    config = sim_clevrer.SimClevrerConfig(name="tiny", description="For tests.", world=WORLD,
+                                          num_clips=(11, 3, 2), seed=5, num_workers=num_workers)
+    return sim_clevrer.SimClevrer(config=config, data_dir=data_dir, file_format="array_record")
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    built = make_builder(tmp_path_factory.mktemp("data"))
+    built.download_and_prepare()
+    return built
+
+
+def test_what_is_read_is_what_was_simulated(builder):
+    for split_index, (split, count) in enumerate({"train": 11, "validation": 3, "test": 2}.items()):
+        source = builder.as_data_source(split=split)
+        assert len(source) == count
+        for clip in range(count):
+            simulated = collisions.simulate_clip(WORLD, (5, split_index, clip))
+            example = source[clip]
+            np.testing.assert_array_equal(frames.decode(example["video"]), simulated["video"])
+            np.testing.assert_array_equal(frames.decode(example["segmentation"]),
+                                          simulated["segmentation"])
+            np.testing.assert_array_equal(example["location"], simulated["location"])
+            assert example["id"] == f"{split}-{clip:05d}".encode()
+            item = simulated["objects"][0]
+            assert example["objects"][0].decode() == f"{item.colour} {item.material} {item.shape}"
+
+
+def test_one_and_two_processes_simulate_the_same_bytes():
+    one = list(sim_clevrer.simulate_clips(WORLD, (5, 0), 20, num_workers=1))
+    two = list(sim_clevrer.simulate_clips(WORLD, (5, 0), 20, num_workers=2))
+    assert len(one) == len(two) == 20
+    for first, second in zip(one, two, strict=True):
+        assert first["video"] == second["video"]
+        assert first["segmentation"] == second["segmentation"]
+        assert first["location"].tobytes() == second["location"].tobytes()
+        assert first["objects"] == second["objects"]
+
+
+def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
+    simulate, calls = collisions.simulate_clip, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) > 12:  # in the second split
+            raise KeyboardInterrupt
+        return simulate(*args)
+
+    monkeypatch.setattr(collisions, "simulate_clip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_builder(tmp_path).download_and_prepare()
+    assert not (tmp_path / "sim_clevrer" / "tiny" / "1.0.0").exists()
+    monkeypatch.undo()
+    builder = make_builder(tmp_path)
+    builder.download_and_prepare()
+    assert len(builder.as_data_source(split="test")) == 2
+
+
+def test_frames_survive_encoding():
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (3, 5, 7, 3), np.uint8)
+    mask = rng.integers(0, 256, (3, 5, 7), np.uint8)
+    np.testing.assert_array_equal(frames.decode(frames.encode(video)), video)
+    np.testing.assert_array_equal(frames.decode(frames.encode(mask)), mask)
+
+
+def test_shipped_variants():
+    configs = {config.name: config for config in sim_clevrer.SimClevrer.BUILDER_CONFIGS}
+    assert set(configs) == {"demo", "demo_64", "small"}
+    assert configs["demo"].num_clips == (3000, 256, 256)
+    assert configs["demo_64"].num_clips == (3000, 256, 256)
+    assert configs["demo_64"].seed == configs["demo"].seed
+    assert configs["small"].num_clips == (4000, 256, 256)
+    demo, small = configs["demo"].world, configs["small"].world
+    assert (demo.resolution, demo.num_frames, demo.steps_per_frame) == (32, 8, 18)
+    assert configs["demo_64"].world == dataclasses.replace(demo, resolution=64)
+    assert (small.resolution, small.num_frames, small.max_objects) == (64, 24, 5)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="no data set 'sim_clever/demo'.*nearest.*sim_clevrer/dem"):
+        data.prepare("sim_clever/demo")
+    with pytest.raises(ValueError, match="no data set 'qqqq'. All data sets: sim_clevrer/demo"):
+        data.prepare("qqqq")
+
+
+def test_clevrer_says_what_to_do():
+    with pytest.raises(ValueError) as error:
+        data.prepare("clevrer")
+    message = str(error.value)
+    for part in ("http://data.csail.mit.edu/clevrer/", "video_train.zip", "12.4 GB",
+                 "no builder in this version", "--config=configs/parts_clevrer.py:small",
+                 "--config=configs/parts_clevrer.py:demo"):
+        assert part in message
+
+
+def test_a_folder_that_is_not_a_data_set_is_named(tmp_path):
+    folder = tmp_path / "sim_clevrer" / "demo" / "1.0.0"
+    folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match="not a finished data set.*Delete it"):
+        data.prepare("sim_clevrer/demo", str(tmp_path))
+
+
+def test_prepare_builds_once(tmp_path, monkeypatch):
+    tiny = sim_clevrer.SimClevrerConfig(name="demo", description="For tests.", world=WORLD,
+                                        num_clips=(2, 1, 1), num_workers=1)
+    monkeypatch.setattr(sim_clevrer.SimClevrer, "builder_configs", {"demo": tiny})
+    built = data.prepare("sim_clevrer/demo", str(tmp_path))
+    assert len(built.as_data_source(split="train")) == 2
+    monkeypatch.setattr(collisions, "simulate_clip", None)  # would fail if it were called again
+    again = data.prepare("sim_clevrer/demo", str(tmp_path))
+    assert again.as_data_source(split="train")[1]["id"] == b"train-00001"

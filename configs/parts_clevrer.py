@@ -1,0 +1,193 @@
+"""PARTS on CLEVRER and on its simulated stand-in.
+
+    python -m parts_jax.main --config=configs/parts_clevrer.py            # the paper's setting, CLEVRER
+    ./launch/local.sh --config=configs/parts_clevrer.py:demo --workdir=runs/demo
+
+Variants (`--config=configs/parts_clevrer.py:VARIANT`):
+
+| variant            | data                          | for                      |
+|--------------------|-------------------------------|--------------------------|
+| `paper` (default)  | clevrer, 64x64, T=25, K=7     | a pod                    |
+| `small`            | sim_clevrer/small, 64x64, T=8 | one GPU, under an hour   |
+| `demo`             | sim_clevrer/demo, 32x32, T=6  | 2 CPU cores, ten minutes |
+| `demo_full_colour` | the same, the paper's decoder | 2 CPU cores, ten minutes |
+
+Measured results stand in README.md. What the paper does not give (widths, sigma_x) is marked `ours`.
+"""
+
+import ml_collections
+
+VARIANTS = ("paper", "small", "demo", "demo_full_colour")
+
+
+def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
+    """Returns the config of a variant; a sibling starts from another and lists only differences."""
+    if variant not in VARIANTS:
+        raise ValueError(f"configs/parts_clevrer.py has no variant {variant!r}; "
+                         f"it has: {', '.join(VARIANTS)}.")
+    config = paper()
+    if variant == "small":
+        make_small(config)
+    if variant in ("demo", "demo_full_colour"):
+        make_demo(config)
+    if variant == "demo_full_colour":
+        config.model.decoder.colour = "full"
+    return config
+
+
+def paper() -> ml_collections.ConfigDict:
+    """The paper's setting: K=7, T=25, beta=0.5, N=1, RMSProp, clip 5.0, truncation 4."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+
+    config.data = ml_collections.ConfigDict()
+    config.data.name = "clevrer"         # a TFDS name, with its builder config: "sim_clevrer/demo"
+    config.data.data_dir = ""            # where prepared sets are; empty: TFDS's own default
+    config.data.train_split = "train"
+    config.data.num_frames = 25          # T
+    config.data.stride = 1               # every stride-th frame of the video
+    config.data.resolution = 64          # H = W after resizing
+    config.data.flip = False             # left-right flips of whole clips in training
+    config.data.num_threads = 2          # reading threads
+
+    model = config.model = ml_collections.ConfigDict()
+    model.name = "parts"
+    model.num_slots = 7                  # K
+    model.slot_size = 64                 # D (ours)
+    model.action_size = 0                # A; 0: no actions
+    model.sigma_x = 0.3                  # standard deviation of the pixel likelihood (ours)
+    model.beta = 0.5                     # weight of the KL in (7) ...
+    model.beta_pixels = 64 * 64          # ... for a frame of so many pixels; scaled with H*W elsewhere
+    model.num_refinements = 1            # N
+    model.truncation = 4                 # gradients of the state are cut every so many frames
+    model.log_std_offset = -2.0          # posterior log sigma = parameter + offset (ours)
+    model.unroll = 1                     # lax.scan's unroll over time
+
+    model.decoder = ml_collections.ConfigDict()
+    model.decoder.channels = (512,) * 5  # (ours)
+    model.decoder.kernel_size = 3
+    model.decoder.colour = "full"        # full | affine | shaded: see networks/decoders.py
+    model.decoder.frequencies = 0        # of sines and cosines added to the coordinates
+
+    model.encoder = ml_collections.ConfigDict()
+    model.encoder.channels = (64, 128, 128, 256, 256)
+    model.encoder.kernel_size = 5
+    model.encoder.use_likelihood = True  # the log-likelihood image is an input, as in the paper
+    model.encoder.output_size = 128      # channels of O
+
+    model.attention = ml_collections.ConfigDict()
+    model.attention.size = 128           # D_q, of queries, keys and values
+    model.attention.top_down = True      # gradient and action shape the queries
+    model.attention.mlp = (256, 256)     # update MLP after attention
+    model.attention.update_scale = 0.3   # initial scale of its last layer
+
+    model.transition = ml_collections.ConfigDict()
+    model.transition.width = 1024
+    model.transition.num_layers = 2
+    model.transition.num_heads = 8
+    model.transition.mlp_width = 2048
+    model.transition.lstm_size = 256
+    model.transition.residual = True     # predict lambda + change, or lambda itself
+
+    # One number per stage: coarse to fine with the same parameters and optimizer state.
+    config.schedule = ml_collections.ConfigDict()
+    config.schedule.steps = (400_000,)
+    config.schedule.resolution = (64,)
+    config.schedule.learning_rate = (2e-4,)
+    config.schedule.warmup_steps = (2_500,)
+    config.schedule.final_scale = (0.1,)  # cosine decay ends at this share of learning_rate
+    config.schedule.beta_warmup_steps = 5_000
+    config.schedule.beta_warmup_start = 0.02
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "rmsprop"    # rmsprop | adam
+    config.optimizer.decay = 0.9         # rmsprop's decay, adam's b2
+    config.optimizer.momentum = 0.0      # rmsprop's momentum, adam's b1
+    config.optimizer.clip_norm = 5.0
+    config.optimizer.loss_per_pixel = False  # optimize the loss in nats per pixel, not per frame
+
+    config.train = ml_collections.ConfigDict()
+    config.train.batch_size = 32         # of all devices together
+    config.train.log_every = 100
+    config.train.evaluate_every = 5_000
+    config.train.checkpoint_every = 5_000
+    config.train.keep_checkpoints = 3
+    config.train.max_bad_steps = 20      # stop after so many non-finite steps in a row
+
+    config.eval = ml_collections.ConfigDict()
+    config.eval.step = -1                # which checkpoint; -1: the newest
+    config.eval.split = "validation"     # during training and of --mode=evaluate
+    config.eval.final_split = "test"     # evaluated once, after training
+    config.eval.batch_size = 32
+    config.eval.num_sequences = 0        # 0: the whole split
+    config.eval.num_pictures = 8
+    return config
+
+
+def make_small(config: ml_collections.ConfigDict) -> None:
+    """One GPU, under an hour: sim_clevrer at 64x64, 3-5 objects."""
+    make_demo(config)
+    config.data.name = "sim_clevrer/small"
+    config.data.num_frames = 8
+    config.data.resolution = 64
+    config.model.num_slots = 6
+    config.model.slot_size = 32
+    config.model.unroll = 1
+    config.model.decoder.channels = (128,) * 4
+    config.model.encoder.channels = (32,) * 4
+    config.model.encoder.kernel_size = 5
+    config.model.encoder.output_size = 64
+    config.model.attention.size = 64
+    config.model.transition.width = 128
+    config.model.transition.mlp_width = 256
+    config.model.transition.lstm_size = 128
+    config.schedule.steps = (10_000, 20_000)
+    config.schedule.resolution = (32, 64)
+    config.schedule.learning_rate = (1e-3, 5e-4)
+    config.schedule.warmup_steps = (500, 200)
+    config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.beta_warmup_steps = 2_000
+    config.train.batch_size = 32
+    config.train.evaluate_every = 2_000
+    config.train.checkpoint_every = 2_000
+
+
+def make_demo(config: ml_collections.ConfigDict) -> None:
+    """Two CPU cores, ten minutes: sim_clevrer at 32x32, 2-3 large objects."""
+    config.data.name = "sim_clevrer/demo"
+    config.data.num_frames = 6
+    config.data.resolution = 32
+    config.data.flip = True
+    config.model.num_slots = 4
+    config.model.slot_size = 16
+    config.model.sigma_x = 0.15
+    config.model.unroll = 6
+    config.model.decoder.channels = (64,) * 3
+    config.model.decoder.kernel_size = 1
+    config.model.decoder.colour = "affine"
+    config.model.decoder.frequencies = 2
+    config.model.encoder.channels = (16,) * 3
+    config.model.encoder.kernel_size = 3
+    config.model.encoder.use_likelihood = False
+    config.model.encoder.output_size = 32
+    config.model.attention.size = 32
+    config.model.attention.mlp = (64,)
+    config.model.transition.width = 64
+    config.model.transition.num_layers = 1
+    config.model.transition.num_heads = 4
+    config.model.transition.mlp_width = 128
+    config.model.transition.lstm_size = 64
+    config.schedule.steps = (3_500, 600)
+    config.schedule.resolution = (16, 32)
+    config.schedule.learning_rate = (3e-3, 2e-3)
+    config.schedule.warmup_steps = (100, 50)
+    config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.beta_warmup_steps = 500
+    config.optimizer.name = "adam"
+    config.optimizer.decay = 0.99
+    config.optimizer.momentum = 0.9
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.loss_per_pixel = True
+    config.train.batch_size = 8
+    config.train.evaluate_every = 1_000
+    config.train.checkpoint_every = 1_000

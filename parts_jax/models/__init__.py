@@ -1,0 +1,36 @@
+"""The model families, by the name that a config gives: each module has `create(config.model)`."""
+
+import jax
+import jax.numpy as jnp
+
+from parts_jax.models import parts
+
+CREATE = {"parts": parts.create}
+
+
+def create(config):
+    """Builds the linen model that the `model` part of a config describes.
+
+    Raises:
+      ValueError: the config names a model that does not exist.
+    """
+    if config.name not in CREATE:
+        raise ValueError(f"config.model.name is {config.name!r}; there is: {', '.join(CREATE)}.")
+    return CREATE[config.name](config)
+
+
+def initial_parameters(config, model, key: jax.Array):
+    """New parameters of a model; their shapes depend on neither batch, T, K, nor resolution.
+
+    Args:
+      config: the `model` part of a config.
+      model: from `create`.
+      key: of the random initialisation.
+
+    Returns:
+      A pytree of float32 arrays.
+    """
+    video = jnp.zeros((1, 1, 8, 8, 3))
+    actions = jnp.zeros((1, 1, config.action_size))
+    noise = jnp.zeros((1, 1, config.num_refinements, config.num_slots, config.slot_size))
+    return model.init(key, video, actions, noise)["params"]

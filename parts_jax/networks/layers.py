@@ -1,0 +1,114 @@
+"""Layers that several networks share: pixel coordinates, MLP, size-preserving convolution."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def coordinates(height: int, width: int, frequencies: int = 0) -> np.ndarray:
+    """Coordinates of the pixel centres, the same scene whatever the resolution.
+
+    A pixel's centre is at (i + 1/2) / S * 2 - 1 in [-1, 1], so the same parameters serve any H, W.
+
+    Args:
+      height: H.
+      width: W.
+      frequencies: F; adds sin and cos of (pi/2) 2^f u for f < F.
+
+    Returns:
+      float32 [H, W, 4 + 4 F]: (x, y, -x, -y) and, for each frequency, sines and cosines of x, y.
+    """
+    y, x = np.meshgrid((np.arange(height) + 0.5) / height * 2 - 1,
+                       (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij")
+    grid = np.stack([x, y], axis=-1)
+    features = [grid, -grid]
+    for f in range(frequencies):
+        features += [np.sin(np.pi / 2 * 2**f * grid), np.cos(np.pi / 2 * 2**f * grid)]
+    return np.concatenate(features, axis=-1).astype(np.float32)
+
+
+def scaled_init(scale: float) -> Callable:
+    """LeCun's normal initialisation with its standard deviation times `scale`."""
+    return nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
+
+
+class MLP(nn.Module):
+    """Hidden layers with ReLU, then one linear layer.
+
+    Attributes:
+      hidden: widths of the hidden layers.
+      output: width of the output.
+      output_scale: initial scale of the last layer's kernel.
+    """
+
+    hidden: Sequence[int]
+    output: int
+    output_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """[..., C] -> [..., output]."""
+        h = inputs
+        for width in self.hidden:
+            h = nn.relu(nn.Dense(width)(h))
+        return nn.Dense(self.output, kernel_init=scaled_init(self.output_scale))(h)
+
+
+class SizePreservingConv(nn.Module):
+    """Convolution with stride 1 and zero padding; a matrix product where the kernel is 1x1.
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd.
+    """
+
+    features: int
+    kernel_size: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """[..., H, W, C] -> [..., H, W, features]."""
+        if self.kernel_size == 1:
+            return nn.Dense(self.features)(inputs)
+        return nn.Conv(self.features, (self.kernel_size, self.kernel_size))(inputs)
+
+
+class BroadcastConv(nn.Module):
+    """The convolution of (a vector tiled over space + a spatial basis), by linearity.
+
+    conv(tile(z) + basis) = conv(tile(z)) + conv(basis). The second is shared by batch and slots.
+    The first is z W summed over those taps of the kernel that fall inside the picture: z is
+    multiplied with each tap once, not once a pixel, and the result is exact, borders included.
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd.
+    """
+
+    features: int
+    kernel_size: int
+
+    @nn.compact
+    def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
+        """z [..., D], basis [H, W, D] -> [..., H, W, features]."""
+        k, size = self.kernel_size, z.shape[-1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if k == 1:
+            return (z @ kernel[0, 0])[..., None, None, :] + (basis @ kernel[0, 0] + bias)
+        shared = jax.lax.conv_general_dilated(
+            basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+        taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
+        own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
+                         taps_inside(basis.shape[1], k), taps)
+        return own + (shared + bias)
+
+
+def taps_inside(size: int, kernel_size: int) -> np.ndarray:
+    """Which taps of a kernel centred on a pixel fall inside the picture: 0 or 1, [size, kernel_size]."""
+    reach = np.arange(kernel_size) - kernel_size // 2
+    position = np.arange(size)[:, None] + reach
+    return ((position >= 0) & (position < size)).astype(np.float32)

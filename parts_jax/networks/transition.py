@@ -1,0 +1,71 @@
+"""The prediction network P (paper 001, section 3.2.1): a transformer, then a slot-wise LSTM."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from parts_jax.networks import layers
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention over slots and MLP, both with residual connections.
+
+    Layer normalisation is over channels only, so slots stay exchangeable and K free.
+
+    Attributes:
+      num_heads: heads of the self-attention.
+      mlp_width: hidden width of the MLP.
+    """
+
+    num_heads: int
+    mlp_width: int
+
+    @nn.compact
+    def __call__(self, slots: jax.Array) -> jax.Array:
+        """[B, K, width] -> [B, K, width]."""
+        attend = nn.MultiHeadDotProductAttention(self.num_heads, name="attention")
+        slots = slots + attend(nn.LayerNorm(name="norm_attention")(slots))
+        mlp = layers.MLP((self.mlp_width,), slots.shape[-1], name="mlp")
+        return slots + mlp(nn.LayerNorm(name="norm_mlp")(slots))
+
+
+class TransformerLSTM(nn.Module):
+    """P: the posterior of the last frame and the action -> the posterior expected of this one.
+
+    Attributes:
+      width: of the transformer.
+      num_layers: transformer blocks.
+      num_heads: heads of each.
+      mlp_width: hidden width of each block's MLP.
+      lstm_size: of the slot-wise LSTM, whose parameters all slots share.
+      output_size: 2 D.
+    """
+
+    width: int
+    num_layers: int
+    num_heads: int
+    mlp_width: int
+    lstm_size: int
+    output_size: int
+
+    @nn.compact
+    def __call__(self, slots: jax.Array, hidden: tuple[jax.Array, jax.Array]):
+        """One step in time.
+
+        Args:
+          slots: [lambda_{t-1}, a_{t-1}], the action joined to every slot, [B, K, 2 D + A].
+          hidden: the LSTM's (c, h), each [B, K, lstm_size].
+
+        Returns:
+          Output [B, K, 2 D] and the new hidden state.
+        """
+        h = nn.Dense(self.width, name="input")(slots)
+        for i in range(self.num_layers):
+            h = TransformerBlock(self.num_heads, self.mlp_width, name=f"block_{i}")(h)
+        hidden, h = nn.OptimizedLSTMCell(self.lstm_size, name="lstm")(hidden, h)
+        return nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1), name="output")(h), hidden
+
+    def initial_hidden(self, batch_size: int, num_slots: int) -> tuple[jax.Array, jax.Array]:
+        """The recurrent state before the first frame: all zeros (paper 001, section 4)."""
+        zeros = jnp.zeros((batch_size, num_slots, self.lstm_size))
+        return zeros, zeros

@@ -1,0 +1,51 @@
+"""The optimizer: clipping, RMSProp or Adam, a learning rate per stage, and a guard against NaN."""
+
+import ml_collections
+import optax
+
+
+def learning_rate(schedule: ml_collections.ConfigDict) -> optax.Schedule:
+    """Linear warm-up and cosine decay, stage after stage.
+
+    Args:
+      schedule: `config.schedule`, one number per stage in steps, learning_rate, warmup_steps and
+        final_scale.
+
+    Returns:
+      step -> learning rate.
+    """
+    stages, boundaries = [], []
+    for steps, peak, warmup, final_scale in zip(
+            schedule.steps, schedule.learning_rate, schedule.warmup_steps, schedule.final_scale):
+        stages.append(optax.warmup_cosine_decay_schedule(
+            0.0, peak, min(warmup, steps - 1), steps, peak * final_scale))
+        boundaries.append(steps + (boundaries[-1] if boundaries else 0))
+    return optax.join_schedules(stages, boundaries[:-1])
+
+
+def beta_scale(schedule: ml_collections.ConfigDict) -> optax.Schedule:
+    """Factor of beta: from beta_warmup_start to 1 in beta_warmup_steps, step -> factor."""
+    return optax.linear_schedule(
+        schedule.beta_warmup_start, 1.0, schedule.beta_warmup_steps)
+
+
+def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    """Builds the optimizer of `config` (paper 001, section 4: RMSProp, global-norm clip 5.0).
+
+    Updates with a non-finite gradient are left out and counted: the state is an
+    optax.ApplyIfFiniteState, whose notfinite_count is the number of those in a row and
+    total_notfinite of all. Stopping is the training loop's decision.
+
+    Raises:
+      ValueError: config.optimizer.name is neither rmsprop nor adam.
+    """
+    c = config.optimizer
+    rate = learning_rate(config.schedule)
+    if c.name == "rmsprop":
+        rule = optax.rmsprop(rate, decay=c.decay, momentum=c.momentum or None)
+    elif c.name == "adam":
+        rule = optax.adam(rate, b1=c.momentum, b2=c.decay)
+    else:
+        raise ValueError(f"config.optimizer.name is {c.name!r}; it must be rmsprop or adam.")
+    never = 2**31 - 1
+    return optax.apply_if_finite(optax.chain(optax.clip_by_global_norm(c.clip_norm), rule), never)

@@ -26,7 +26,8 @@ def create(config: ml_collections.ConfigDict) -> "PARTS":
             lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size),
         decoder=decoders.SpatialBroadcastDecoder(
             channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
-            colour=c.decoder.colour, frequencies=c.decoder.frequencies),
+            colour=c.decoder.colour, frequencies=c.decoder.frequencies,
+            shade=c.decoder.shade),
         encoder=encoders.SizePreservingEncoder(
             channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
             output_size=c.encoder.output_size),

@@ -35,6 +35,7 @@ class SpatialBroadcastDecoder(nn.Module):
     kernel_size: int
     colour: str = "full"
     frequencies: int = 0
+    shade: float = 0.5
     colour_width: int = 32
 
     @nn.compact
@@ -60,7 +61,7 @@ class SpatialBroadcastDecoder(nn.Module):
             return PixelMixture(h[..., :3] + 0.5, mask_logits)
         means = self.affine_colour(z, grid)
         if self.colour == "shaded":
-            means = means * 2 * nn.sigmoid(h[..., :1])
+            means = means * (1 + self.shade * jnp.tanh(h[..., :1]))
         return PixelMixture(means, mask_logits)
 
     def affine_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:

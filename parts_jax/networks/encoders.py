@@ -29,6 +29,6 @@ class SizePreservingEncoder(nn.Module):
         h = image
         for i, width in enumerate(self.channels):
             h = nn.relu(layers.SizePreservingConv(width, self.kernel_size, name=f"conv_{i}")(h))
-        grid = layers.coordinates(*h.shape[-3:-1])
+        grid = layers.coordinates(*h.shape[-3:-1])[None]
         h = h + nn.Dense(h.shape[-1], name="position")(grid)
         return nn.relu(nn.Dense(self.output_size, name="output")(nn.LayerNorm(name="norm")(h)))

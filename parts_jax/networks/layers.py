@@ -98,13 +98,15 @@ class BroadcastConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         if k == 1:
-            return (z @ kernel[0, 0])[..., None, None, :] + (basis @ kernel[0, 0] + bias)
-        shared = jax.lax.conv_general_dilated(
-            basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
-        taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
-        own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
-                         taps_inside(basis.shape[1], k), taps)
-        return own + (shared + bias)
+            shared, own = basis @ kernel[0, 0], (z @ kernel[0, 0])[..., None, None, :]
+        else:
+            shared = jax.lax.conv_general_dilated(
+                basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+            taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
+            own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
+                             taps_inside(basis.shape[1], k), taps)
+        shared = shared + jnp.expand_dims(bias, (0, 1))
+        return own + jnp.expand_dims(shared, tuple(range(z.ndim - 1)))
 
 
 def taps_inside(size: int, kernel_size: int) -> np.ndarray:

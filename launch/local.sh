@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Sets up .venv if need be, then trains or evaluates on this machine:
+#
+#   ./launch/local.sh --config=configs/parts_clevrer.py:demo --workdir=runs/demo
+#
+# Works from any directory; relative paths in the arguments start from the repository's root.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+./launch/install.sh
+exec .venv/bin/python -m parts_jax.main "$@"

@@ -1,0 +1,196 @@
+"""Evaluation of a model on a split: every metric per example, masked, then the mean.
+
+Masks and reconstruction are of the predicted posterior lambda_t^0, sampled, as in paper 001. With
+the suffix `_refined` they are of the posterior after refinement, decoded at its mean.
+"""
+
+import functools
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from parts_jax import checkpoint, likelihood, metric_writer, metrics, models, sharding, visualize
+from parts_jax.data import pipeline, preprocess
+from parts_jax.models import parts
+
+PICTURES = ("video", "recon", "masks", "slot_means")
+FROM_MODEL = {"mse": "mse", "kl": "kl", "neg_elbo": "negative_elbo", "mask_entropy": "mask_entropy",
+              "effective_slots": "effective_slots"}
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Evaluates a checkpoint of `workdir` on config.eval.split and writes what it finds.
+
+    Args:
+      config: the config that the model was trained with, with its own `eval` and `data`.
+      workdir: the run.
+
+    Returns:
+      The metrics.
+
+    Raises:
+      FileNotFoundError: there is no such checkpoint.
+    """
+    mesh = sharding.make_mesh()
+    model = models.create(config.model)
+    shape = jax.eval_shape(functools.partial(models.initial_parameters, config.model, model),
+                           jax.random.key(0))
+    params, step = checkpoint.restore_params(workdir, shape, config.eval.step)
+    writer = metric_writer.create_writer(workdir)
+    scores = evaluate_and_write(
+        config, model, sharding.replicate(params, mesh), step, mesh, config.eval.split, workdir, writer)
+    writer.close()
+    return scores
+
+
+def evaluate_and_write(config, model, params, step: int, mesh, split: str, workdir, writer) -> dict:
+    """Evaluates a split and writes JSON and picture to `workdir`/evaluation, and to TensorBoard.
+
+    Returns:
+      The mean metrics.
+    """
+    infer = compile_inference(config, model, mesh)
+    examples, pictures = evaluate_split(config, params, mesh, split, infer)
+    scores = means(examples)
+    name = f"{config.data.name.replace('/', '_')}-{split}"
+    record = dict(step=step, dataset=config.data.name, split=split, seed=config.seed,
+                  num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
+                  stride=config.data.stride, resolution=config.data.resolution,
+                  num_slots=config.model.num_slots, **scores,
+                  median={k: float(np.median(v)) for k, v in examples.items()},
+                  standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()})
+    if jax.process_index() == 0:
+        folder = Path(workdir) / "evaluation"
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / f"{name}-{step}.json", json.dumps(record, indent=2) + "\n")
+        if pictures:
+            grid = visualize.picture_grid(**pictures)
+            visualize.save_png(folder / f"{name}-{step}.png", grid)
+            writer.write_images(step, {f"{name}/last_frame": grid[None]})
+            writer.write_videos(step, {f"{name}/clips": visualize.side_by_side(**pictures)})
+    writer.write_scalars(step, {f"{name}/{k}": v for k, v in scores.items()})
+    writer.flush()
+    logging.info("%s, step %d: %s", name, step,
+                 ", ".join(f"{k} {v:.4g}" for k, v in scores.items()))
+    return scores
+
+
+def compile_inference(config, model, mesh, factor: int = 1):
+    """`inference_step` on all devices: (params, batch) -> per-example arrays; keep it for reuse."""
+    return sharding.data_parallel(
+        functools.partial(inference_step, config=config, model=model, factor=factor),
+        mesh, (False, True), True)
+
+
+def evaluate_split(config, params, mesh, split: str, infer) -> tuple[dict, dict]:
+    """Runs the model over a split.
+
+    Args:
+      config: as in `evaluate`.
+      params: the model's parameters, replicated over the mesh.
+      mesh: from `sharding.make_mesh`.
+      split: name of the split.
+      infer: from `compile_inference`.
+
+    Returns:
+      Metrics of each clip, a dict of float64 [number of clips], and the arrays of the first
+      config.eval.num_pictures clips that `visualize.picture_grid` takes.
+    """
+    batches = pipeline.eval_iterator(
+        config.data, split, batch_size=config.eval.batch_size // jax.process_count(),
+        num_sequences=config.eval.num_sequences,
+        process_index=jax.process_index(), process_count=jax.process_count())
+    scores, pictures, missing = [], [], config.eval.num_pictures
+    for batch in batches:
+        output = infer(params, sharding.split_batch(batch, mesh))
+        valid = sharding.fetch(output["valid"])
+        numbers = sharding.fetch({k: v for k, v in output.items() if k not in PICTURES})
+        scores.append(score_examples({k: v[valid] for k, v in numbers.items()}))
+        if missing > 0:
+            shown = {k: output[k] for k in (*PICTURES, "segmentation") if k in output}
+            shown = {k: v[valid][:missing] for k, v in sharding.fetch(shown).items()}
+            pictures.append({"segmentation": None} | shown)
+            missing -= len(shown["video"])
+    return concatenate(scores), concatenate(pictures)
+
+
+def means(examples: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean over clips of each metric."""
+    return {name: float(values.mean()) for name, values in examples.items()}
+
+
+def concatenate(parts_of: list[dict]) -> dict:
+    """Joins dicts of arrays along their first axis; None stays None."""
+    return {} if not parts_of else {
+        k: None if v is None else np.concatenate([part[k] for part in parts_of])
+        for k, v in parts_of[0].items()}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[str, jax.Array]:
+    """One device's share of a batch: infers every frame, decodes prediction and refinement.
+
+    The noise of an example depends on the seed and its index in the split alone.
+
+    Args:
+      params: replicated.
+      batch: video uint8 [B, T, H, W, 3], index int32 [B], segmentation and actions if there are.
+      config, model: as in `evaluate`.
+      factor: pooling, as in `evaluate_split`.
+
+    Returns:
+      Per example: the model's metrics [B, T]; `predicted` and `refined`, the slot with the
+      greatest mask, uint8 [B, T, H, W]; and what pictures need.
+    """
+    c = config.model
+    video = preprocess.average_pool(preprocess.to_float(batch["video"]), factor)
+    num_examples, num_frames, height, width, _ = video.shape
+    key = jax.random.key(config.seed)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+    noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
+    actions = parts.previous_actions(
+        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
+    start = sharding.vary(model.initial_state(num_examples))
+    output = model.apply({"params": params}, video, actions, noise, start)
+    q = output.posterior
+    refined = model.apply({"params": params}, q.mean, (height, width), method="decode")
+    error = jnp.mean(jnp.square(likelihood.mean(refined) - video), axis=(-3, -2, -1))
+    result = {name: output.metrics[key] for name, key in FROM_MODEL.items()} | dict(
+        valid=batch["valid"], log_likelihood=-output.metrics["nll"], mse_refined=error, video=video,
+        predicted=jnp.argmax(output.masks, axis=2).astype(jnp.uint8),
+        refined=jnp.argmax(refined.mask_logits, axis=2).astype(jnp.uint8),
+        recon=output.recon, masks=output.masks, slot_means=output.means)
+    if "segmentation" in batch:
+        result["segmentation"] = preprocess.majority_pool(batch["segmentation"], factor, 256) \
+            if factor > 1 else batch["segmentation"]
+    return result
+
+
+def score_examples(output: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Metrics per example, float64 [B] each, from what `inference_step` returns."""
+    scores = {}
+    for name in ("mse", "mse_refined", "log_likelihood", *FROM_MODEL):
+        per_frame = output[name].astype(np.float64)
+        per_frame = per_frame.sum(-1) if name == "kl" else per_frame
+        scores[name] = per_frame.mean(-1)
+        if name.startswith("mse"):
+            scores[name.replace("mse", "mse_last")] = per_frame[:, -1]
+    if "segmentation" in output:
+        true = output["segmentation"]
+        scores |= metrics.segmentation_metrics(true, output["predicted"])
+        refined = metrics.segmentation_metrics(true, output["refined"])
+        del refined["empty_foreground"]
+        scores |= {f"{name}_refined": value for name, value in refined.items()}
+    return scores

@@ -1,0 +1,150 @@
+"""The command line: trains or evaluates what a config file describes.
+
+    python -m parts_jax.main --config=configs/parts_clevrer.py:demo
+    python -m parts_jax.main --config=configs/parts_clevrer.py:demo --config.seed=1 --workdir=runs/1
+    python -m parts_jax.main --mode=evaluate --workdir=runs/1 --config.eval.split=test
+
+Training goes on from the newest checkpoint in the workdir, if it has one. Evaluation takes the
+config that the workdir's model was trained with, and sets on top only --config.eval.* and
+--config.data.*; --config=FILE may be left out there.
+
+Compiled programs are kept in ~/.cache/parts_jax (of this machine's user, deletable at any time),
+or where the environment variable JAX_COMPILATION_CACHE_DIR says.
+"""
+
+import logging as standard_logging
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from parts_jax import checkpoint, configuration, data, evaluate, train
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")
+flags.DEFINE_string("workdir", None, "Where the run is kept; else runs/<config file>[-variant].")
+flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prepares devices, config, data and workdir; then trains or evaluates."""
+    del arguments  # `parse_flags` has put them into FLAGS
+    quiet_libraries()
+    prepare_devices()
+    try:
+        config, workdir = prepare()
+    except (ValueError, OSError) as error:
+        stop(error)
+    logging.info("%s of %s in %s on %d x %s.", FLAGS.mode, config.data.name, workdir,
+                 jax.device_count(), jax.devices()[0].device_kind)
+    if FLAGS.mode == "train":
+        train.train(config, workdir)
+    else:
+        evaluate.evaluate(config, workdir)
+
+
+def prepare() -> tuple[ConfigDict, str]:
+    """Returns config and workdir after all that can go wrong by the user's hand has been tried.
+
+    Raises:
+      ValueError, OSError: with a message for the user.
+    """
+    flag = FLAGS["config"]
+    workdir = FLAGS.workdir or default_workdir(flag.config_filename)
+    if FLAGS.mode == "evaluate":
+        trained = configuration.load(workdir)
+        overrides = flag.override_values if flag.value is not None else {}
+        config = configuration.for_evaluation(trained, overrides)
+        configuration.check(config, jax.device_count())
+        checkpoint.choose_step(workdir, config.eval.step)
+        data.prepare(config.data.name, config.data.data_dir)
+        return config, workdir
+    config = flag.value
+    configuration.check(config, jax.device_count())
+    configuration.check_workdir(workdir, config)
+    data.prepare(config.data.name, config.data.data_dir)
+    if jax.process_index() == 0:
+        configuration.claim_workdir(workdir, config)
+    return config, workdir
+
+
+def default_workdir(path_and_variant: str) -> str:
+    """Returns "runs/parts_clevrer-demo" for "configs/parts_clevrer.py:demo"."""
+    path, _, variant = path_and_variant.partition(":")
+    return os.path.join("runs", pathlib.Path(path).stem + (f"-{variant}" if variant else ""))
+
+
+def prepare_devices() -> None:
+    """Sets JAX up: where compiled programs are kept; on a cluster, who the other processes are."""
+    # On a cluster of several processes, jax.distributed.initialize() has its place here, before
+    # anything asks for devices.
+    if not jax.config.jax_compilation_cache_dir:
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "parts_jax"))
+
+
+def quiet_libraries() -> None:
+    """Shows JAX's warnings, and only errors of orbax, grain and TFDS; with --verbosity=1, all."""
+    if FLAGS.verbosity <= 0:
+        standard_logging.getLogger("jax").setLevel(standard_logging.WARNING)
+        chatty = [f"{os.sep}{name}{os.sep}" for name in ("orbax", "grain", "tensorflow_datasets")]
+        logging.get_absl_logger().addFilter(
+            lambda record: record.levelname in ("ERROR", "CRITICAL")
+            or not any(library in record.pathname for library in chatty)
+        )
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; a fault in it becomes one clear message and exit code 2."""
+    try:
+        return _parse_flags(list(argv))
+    except (flags.Error, ValueError, OSError) as error:
+        stop(error)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    overridden = [argument.lstrip("-").partition("=")[0].partition(".")[2] for argument in argv
+                  if argument.startswith(("--config.", "-config.", "--noconfig.", "-noconfig."))]
+    file, mode, workdir = (_value_of(argv, name) for name in ("config", "mode", "workdir"))
+    if file is not None:
+        known = configuration.read(file)
+    elif mode == "evaluate" and workdir is not None:
+        known = configuration.load(workdir)
+        delattr(FLAGS, "config")  # the workdir's config takes the place of a config file's
+        config_flags.DEFINE_config_dict("config", known, sys_argv=argv)
+    elif not any(argument.startswith(("--help", "-help")) for argument in argv):
+        raise ValueError("--config=FILE[:variant] is missing; the files are in configs/.")
+    for key in overridden:
+        configuration.check_key(known, key)
+    rest = FLAGS(argv)
+    if len(rest) > 1:
+        raise ValueError(f"{rest[1]!r} is no flag; flags are given as --name=value.")
+    return rest
+
+
+def _value_of(argv: list[str], flag: str) -> str | None:
+    """Returns the last value of --flag=value or --flag value in `argv`, before it is parsed."""
+    found = None
+    for argument, following in zip(argv, argv[1:] + [None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in (f"--{flag}", f"-{flag}"):
+            found = value if equals else following
+    return found
+
+
+def stop(error: Exception) -> NoReturn:
+    """Prints what the user did wrong and exits with code 2; with --verbosity=1, where, too."""
+    if FLAGS.is_parsed() and FLAGS.verbosity >= 1:
+        traceback.print_exception(error)
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

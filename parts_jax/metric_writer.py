@@ -1,0 +1,229 @@
+"""Writes metrics and pictures: to the log, to TensorBoard and to metrics.jsonl, by CLU's writers.
+
+CLU's own TensorBoard writer needs TensorFlow, which this project does without. `TensorBoardWriter`
+does the same over TensorBoard's own file writer. Where TensorFlow is missing, importing this file
+puts it where CLU looks for its own, so that all of `clu.metric_writers` and
+`clu.periodic_actions` can be used; so import this file before them.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.histogram import metadata as histogram_metadata
+from tensorboard.plugins.hparams import summary_v2 as hparams_summary
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.util import tensor_util
+
+from parts_jax import visualize
+
+FILE_NAME = "metrics.jsonl"
+
+
+class TensorBoardWriter:
+    """CLU's `MetricWriter` for TensorBoard's event files, without TensorFlow.
+
+    Args:
+      logdir: where the event file is made.
+      resume_step: tells TensorBoard to forget what was written there for later steps.
+    """
+
+    def __init__(self, logdir: str, resume_step: int | None = None):
+        self._writer = EventFileWriter(os.fspath(logdir))
+        if resume_step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._writer.add_event(event_pb2.Event(
+                wall_time=time.time(), step=resume_step + 1, session_log=start))
+
+    def write_summaries(
+        self, step: int, values: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes arrays under the plugin that `metadata` (key to SummaryMetadata) names."""
+        for key, value in values.items():
+            self._add(step, tag=key, tensor=tensor_util.make_tensor_proto(np.asarray(value)),
+                      metadata=(metadata or {}).get(key))
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes numbers or arrays of one element, and flushes."""
+        for key, value in scalars.items():
+            self._add(step, tag=key, simple_value=_number(value))
+        self.flush()
+
+    def write_images(self, step: int, images: Mapping[str, Any]) -> None:
+        """Writes images [N, H, W, C] or [H, W, C], uint8 or float in [0, 1], C of 1 or 3."""
+        for key, value in images.items():
+            value = np.asarray(value)
+            batch = value[None] if value.ndim == 3 else value
+            encoded = [visualize.encode_png(image) for image in batch]
+            self._add_encoded(step, key, batch.shape[-2], batch.shape[-3], encoded)
+
+    def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
+        """Writes videos [N, T, H, W, C] or [T, H, W, C] as animated images."""
+        for key, value in videos.items():
+            value = np.asarray(value)
+            batch = value[None] if value.ndim == 4 else value
+            encoded = [visualize.animation(video) for video in batch]
+            self._add_encoded(step, key, batch.shape[-2], batch.shape[-3], encoded)
+
+    def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
+        """Writes nothing: this project has no sounds."""
+        del step, sample_rate
+        logging.log_first_n(logging.WARNING, "Audio is not written: %s.", 1, ", ".join(audios))
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes texts, shown as markdown."""
+        for key, text in texts.items():
+            self._add(step, tag=key, tensor=_strings([text.encode()], shape=()),
+                      metadata=text_metadata.create_summary_metadata(None, None))
+
+    def write_histograms(
+        self, step: int, arrays: Mapping[str, Any], num_buckets: Mapping[str, int] | None = None
+    ) -> None:
+        """Writes histograms of arrays' elements, of 30 buckets if not said otherwise."""
+        for key, value in arrays.items():
+            values = np.asarray(value, np.float64).ravel()
+            if not values.size:
+                continue
+            counts, edges = np.histogram(values, bins=(num_buckets or {}).get(key) or 30)
+            rows = np.stack([edges[:-1], edges[1:], counts], axis=1)
+            self._add(step, tag=key, tensor=tensor_util.make_tensor_proto(rows),
+                      metadata=histogram_metadata.create_summary_metadata(None, None))
+
+    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+        """Writes a flat mapping of hyper-parameters; what is no number or text, as text."""
+        plain = {key: value if isinstance(value, (bool, int, float, str)) else str(value)
+                 for key, value in hparams.items()}
+        summary = hparams_summary.hparams_pb(plain)
+        self._writer.add_event(event_pb2.Event(wall_time=time.time(), step=0, summary=summary))
+
+    def flush(self) -> None:
+        """Puts what was written so far on disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self._writer.close()
+
+    def _add(self, step: int, **value: Any) -> None:
+        summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)])
+        event = event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
+        self._writer.add_event(event)
+
+    def _add_encoded(self, step: int, key: str, width: int, height: int, files: list[bytes]):
+        strings = [str(width).encode(), str(height).encode(), *files]
+        self._add(step, tag=key, tensor=_strings(strings, shape=(len(strings),)),
+                  metadata=image_metadata.create_summary_metadata(None, None))
+
+
+class JsonLinesWriter:
+    """CLU's `MetricWriter` for scalars only: one line of JSON a write, flushed at once.
+
+    A line is {"step": 100, "loss": 1.5, ...}; what is not finite stands as null. There is no time
+    in it, so the file of a run that was killed and went on equals that of one that was not.
+
+    Args:
+      path: the file; appended to.
+      resume_step: step that the run goes on from. Lines of later steps are dropped first, and all
+        lines if it is 0. None drops none.
+    """
+
+    def __init__(self, path: str, resume_step: int | None = None):
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if resume_step is not None and path.exists():
+            _drop_lines_after(path, resume_step)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes one line."""
+        numbers = {key: _number(value) for key, value in scalars.items()}
+        line = {"step": int(step)} | {
+            key: value if math.isfinite(value) else None for key, value in numbers.items()
+        }
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def _write_nothing(self, *args: Any, **kwargs: Any) -> None:
+        """Only scalars go into the file."""
+
+    write_summaries = write_images = write_videos = write_audios = _write_nothing
+    write_texts = write_histograms = write_hparams = _write_nothing
+
+    def flush(self) -> None:
+        """Puts what was written so far on disk, so that it outlives a crash of the machine."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def create_writer(workdir: str, resume_step: int | None = None):
+    """Returns one CLU MultiWriter to the log, TensorBoard and metrics.jsonl of `workdir`.
+
+    On processes other than the first it writes to the log only.
+
+    Args:
+      workdir: the run's folder.
+      resume_step: in training, the step that the run goes on from, 0 if it starts: what an earlier,
+        killed start wrote for later steps is dropped. None keeps all, for a look from outside.
+    """
+    writers = [metric_writers.LoggingWriter()]
+    if jax.process_index() == 0:
+        writers.append(TensorBoardWriter(workdir, resume_step))
+        writers.append(JsonLinesWriter(os.path.join(workdir, FILE_NAME), resume_step))
+    return metric_writers.MultiWriter(writers)
+
+
+def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            step = json.loads(line)["step"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue  # half a line, of a run that was killed while writing it
+        if 0 < resume_step and step <= resume_step:
+            kept.append(line + "\n")
+    shorter = path.with_name(f".{path.name}.new")
+    shorter.write_text("".join(kept), encoding="utf-8")
+    os.replace(shorter, path)
+
+
+def _number(value: Any) -> int | float:
+    return np.asarray(value).item()
+
+
+def _strings(values: list[bytes], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
+    dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=values,
+                                  tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims))
+
+
+def _install_in_clu() -> None:
+    """Puts `TensorBoardWriter` where CLU has the one file that needs TensorFlow."""
+    name = "clu.metric_writers.tf.summary_writer"
+    if importlib.util.find_spec("tensorflow") is None and name not in sys.modules:
+        module = types.ModuleType(name)
+        module.SummaryWriter = TensorBoardWriter
+        sys.modules[name] = module
+
+
+_install_in_clu()
+from clu import metric_writers  # noqa: E402  (only now can it be imported)
+
+for _writer in (TensorBoardWriter, JsonLinesWriter):
+    metric_writers.MetricWriter.register(_writer)

@@ -1,0 +1,173 @@
+"""Training, from top to bottom: devices, model, data, state, then one loop."""
+
+import functools
+import itertools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from absl import logging
+
+from parts_jax import checkpoint, evaluate, inference, metric_writer, models, optimizer
+from parts_jax import progress, sharding
+from parts_jax.data import pipeline, preprocess
+from parts_jax.models import parts
+from parts_jax.types import TrainState
+
+
+class NonFiniteError(RuntimeError):
+    """Loss or gradient was not finite for too many steps in a row."""
+
+
+def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Trains the model of `config`, going on from the newest checkpoint in `workdir` if there is one.
+
+    Args:
+      config: a config as in configs/parts_clevrer.py.
+      workdir: where checkpoints, metrics and evaluations go.
+
+    Returns:
+      The metrics of the evaluation after training.
+
+    Raises:
+      NonFiniteError: config.train.max_bad_steps steps in a row were not finite. The checkpoint
+        before them is kept.
+    """
+    # ---- Devices, model, optimizer ----------------------------------------------------------
+    mesh = sharding.make_mesh()
+    model = models.create(config.model)
+    tx = optimizer.create(config)
+
+    # ---- Data -------------------------------------------------------------------------------
+    data = pipeline.train_iterator(
+        config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
+        process_index=jax.process_index(), process_count=jax.process_count())
+
+    # ---- State: new, or from the newest checkpoint ------------------------------------------
+    checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints)
+    make_state = functools.partial(create_state, config, model, tx)
+    if checkpoint.latest_step(checkpoints) is None:
+        state = jax.jit(make_state)()
+    else:
+        state = checkpoint.restore(checkpoints, jax.eval_shape(make_state), data)
+    state, step = sharding.replicate(state, mesh), int(state.step)
+    writer = metric_writer.create_writer(workdir, resume_step=step)
+    logging.info("From step %d: %d parameters, %d devices, batch %d.", step,
+                 sum(p.size for p in jax.tree.leaves(state.params)), mesh.size,
+                 config.train.batch_size)
+
+    # ---- Loop: stage after stage from coarse to fine ----------------------------------------
+    log = progress.Log(writer, config, step)
+    for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
+        factor = config.data.resolution // config.schedule.resolution[stage]
+        take_step = sharding.data_parallel(
+            functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
+            mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
+        infer = evaluate.compile_inference(config, model, mesh, factor)
+        while step < last_step:
+            state, metrics = take_step(state, sharding.split_batch(next(data), mesh))
+            step += 1
+            log.append(metrics)
+            ends = step == last_step and stage == len(config.schedule.steps) - 1
+
+            if step % config.train.log_every == 0 or ends:
+                log.write(step)
+                stop_if_not_finite(state, step, config.train.max_bad_steps)
+            if step % config.train.checkpoint_every == 0 or ends:
+                checkpoint.save(checkpoints, step, state, data)
+            if step % config.train.evaluate_every == 0 and not ends:
+                with log.paused():
+                    examples, _ = evaluate.evaluate_split(
+                        config, state.params, mesh, config.eval.split, infer)
+                    scores = evaluate.means(examples)
+                    writer.write_scalars(step, {f"eval/{k}": v for k, v in scores.items()})
+
+    # ---- The end: the last checkpoint on disk, then the split kept for last ------------------
+    checkpoints.close()
+    scores = evaluate.evaluate_and_write(
+        config, model, state.params, step, mesh, config.eval.final_split, workdir, writer)
+    writer.close()
+    return scores
+
+
+def create_state(config: ml_collections.ConfigDict, model, tx) -> TrainState:
+    """A new train state."""
+    params = models.initial_parameters(config.model, model, jax.random.key(config.seed))
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+
+def stop_if_not_finite(state: TrainState, step: int, max_bad_steps: int) -> None:
+    """Raises NonFiniteError when the last max_bad_steps updates were all skipped as not finite."""
+    in_a_row = int(state.opt_state.notfinite_count)
+    if in_a_row >= max_bad_steps:
+        raise NonFiniteError(
+            f"Loss or gradient was not finite for {in_a_row} steps in a row, up to step {step}, "
+            f"and config.train.max_bad_steps allows {max_bad_steps}. The parameters are those of "
+            "before; lower the learning rate, or start from another seed.")
+
+
+def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int):
+    """One step of one device: gradients of its examples, one mean over devices, one update.
+
+    Args:
+      state: replicated.
+      batch: this device's share: video uint8 [B, T, H, W, 3], actions [B, T, A] if there are any.
+      config, model, tx: as in `train`.
+      factor: average pooling before the model sees the frames; 1: none.
+
+    Returns:
+      The new state and a dict of scalar metrics.
+    """
+    c = config.model
+    video = preprocess.average_pool(preprocess.to_float(batch["video"]), factor)
+    num_examples, num_frames, height, width, _ = video.shape
+    actions = parts.previous_actions(
+        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
+    step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
+        sharding.example_indices(num_examples))
+    noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
+
+    scale = 1 / (height * width) if config.optimizer.loss_per_pixel else 1.0
+    beta_scale = optimizer.beta_scale(config.schedule)(state.step)
+
+    def chunk_loss(params, model_state, inputs):
+        inputs = jax.tree.map(parts.batch_first, inputs)
+        output = model.apply({"params": params}, *inputs, model_state, beta_scale, keep_pictures=False)
+        share = inputs[0].shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
+        return scale * share * output.loss, (output.state, jax.tree.map(parts.time_first, output.metrics))
+
+    params = sharding.vary(state.params)
+    start = sharding.vary(model.initial_state(num_examples))
+    (loss, _, metrics), gradients = inference.chunked_value_and_grad(
+        chunk_loss, c.truncation, c.unroll >= num_frames)(
+            params, start, jax.tree.map(parts.time_first, (video, actions, noise)))
+    loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
+
+    gradients = jax.tree.map(lambda g: jnp.where(jnp.isfinite(loss), g, jnp.nan), gradients)
+    updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+    params = jax.tree.map(jnp.add, state.params, updates)
+    metrics |= dict(loss=loss, gradient_norm=optax.tree.norm(gradients),
+                    skipped_steps=opt_state.total_notfinite,
+                    skipped_in_a_row=opt_state.notfinite_count)
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Means over time and examples of a model's metrics, and what tells more by frame or slot.
+
+    Args:
+      metrics: arrays [T, B]; `kl` [T, B, K].
+
+    Returns:
+      Scalars, by the same names; `nll_first`, `nll_last`, `sigma_q_first`, `sigma_q_last` of the
+      first and last frame; `kl_greatest_share`, of the slot with most KL in the sum over slots.
+    """
+    kl = metrics["kl"]
+    metrics = metrics | dict(
+        kl=jnp.sum(kl, axis=-1), kl_greatest_share=jnp.max(kl, axis=-1) / jnp.sum(kl, axis=-1))
+    for name in ("nll", "sigma_q"):
+        metrics |= {f"{name}_first": metrics[name][0], f"{name}_last": metrics[name][-1]}
+    return jax.tree.map(jnp.mean, metrics)

@@ -1,0 +1,220 @@
+"""Pictures of what a model sees: masks in colour, rows of frames and slots, animations.
+
+Numpy and Pillow only. Images are [..., H, W, 3], uint8 or float in [0, 1].
+"""
+
+import colorsys
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+WHITE = 255
+GREY = 224
+# Ten colours that are told apart at a glance, also by most colour-blind eyes (after Paul Tol).
+BASE_COLOURS = np.array(
+    [[68, 119, 170], [238, 102, 119], [34, 136, 51], [204, 187, 68], [102, 204, 238],
+     [170, 51, 119], [238, 119, 51], [0, 153, 136], [136, 34, 85], [153, 153, 51]], np.uint8)
+
+
+def palette(num_colours: int) -> np.ndarray:
+    """Returns uint8 [num_colours, 3]: ten chosen colours, then hues a golden angle apart."""
+    extra = [colorsys.hsv_to_rgb(i * 0.618034 % 1.0, 0.75, 0.85) for i in range(num_colours - 10)]
+    colours = np.concatenate([BASE_COLOURS, to_uint8(np.reshape(extra, (-1, 3)))])
+    return colours[:num_colours]
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns uint8 of uint8, or of floats in [0, 1]; what lies beyond is clipped."""
+    image = np.asarray(image)
+    if image.dtype == np.uint8:
+        return image
+    return np.round(np.clip(image.astype(np.float32), 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def colour_segmentation(segmentation: np.ndarray) -> np.ndarray:
+    """Colours object ids.
+
+    Args:
+      segmentation: whole numbers [..., H, W]; 0 is background and becomes grey.
+
+    Returns:
+      uint8 [..., H, W, 3].
+    """
+    segmentation = np.asarray(segmentation).astype(np.int64)
+    background = np.full((1, 3), GREY, np.uint8)
+    colours = np.concatenate([background, palette(int(segmentation.max(initial=0)))])
+    return colours[segmentation]
+
+
+def colour_masks(masks: np.ndarray) -> np.ndarray:
+    """Mixes the slots' colours by their masks, so that what is undecided looks so.
+
+    Args:
+      masks: floats [..., K, H, W] that sum to 1 over K.
+
+    Returns:
+      uint8 [..., H, W, 3].
+    """
+    masks = np.asarray(masks, np.float32)
+    colours = palette(masks.shape[-3]).astype(np.float32) / 255.0
+    return to_uint8(np.einsum("...khw,kc->...hwc", masks, colours))
+
+
+def masked_slots(slot_means: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Lays each slot's picture over white by its mask.
+
+    Args:
+      slot_means: component means [..., K, H, W, 3], floats in [0, 1].
+      masks: [..., K, H, W] in [0, 1].
+
+    Returns:
+      uint8 [..., K, H, W, 3].
+    """
+    means = np.clip(np.asarray(slot_means, np.float32), 0.0, 1.0)
+    alpha = np.asarray(masks, np.float32)[..., None]
+    return to_uint8(alpha * means + (1.0 - alpha) * (WHITE / 255.0))
+
+
+def picture_grid(
+    video: np.ndarray,
+    segmentation: np.ndarray | None,
+    masks: np.ndarray,
+    recon: np.ndarray,
+    slot_means: np.ndarray,
+    frames: Sequence[int] = (-1,),
+    scale: int = 2,
+) -> np.ndarray:
+    """Draws one row per clip and frame: frame, masks, reconstruction, slot after slot.
+
+    Args:
+      video: uint8 or float [N, T, H, W, 3].
+      segmentation: true ids [N, T, H, W], or None where there are none.
+      masks: [N, T, K, H, W].
+      recon: [N, T, H, W, 3].
+      slot_means: [N, T, K, H, W, 3].
+      frames: which frames of each clip; negative ones count from the end.
+      scale: whole number that every pixel is enlarged by.
+
+    Returns:
+      uint8 [height, width, 3].
+
+    Raises:
+      ValueError: arrays do not agree in N, T, H, W.
+    """
+    video, masks, slot_means = np.asarray(video), np.asarray(masks), np.asarray(slot_means)
+    _check_shapes(video, segmentation, masks, recon, slot_means)
+    titles = ["frame", "truth", "masks", "recon"]
+    titles += [f"slot {k + 1}" for k in range(masks.shape[2])]
+    if segmentation is None:
+        titles.remove("truth")
+    rows = []
+    for clip in range(video.shape[0]):
+        for frame in frames:
+            at = (clip, frame)
+            tiles = [to_uint8(video[at])]
+            if segmentation is not None:
+                tiles.append(colour_segmentation(np.asarray(segmentation)[at]))
+            tiles += [colour_masks(masks[at]), to_uint8(np.asarray(recon)[at])]
+            tiles += list(masked_slots(slot_means[at], masks[at]))
+            rows.append([enlarge(tile, scale) for tile in tiles])
+    return titled_table(rows, titles)
+
+
+def side_by_side(
+    video: np.ndarray,
+    segmentation: np.ndarray | None,
+    masks: np.ndarray,
+    recon: np.ndarray,
+    slot_means: np.ndarray,
+    scale: int = 2,
+) -> np.ndarray:
+    """Draws `picture_grid` of every frame in turn, all clips at once: a video of the same rows.
+
+    Args:
+      video, segmentation, masks, recon, slot_means, scale: as for `picture_grid`.
+
+    Returns:
+      uint8 [T, height, width, 3].
+    """
+    return np.stack([
+        picture_grid(video, segmentation, masks, recon, slot_means, frames=(t,), scale=scale)
+        for t in range(np.shape(video)[1])
+    ])
+
+
+def _check_shapes(video, segmentation, masks, recon, slot_means) -> None:
+    n, t, h, w, _ = video.shape
+    wanted = {"recon": (np.shape(recon)[:4], (n, t, h, w)),
+              "masks": (masks.shape[:2] + masks.shape[3:], (n, t, h, w)),
+              "slot_means": (slot_means.shape[:5], masks.shape)}
+    if segmentation is not None:
+        wanted["segmentation"] = (np.shape(segmentation), (n, t, h, w))
+    for name, (got, want) in wanted.items():
+        if got != want:
+            raise ValueError(f"{name} has the shape {got} where {want} goes with the video's "
+                             f"{video.shape}.")
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Repeats every pixel of [H, W, 3] `scale` times both ways.
+
+    Raises:
+      ValueError: `scale` is below 1.
+    """
+    if scale < 1:
+        raise ValueError(f"scale is {scale}, but must be a whole number, 1 or more.")
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def titled_table(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], margin: int = 2
+) -> np.ndarray:
+    """Sets uint8 tiles of one size, [H, W, 3], in rows on white, with a title over each column."""
+    height, width = rows[0][0].shape[:2]
+    head = 14
+    size = (head + margin + len(rows) * (height + margin), margin + len(titles) * (width + margin))
+    canvas = np.full((*size, 3), WHITE, np.uint8)
+    for r, row in enumerate(rows):
+        for c, tile in enumerate(row):
+            top = head + margin + r * (height + margin)
+            left = margin + c * (width + margin)
+            canvas[top : top + height, left : left + width] = tile
+    image = Image.fromarray(canvas)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=11)
+    for c, title in enumerate(titles):
+        if draw.textlength(title, font=font) <= width + margin:
+            middle = margin + c * (width + margin) + width / 2
+            draw.text((middle, head / 2 + 1), title, fill=(64, 64, 64), font=font, anchor="mm")
+    return np.asarray(image)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns PNG bytes of an image [H, W, 3] or [H, W, 1], uint8 or float in [0, 1]."""
+    buffer = io.BytesIO()
+    _pillow(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def save_png(path: str, image: np.ndarray) -> None:
+    """Writes an image as a PNG file, and makes its folder if need be."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(encode_png(image))
+
+
+def animation(frames: np.ndarray, frames_per_second: float = 8.0, scale: int = 1) -> bytes:
+    """Returns an endless GIF of frames [T, H, W, 3] or [T, H, W, 1], uint8 or float in [0, 1]."""
+    images = [_pillow(enlarge(frame, scale)) for frame in np.asarray(frames)]
+    buffer = io.BytesIO()
+    # Pillow joins frames that are equal into one that stands for as long.
+    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], loop=0,
+                   duration=round(1000.0 / frames_per_second), optimize=False)
+    return buffer.getvalue()
+
+
+def _pillow(image: np.ndarray) -> Image.Image:
+    image = to_uint8(image)
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

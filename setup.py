@@ -1,0 +1,53 @@
+"""Packaging of parts_jax. The tested set of versions is locked in requirements.txt."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+# Loose lower bounds. jax is capped to the tested range: its sharding API still moves between
+# minor versions. clu is pinned because metric_writer.py stands in for one of its modules.
+JAX = ">=0.10,<0.12"
+INSTALL_REQUIRES = [
+    "absl-py>=2.1",
+    "array-record>=0.8",
+    "chex>=0.1.90",
+    "clu==0.0.12",
+    "flax>=0.12",
+    "grain>=0.2.15",
+    f"jax{JAX}",
+    "ml-collections>=1.1",
+    "mujoco>=4.0",
+    "numpy>=2.0",
+    "optax>=0.2.5",
+    "orbax-checkpoint>=0.12",
+    "pillow>=11.0",
+    "scipy>=1.13",
+    "tensorboard>=2.18",
+    "tensorflow-datasets>=4.9.8",
+    "tqdm>=4.66",
+]
+
+
+def readme() -> str:
+    path = ROOT / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+setuptools.setup(
+    name="parts_jax",
+    version="0.1.0",
+    description="PARTS (ICCV 2021) in JAX and Flax: segments and predicts video, without labels",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=setuptools.find_packages(include=["parts_jax", "parts_jax.*"]),
+    python_requires=">=3.11,<3.13",
+    install_requires=INSTALL_REQUIRES,
+    extras_require={
+        "test": ["pytest>=8.0", "scikit-learn>=1.5"],
+        "cuda": [f"jax[cuda12]{JAX}"],
+        "tpu": [f"jax[tpu]{JAX}"],
+    },
+)

@@ -1,0 +1,136 @@
+"""Networks against loops and plain convolutions, and the traps of the one public attempt."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from parts_jax.networks import decoders, encoders, layers, slot_attention, transition
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_attention_weights_by_loops():
+    """Equation (5); a map reshaped instead of transposed, or a late scale, fails here."""
+    queries, keys = random(2, 3, 5), random(2, 4, 6, 5, seed=1)
+    attn = slot_attention.attention_weights(queries, keys)
+    assert attn.shape == (2, 3, 4, 6)
+    for b, i, j in np.ndindex(2, 4, 6):
+        logits = np.asarray([queries[b, k] @ keys[b, i, j] / np.sqrt(5) for k in range(3)])
+        expected = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(attn[b, :, i, j], expected, rtol=1e-4)
+    np.testing.assert_allclose(attn.sum(1), 1, rtol=1e-5)
+
+
+def test_attention_sits_where_the_pixel_is():
+    """One pixel has the key of slot 1; H != W, so a transposed map shows it elsewhere."""
+    keys = np.zeros((1, 4, 6, 2), np.float32)
+    keys[..., 0] = 10.0
+    keys[0, 1, 4] = [0.0, 10.0]
+    queries = 10 * np.eye(2, dtype=np.float32)[None]
+    attn = np.array(slot_attention.attention_weights(queries, keys))
+    assert attn[0, 1, 1, 4] > 0.99
+    attn[0, 1, 1, 4] = 0
+    assert attn[0, 1].max() < 0.01
+
+
+def test_slot_outputs_by_loops():
+    attn, values = np.abs(random(2, 3, 4, 6)), random(2, 4, 6, 5, seed=1)
+    expected = np.zeros((2, 3, 5))
+    for b, k in np.ndindex(2, 3):
+        weights = attn[b, k] + 1e-6
+        expected[b, k] = (weights[..., None] * values[b]).sum((0, 1)) / weights.sum()
+    np.testing.assert_allclose(slot_attention.slot_outputs(attn, values), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_slot_without_pixels_stays_finite():
+    outputs = slot_attention.slot_outputs(jnp.zeros((1, 2, 4, 4)), random(1, 4, 4, 3))
+    assert np.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_broadcast_conv_equals_convolving_the_tiled_slot(kernel_size):
+    height, width, size, features = 6, 7, 4, 5
+    z, basis = random(2, 3, size), random(height, width, size, seed=1)
+    layer = layers.BroadcastConv(features, kernel_size)
+    variables = layer.init(jax.random.key(0), z, basis)
+    variables["params"]["bias"] = random(features, seed=2)
+    tiled = z[:, :, None, None] + basis[None, None]
+    plain = nn.Conv(features, (kernel_size, kernel_size)).apply(variables, tiled)
+    np.testing.assert_allclose(layer.apply(variables, z, basis), plain, atol=1e-5)
+
+
+def test_coordinates_are_the_same_scene_at_every_resolution():
+    fine, coarse = layers.coordinates(8, 8, 2), layers.coordinates(4, 4, 2)
+    np.testing.assert_allclose(fine[..., :2].reshape(4, 2, 4, 2, 2).mean((1, 3)), coarse[..., :2])
+    assert coarse.shape == (4, 4, 12)
+    np.testing.assert_allclose(coarse[0, :, 0], [-0.75, -0.25, 0.25, 0.75])  # x to the right
+    np.testing.assert_allclose(coarse[:, 0, 1], [-0.75, -0.25, 0.25, 0.75])  # y down
+    np.testing.assert_allclose(coarse[..., 2:4], -coarse[..., :2])
+
+
+@pytest.mark.parametrize("colour", decoders.COLOURS)
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_decoder_decodes_each_slot_on_its_own(colour, kernel_size):
+    decoder = decoders.SpatialBroadcastDecoder((6, 6), kernel_size, colour, 1)
+    z = random(2, 3, 4)
+    params = decoder.init(jax.random.key(0), z, (5, 7))
+    mixture = decoder.apply(params, z, (5, 7))
+    assert mixture.means.shape == (2, 3, 5, 7, 3) and mixture.mask_logits.shape == (2, 3, 5, 7)
+    alone = decoder.apply(params, z[:, 1:2], (5, 7))
+    np.testing.assert_allclose(mixture.means[:, 1], alone.means[:, 0], atol=1e-5)
+    np.testing.assert_allclose(mixture.mask_logits[:, 1], alone.mask_logits[:, 0], atol=1e-5)
+
+
+def test_affine_colour_is_affine():
+    decoder = decoders.SpatialBroadcastDecoder((6,), 1, "affine")
+    z = random(1, 2, 4)
+    means = decoder.apply(decoder.init(jax.random.key(0), z, (6, 8)), z, (6, 8)).means
+    np.testing.assert_allclose(np.diff(means, 2, axis=-2), 0, atol=1e-5)
+    np.testing.assert_allclose(np.diff(means, 2, axis=-3), 0, atol=1e-5)
+    assert np.abs(np.diff(means, 1, axis=-2)).max() > 1e-3
+
+
+def test_shaded_colour_keeps_its_hue():
+    """One albedo under changing light: colours of a slot whose albedo is constant are parallel."""
+    decoder = decoders.SpatialBroadcastDecoder((6,), 1, "shaded")
+    z = random(1, 1, 4)
+    params = decoder.init(jax.random.key(0), z, (6, 8))
+    last = params["params"]["colour"]["Dense_1"]
+    last["kernel"] = last["kernel"].reshape(-1, 3, 3).at[..., 1:].set(0).reshape(-1, 9)
+    means = np.asarray(decoder.apply(params, z, (6, 8)).means)[0, 0]
+    ratio = means / means[:1, :1]
+    np.testing.assert_allclose(ratio, ratio[..., :1] * np.ones(3), rtol=1e-4)
+    assert ratio.std() > 1e-3
+
+
+def test_encoder_preserves_size_and_knows_position():
+    encoder = encoders.SizePreservingEncoder((4, 4), 3, 6)
+    image = np.zeros((1, 9, 11, 3), np.float32)
+    params = encoder.init(jax.random.key(0), image)
+    encoding = encoder.apply(params, image)
+    assert encoding.shape == (1, 9, 11, 6)
+    assert np.abs(encoding[0, 4, 4] - encoding[0, 4, 6]).max() > 1e-4
+
+
+def test_transformer_block_has_residual_connections():
+    """With all of attention's and the MLP's parameters zero, a block is the identity."""
+    block = transition.TransformerBlock(2, 8)
+    slots = random(2, 3, 8)
+    params = jax.tree.map(jnp.zeros_like, block.init(jax.random.key(0), slots))
+    np.testing.assert_array_equal(block.apply(params, slots), slots)
+
+
+def test_transition_lets_slots_speak_and_remembers():
+    network = transition.TransformerLSTM(8, 1, 2, 8, 6, 4)
+    slots, hidden = random(1, 3, 5), network.initial_hidden(1, 3)
+    params = network.init(jax.random.key(0), slots, hidden)
+    output, after = network.apply(params, slots, hidden)
+    assert output.shape == (1, 3, 4)
+    moved = slots.copy()
+    moved[0, 2] += 1
+    assert np.abs(network.apply(params, moved, hidden)[0][0, 0] - output[0, 0]).max() > 1e-6
+    assert np.abs(network.apply(params, slots, after)[0] - output).max() > 1e-6

@@ -1,0 +1,216 @@
+"""Every bad value is refused in a full sentence; config.json keeps a run to its config."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import ml_collections
+import pytest
+
+from parts_jax import configuration, main
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILE = str(ROOT / "configs" / "parts_clevrer.py")
+VARIANTS = ("paper", "small", "demo", "demo_full_colour")
+
+
+def config_with(**changes) -> ml_collections.ConfigDict:
+    config = configuration.read(f"{FILE}:demo").copy_and_resolve_references()
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_shipped_configs_pass_on_one_and_eight_devices(variant):
+    config = configuration.read(f"{FILE}:{variant}")
+    configuration.check(config, 1)
+    configuration.check(config, 8)
+
+
+@pytest.mark.parametrize(
+    "key, value, allowed",
+    [
+        ("data.num_frames", 1, "2 or more"),
+        ("data.num_frames", 6.0, "whole number"),
+        ("data.num_frames", True, "whole number"),
+        ("data.stride", 0, "1 or more"),
+        ("model.num_slots", 0, "1 or more"),
+        ("model.num_slots", -3, "1 or more"),
+        ("model.sigma_x", 0.0, "above 0"),
+        ("model.sigma_x", -0.1, "above 0"),
+        ("model.sigma_x", float("nan"), "above 0"),
+        ("model.beta", -1e-6, "0 or more"),
+        ("model.truncation", 0, "1 or more"),
+        ("model.num_refinements", 0, "1 or more"),
+        ("model.decoder.colour", "fulll", "full, affine, shaded"),
+        ("model.decoder.kernel_size", 2, "odd"),
+        ("model.decoder.kernel_size", -1, "1 or more"),
+        ("model.encoder.kernel_size", 4, "odd"),
+        ("model.encoder.kernel_size", 0, "1 or more"),
+        ("model.encoder.channels", (16, 0), "each 1 or more"),
+        ("model.decoder.channels", 64, "a tuple"),
+        ("optimizer.name", "sgd", "rmsprop, adam"),
+        ("optimizer.decay", 1.0, "below 1"),
+        ("optimizer.clip_norm", 0.0, "above 0"),
+        ("schedule.steps", (0, 10), "each 1 or more"),
+        ("schedule.steps", 10, "a tuple"),
+        ("schedule.resolution", (12, 32), "data.resolution, which is 32"),
+        ("schedule.resolution", (16, 64), "data.resolution, which is 32"),
+        ("schedule.learning_rate", (1e-3, -1e-3), "each 0.0 or more"),
+        ("schedule.final_scale", (0.1, 1.5), "1.0 or less"),
+        ("schedule.warmup_steps", (100, 600), "below schedule.steps"),
+        ("schedule.beta_warmup_start", 1.1, "from 0 to 1"),
+        ("train.log_every", 0, "1 or more"),
+        ("train.batch_size", 0, "1 or more"),
+        ("eval.step", -2, "-1 or more"),
+    ],
+)
+def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):
+    with pytest.raises(ValueError) as caught:
+        configuration.check(config_with(**{key: value}), 1)
+    message = str(caught.value)
+    assert message.startswith(f"{key} is {value!r}, but must be ")
+    assert allowed in message and message.endswith(".")
+
+
+def test_batch_and_devices_are_both_named():
+    with pytest.raises(ValueError, match=r"train\.batch_size is 6, .* over 4 devices"):
+        configuration.check(config_with(train__batch_size=6), 4)
+    with pytest.raises(ValueError, match=r"eval\.batch_size is 6, .* over 4 devices"):
+        configuration.check(config_with(eval__batch_size=6), 4)
+    configuration.check(config_with(train__batch_size=6), 2)
+
+
+def test_stages_of_different_lengths_are_counted():
+    with pytest.raises(ValueError, match=r"schedule\.steps has 1, schedule\.resolution has 2"):
+        configuration.check(config_with(schedule__steps=(10,)), 1)
+    empty = {f"schedule.{key}": () for key in
+             ("steps", "resolution", "learning_rate", "warmup_steps", "final_scale")}
+    with pytest.raises(ValueError, match="one or more stages"):
+        configuration.check(config_with(**empty), 1)
+
+
+def test_width_and_heads_are_both_named():
+    changes = {"model.transition.width": 30, "model.transition.num_heads": 4}
+    with pytest.raises(ValueError, match=r"width is 30 and model\.transition\.num_heads is 4"):
+        configuration.check(config_with(**changes), 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_json_round_trip_keeps_tuples_and_types(variant):
+    config = configuration.read(f"{FILE}:{variant}")
+    restored = configuration.from_json(configuration.to_json(config))
+    assert restored.to_dict() == config.to_dict()
+    assert isinstance(restored.schedule.steps, tuple)
+    assert isinstance(restored.model.decoder.channels, tuple)
+    assert restored.is_locked
+
+
+def test_differences_name_keys_and_both_values():
+    a, b = config_with(seed=1), config_with(**{"model.num_slots": 5})
+    with b.unlocked():
+        b.model.extra = 1
+    assert configuration.differences(a, b) == [
+        ("model.extra", "(absent)", 1), ("model.num_slots", 4, 5), ("seed", 1, 0)]
+    assert configuration.differences(a, a) == []
+
+
+def test_workdir_is_kept_to_its_config(tmp_path):
+    workdir = str(tmp_path / "a" / "run")
+    configuration.claim_workdir(workdir, config_with())
+    assert configuration.load(workdir).to_dict() == config_with().to_dict()
+    before = (tmp_path / "a" / "run" / "config.json").read_text()
+
+    other = config_with(**{"model.num_slots": 5, "seed": 3, "train.log_every": 7})
+    with pytest.raises(ValueError) as caught:
+        configuration.claim_workdir(workdir, other)
+    message = str(caught.value)
+    assert "model.num_slots: 4 there, 5 now" in message and "seed: 0 there, 3 now" in message
+    assert "log_every" not in message
+    assert (tmp_path / "a" / "run" / "config.json").read_text() == before
+    assert os.listdir(workdir) == ["config.json"]
+
+
+@pytest.mark.parametrize("key, value", [
+    ("eval.split", "test"), ("train.log_every", 7), ("train.evaluate_every", 7),
+    ("train.checkpoint_every", 7), ("train.keep_checkpoints", 7), ("data.data_dir", "x"),
+    ("data.num_threads", 7)])
+def test_what_does_not_change_the_parameters_may_change(tmp_path, key, value):
+    configuration.claim_workdir(str(tmp_path), config_with())
+    configuration.claim_workdir(str(tmp_path), config_with(**{key: value}))
+    assert configuration.flatten(configuration.load(str(tmp_path)))[key] == value
+
+
+@pytest.mark.parametrize("key, value", [
+    ("data.num_frames", 7), ("data.flip", False), ("train.batch_size", 16),
+    ("optimizer.decay", 0.5), ("schedule.steps", (3_500, 601)), ("model.beta", 0.4)])
+def test_what_changes_the_parameters_may_not_change(tmp_path, key, value):
+    configuration.claim_workdir(str(tmp_path), config_with())
+    with pytest.raises(ValueError, match=key):
+        configuration.check_workdir(str(tmp_path), config_with(**{key: value}))
+
+
+def test_an_unusable_workdir_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file.*cannot be written to"):
+        configuration.claim_workdir(str(tmp_path / "file"), config_with())
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        configuration.load(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot be read as a config"):
+        configuration.load(str(tmp_path))
+
+
+def test_evaluation_sets_eval_and_data_only():
+    trained = config_with()
+    config = configuration.for_evaluation(trained, {"eval.split": "test", "data.num_frames": 8})
+    assert (config.eval.split, config.data.num_frames) == ("test", 8)
+    assert (trained.eval.split, trained.data.num_frames) == ("validation", 6)
+    with pytest.raises(ValueError, match=r"model\.sigma_x=0\.2 would change the trained model"):
+        configuration.for_evaluation(trained, {"model.sigma_x": 0.2})
+    with pytest.raises(ValueError, match="nearest is 'eval.split'"):
+        configuration.for_evaluation(trained, {"eval.splt": "test"})
+
+
+def run_main(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "parts_jax.main", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--config.modle.num_slots=3"], "no key 'modle.num_slots'; the nearest is 'model.num_slots'"),
+    (["--config.num_slots=3"], "the nearest is 'model.num_slots'"),
+    (["--config.model.num_slots=0"], "model.num_slots is 0, but must be a whole number, 1 or more"),
+    (["--mode=evaluate", "--workdir=nowhere"], "'nowhere' holds no run"),
+])
+def test_main_explains_in_one_sentence_and_exits_with_2(tmp_path, arguments, message):
+    result = run_main(f"--config={FILE}:demo", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ") and message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("config, workdir", [
+    ("configs/parts_clevrer.py", "runs/parts_clevrer"),
+    ("/x/parts_clevrer.py:demo", "runs/parts_clevrer-demo")])
+def test_default_workdir_is_named_after_config_and_variant(config, workdir):
+    assert main.default_workdir(config) == workdir
+
+
+def test_read_explains_what_is_wrong_with_a_config_file(tmp_path):
+    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, demo"):
+        configuration.read(f"{FILE}:demmo")
+    with pytest.raises(FileNotFoundError, match="no config file 'nowhere.py'"):
+        configuration.read("nowhere.py:demo")
+    plain = tmp_path / "plain.py"
+    plain.write_text("import ml_collections\n\n\ndef get_config():\n"
+                     "    return ml_collections.ConfigDict()\n")
+    with pytest.raises(ValueError, match="has no variants"):
+        configuration.read(f"{plain}:demo")
+    plain.write_text("x = 1\n")
+    with pytest.raises(ValueError, match="no function get_config"):
+        configuration.read(str(plain))

@@ -1,0 +1,95 @@
+"""Imports go downward only, and files stay short enough to read in one go."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "parts_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MOST_LINES = 350
+
+# What each room (a file or a folder of parts_jax) may import from the others.
+EQUATIONS = {"types", "distributions", "likelihood"}
+MODEL = EQUATIONS | {"inference", "networks"}
+BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
+          "sharding", "visualize", "metrics"}
+ALLOWED = {
+    "types": set(),
+    "distributions": {"types"},
+    "likelihood": {"types"},
+    "metrics": {"types"},
+    "inference": EQUATIONS,
+    "networks": {"types"},
+    "models": MODEL,
+    # Data and machinery, beside: no equations, no networks, no models.
+    "simulate": set(),
+    "data": {"types", "simulate"},
+    "configuration": set(),
+    "checkpoint": {"types"},
+    "visualize": set(),
+    "metric_writer": {"visualize"},
+    "optimizer": {"types"},
+    "sharding": {"types"},
+    "progress": {"types", "metric_writer"},
+    "report": {"types", "visualize"},
+    # On top.
+    "evaluate": MODEL | BESIDE | {"models"},
+    "train": MODEL | BESIDE | {"models", "evaluate"},
+    "main": {"configuration", "checkpoint", "data", "sharding", "evaluate", "train", "report"},
+    "__init__": MODEL | BESIDE | {"models", "evaluate"},
+}
+
+
+def room_of(file: pathlib.Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(source: str) -> set[str]:
+    """The rooms of parts_jax that a source imports, also inside functions."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used here"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("parts_jax.")}
+    return rooms
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import parts_jax.data\nfrom parts_jax import models as m, types\n" \
+        "def f():\n    from parts_jax.networks.layers import mlp\nimport jax\n"
+    assert imported_rooms(source) == {"data", "models", "types", "networks"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_downward_only(file):
+    room = room_of(file)
+    assert room in ALLOWED, f"{room} is a new room: say in this test what it may import"
+    upward = imported_rooms(file.read_text()) - ALLOWED[room] - {room}
+    assert not upward, f"{file.relative_to(PACKAGE)} may not import {sorted(upward)}"
+
+
+def test_inference_knows_no_networks():
+    assert "networks" not in imported_rooms((PACKAGE / "inference.py").read_text())
+    assert "networks" not in ALLOWED["inference"]
+
+
+def test_the_plan_itself_has_no_circle():
+    order, left = [], dict(ALLOWED)
+    while left:
+        ready = [room for room, below in left.items() if below <= set(order)]
+        assert ready, f"a circle among {sorted(left)}"
+        order += ready
+        for room in ready:
+            del left[room]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_files_are_short_and_explained(file):
+    source = file.read_text()
+    assert len(source.splitlines()) <= MOST_LINES
+    assert not source.strip() or ast.get_docstring(ast.parse(source)), "no docstring at the top"

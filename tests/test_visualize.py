@@ -1,0 +1,121 @@
+"""Pictures have the pixels they should have, in the places where they should be."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parts_jax import visualize
+
+N, T, K, H, W = 2, 3, 4, 16, 20
+
+
+@pytest.fixture
+def pictures() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    masks = rng.random((N, T, K, H, W)).astype(np.float32)
+    return dict(
+        video=rng.integers(0, 256, (N, T, H, W, 3), np.uint8),
+        segmentation=rng.integers(0, 3, (N, T, H, W), np.uint8),
+        masks=masks / masks.sum(axis=2, keepdims=True),
+        recon=rng.random((N, T, H, W, 3)).astype(np.float32),
+        slot_means=rng.random((N, T, K, H, W, 3)).astype(np.float32),
+    )
+
+
+def test_palette_is_distinct_and_does_not_change_with_length():
+    colours = visualize.palette(25)
+    assert colours.shape == (25, 3) and colours.dtype == np.uint8
+    assert len({tuple(c) for c in colours}) == 25
+    np.testing.assert_array_equal(visualize.palette(4), colours[:4])
+
+
+def test_to_uint8_rounds_and_clips():
+    floats = np.array([-0.5, 0.0, 0.5, 1.0, 7.0])
+    np.testing.assert_array_equal(visualize.to_uint8(floats), [0, 0, 128, 255, 255])
+
+
+def test_segmentation_colours():
+    picture = visualize.colour_segmentation(np.array([[0, 1], [2, 1]]))
+    np.testing.assert_array_equal(picture[0, 0], [visualize.GREY] * 3)
+    np.testing.assert_array_equal(picture[0, 1], visualize.palette(2)[0])
+    np.testing.assert_array_equal(picture[1, 0], visualize.palette(2)[1])
+    assert visualize.colour_segmentation(np.zeros((5, H, W), np.uint8)).shape == (5, H, W, 3)
+
+
+def test_hard_masks_take_their_slots_colours_and_soft_ones_mix():
+    masks = np.zeros((3, 1, 2))
+    masks[2, 0, 0] = 1.0
+    masks[:2, 0, 1] = 0.5
+    picture = visualize.colour_masks(masks)
+    colours = visualize.palette(3).astype(float)
+    np.testing.assert_array_equal(picture[0, 0], colours[2])
+    np.testing.assert_allclose(picture[0, 1], (colours[0] + colours[1]) / 2, atol=1)
+
+
+def test_slots_lie_on_white():
+    means = np.full((1, 1, 2, 3), 0.2)
+    picture = visualize.masked_slots(means, np.array([[[0.0, 1.0]]]))
+    np.testing.assert_array_equal(picture[0, 0], [[255] * 3, [51] * 3])
+
+
+def test_grid_has_every_tile_in_its_place(pictures):
+    scale, margin, head = 3, 2, 14
+    grid = visualize.picture_grid(**pictures, frames=(0, -1), scale=scale)
+    rows, columns = N * 2, 4 + K
+    assert grid.dtype == np.uint8
+    assert grid.shape == (head + margin + rows * (H * scale + margin),
+                          margin + columns * (W * scale + margin), 3)
+
+    def tile(row, column):
+        top = head + margin + row * (H * scale + margin)
+        left = margin + column * (W * scale + margin)
+        return grid[top : top + H * scale : scale, left : left + W * scale : scale]
+
+    at = (1, -1)  # row 3: the second clip's last frame
+    np.testing.assert_array_equal(tile(3, 0), pictures["video"][at])
+    truth = visualize.colour_segmentation(pictures["segmentation"])[at]
+    np.testing.assert_array_equal(tile(3, 1), truth)
+    np.testing.assert_array_equal(tile(3, 2), visualize.colour_masks(pictures["masks"])[at])
+    np.testing.assert_array_equal(tile(3, 3), visualize.to_uint8(pictures["recon"])[at])
+    slots = visualize.masked_slots(pictures["slot_means"], pictures["masks"])[at]
+    for k in range(K):
+        np.testing.assert_array_equal(tile(3, 4 + k), slots[k])
+    assert (grid[:head] < 128).any()  # titles are written
+    assert (grid[head : head + margin] == 255).all() and (grid[:, :margin] == 255).all()
+
+
+def test_grid_without_truth_and_with_wrong_shapes(pictures):
+    whole = visualize.picture_grid(**pictures)
+    without = visualize.picture_grid(**(pictures | {"segmentation": None}))
+    assert whole.shape[1] - without.shape[1] == 2 * W + 2
+    with pytest.raises(ValueError, match="recon has the shape"):
+        visualize.picture_grid(**(pictures | {"recon": pictures["recon"][:1]}))
+    with pytest.raises(ValueError, match="scale is 0"):
+        visualize.picture_grid(**pictures, scale=0)
+
+
+def test_side_by_side_is_the_grid_of_every_frame(pictures):
+    video = visualize.side_by_side(**pictures)
+    assert video.shape[0] == T
+    grid = visualize.picture_grid(**pictures, frames=(1,))
+    np.testing.assert_array_equal(video[1], grid)
+
+
+def test_png_comes_back_as_it_was(tmp_path, pictures):
+    path = tmp_path / "new" / "x.png"
+    visualize.save_png(str(path), pictures["video"][0, 0])
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), pictures["video"][0, 0])
+
+
+def test_animation_plays_every_frame():
+    frames = np.zeros((4, 6, 5, 3), np.uint8)
+    for t in range(4):
+        frames[t, t] = (255, 0, 0)
+    gif = Image.open(io.BytesIO(visualize.animation(frames, frames_per_second=5, scale=2)))
+    assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (4, (10, 12), 200, 0)
+    for t in range(4):
+        gif.seek(t)
+        shown = np.asarray(gif.convert("RGB"))[::2, ::2]
+        np.testing.assert_array_equal(shown, frames[t])

@@ -93,7 +93,8 @@ class WorldSettings:
 DEMO = WorldSettings(
     resolution=32, num_frames=8, min_objects=2, max_objects=3, size=(0.46, 0.62),
     camera=render.Camera(position=(0.0, -4.4, 3.6), target=(0.0, 0.0, 0.1), fov=43.0),
-    colours=tuple(SATURATED_COLOURS.items()), distinct_colours=True, materials=("rubber",))
+    colours=tuple(SATURATED_COLOURS.items()), distinct_colours=True, materials=("rubber",),
+    aim=0.8)
 
 DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 

@@ -40,8 +40,8 @@ class Light:
     """
 
     position: tuple[float, float, float]
-    diffuse: float = 0.65
-    ambient: float = 0.4
+    diffuse: float = 0.45
+    ambient: float = 0.6
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,12 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     if variant in ("demo", "demo_full_colour"):
         make_demo(config)
     if variant == "demo_full_colour":
+        config.model.slot_size = 16
+        config.model.sigma_x = 0.2
         config.model.decoder.colour = "full"
+        config.model.decoder.frequencies = 2
+        config.schedule.steps = (3_000, 1_000)
+        config.schedule.beta_scale = (1.0, 1.0)
     return config
 
 
@@ -68,6 +73,7 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.kernel_size = 3
     model.decoder.colour = "full"        # full | affine | shaded: see networks/decoders.py
     model.decoder.shade = 0.5            # of a shaded colour: how far it goes from 1, up and down
+    model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
     model.decoder.frequencies = 0        # of sines and cosines added to the coordinates
 
     model.encoder = ml_collections.ConfigDict()
@@ -97,6 +103,7 @@ def paper() -> ml_collections.ConfigDict:
     config.schedule.learning_rate = (2e-4,)
     config.schedule.warmup_steps = (2_500,)
     config.schedule.final_scale = (0.1,)  # cosine decay ends at this share of learning_rate
+    config.schedule.beta_scale = (1.0,)  # factor of model.beta
     config.schedule.beta_warmup_steps = 5_000
     config.schedule.beta_warmup_start = 0.02
 
@@ -135,6 +142,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.model.slot_size = 32
     config.model.unroll = 1
     config.model.decoder.channels = (128,) * 4
+    config.model.decoder.examples_at_once = 0
     config.model.encoder.channels = (32,) * 4
     config.model.encoder.kernel_size = 5
     config.model.encoder.output_size = 64
@@ -147,6 +155,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.schedule.learning_rate = (1e-3, 5e-4)
     config.schedule.warmup_steps = (500, 200)
     config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.beta_scale = (1.0, 0.3)
     config.schedule.beta_warmup_steps = 2_000
     config.train.batch_size = 32
     config.train.evaluate_every = 2_000
@@ -160,13 +169,14 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 32
     config.data.flip = True
     config.model.num_slots = 4
-    config.model.slot_size = 16
-    config.model.sigma_x = 0.15
+    config.model.slot_size = 24
+    config.model.sigma_x = 0.12
     config.model.unroll = 6
     config.model.decoder.channels = (64,) * 3
     config.model.decoder.kernel_size = 1
     config.model.decoder.colour = "affine"
-    config.model.decoder.frequencies = 2
+    config.model.decoder.frequencies = 3
+    config.model.decoder.examples_at_once = 2
     config.model.encoder.channels = (16,) * 3
     config.model.encoder.kernel_size = 3
     config.model.encoder.use_likelihood = False
@@ -178,11 +188,12 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.num_heads = 4
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
-    config.schedule.steps = (3_500, 600)
+    config.schedule.steps = (2_000, 1_400)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)
     config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.beta_scale = (1.0, 0.3)
     config.schedule.beta_warmup_steps = 500
     config.optimizer.name = "adam"
     config.optimizer.decay = 0.99

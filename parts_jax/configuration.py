@@ -52,6 +52,7 @@ LEAST = {
     "model.unroll": 1,
     "model.decoder.kernel_size": 1,
     "model.decoder.frequencies": 0,
+    "model.decoder.examples_at_once": 0,
     "model.encoder.kernel_size": 1,
     "model.encoder.output_size": 1,
     "model.attention.size": 1,
@@ -89,6 +90,7 @@ STAGES = {
     "schedule.learning_rate": (0.0, None),
     "schedule.warmup_steps": (0, None),
     "schedule.final_scale": (0.0, 1.0),
+    "schedule.beta_scale": (0.0, None),
 }
 
 

@@ -5,6 +5,7 @@ refines a posterior with the gradient of its own loss can use it.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -66,21 +67,49 @@ def make_objective(decode: Callable[[Any, jax.Array], PixelMixture], sigma_x: fl
     return objective
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _differentiate_once(objective, decoder_params, parameters, inputs):
-    (loss, auxiliary), gradient = jax.value_and_grad(objective, argnums=1, has_aux=True)(
-        decoder_params, parameters, inputs)
-    return loss, gradient, auxiliary
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _differentiate_once(objective, examples_at_once, decoder_params, parameters, inputs):
+    take = jax.value_and_grad(objective, argnums=1, has_aux=True)
+
+    def part(_, share):
+        parameters, x, noise = share
+        (loss, auxiliary), gradient = take(decoder_params, parameters, (x, noise, inputs[2]))
+        return None, (loss, gradient, auxiliary)
+
+    return _in_parts(part, None, examples_at_once, parameters, inputs)[1]
 
 
-def _forward(objective, decoder_params, parameters, inputs):
-    (loss, auxiliary), gradients = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
-        decoder_params, parameters, inputs)
-    return (loss, gradients[1], auxiliary), gradients
+def _forward(objective, examples_at_once, decoder_params, parameters, inputs):
+    take = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+
+    def part(total, share):
+        parameters, x, noise = share
+        (loss, auxiliary), (of_params, of_lambda) = take(
+            decoder_params, parameters, (x, noise, inputs[2]))
+        return jax.tree.map(jnp.add, total, of_params), (loss, of_lambda, auxiliary)
+
+    zeros = jax.tree.map(jnp.zeros_like, decoder_params)
+    of_params, outputs = _in_parts(part, zeros, examples_at_once, parameters, inputs)
+    return outputs, (of_params, outputs[1])
 
 
-def _backward(objective, gradients, cotangents):
-    del objective
+def _in_parts(part, carry, examples_at_once, parameters, inputs):
+    """Scans `part` over shares of the batch and joins what it returns for each."""
+    x, noise, _ = inputs
+    batch_size = x.shape[0]
+    size = math.gcd(examples_at_once, batch_size) if examples_at_once else batch_size
+    if size == batch_size:
+        return part(carry, (parameters, x, noise))
+    shares = jax.tree.map(
+        lambda a: a.reshape(batch_size // size, size, *a.shape[1:]), (parameters, x, noise))
+    carry, (losses, gradient, auxiliary) = jax.lax.scan(part, carry, shares)
+    gradient, auxiliary = jax.tree.map(
+        lambda a: a.reshape(batch_size, *a.shape[2:]), (gradient, auxiliary))
+    return carry, (jnp.sum(losses), gradient, auxiliary)
+
+
+def _backward(objective, examples_at_once, gradients, cotangents):
+    del objective, examples_at_once
     weight = cotangents[0]  # of the loss; the other outputs leave through stop_gradient
     return *jax.tree.map(lambda g: weight * g, gradients), None
 
@@ -89,7 +118,7 @@ _differentiate_once.defvjp(_forward, _backward)
 
 
 def score(objective: Callable, decoder_params: Any, parameters: Gaussian, x: jax.Array,
-          noise: jax.Array, beta: jax.Array | float) -> Score:
+          noise: jax.Array, beta: jax.Array | float, examples_at_once: int = 0) -> Score:
     """Decodes a sample of q_lambda, scores it by (7), and takes nabla_lambda L for (3).
 
     The gradient that refinement needs, dL/dlambda, is the very gradient that training needs
@@ -105,18 +134,23 @@ def score(objective: Callable, decoder_params: Any, parameters: Gaussian, x: jax
       x: frame in [0, 1], [B, H, W, 3].
       noise: epsilon, [B, K, D].
       beta: weight of the KL.
+      examples_at_once: the batch is decoded and differentiated in parts of so many examples (the
+        greatest common divisor with B), one after the other, so that a part's activations fit
+        the processor's cache, or the accelerator's memory; 0: all at once. The numbers are the same.
 
     Returns:
       A Score. Only `loss` can be differentiated, by decoder_params and parameters.
     """
     loss, gradient, auxiliary = _differentiate_once(
-        objective, decoder_params, parameters, (x, noise, jnp.asarray(beta, x.dtype)))
+        objective, examples_at_once, decoder_params, parameters,
+        (x, noise, jnp.asarray(beta, x.dtype)))
     return Score(loss, *jax.lax.stop_gradient((gradient, *auxiliary)))
 
 
 def score_naively(objective: Callable, decoder_params: Any, parameters: Gaussian, x: jax.Array,
-                  noise: jax.Array, beta: jax.Array | float) -> Score:
+                  noise: jax.Array, beta: jax.Array | float, examples_at_once: int = 0) -> Score:
     """The same as `score` by plain automatic differentiation: the oracle, and the dearer way."""
+    del examples_at_once
     (loss, auxiliary), gradient = jax.value_and_grad(objective, argnums=1, has_aux=True)(
         decoder_params, parameters, (x, noise, beta))
     return Score(loss, *jax.lax.stop_gradient((gradient, *auxiliary)))

@@ -24,7 +24,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import checkpoint, configuration, data, evaluate, train
+from parts_jax import checkpoint, configuration, evaluate, models, train
+from parts_jax.data import pipeline
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")
@@ -57,21 +58,33 @@ def prepare() -> tuple[ConfigDict, str]:
     """
     flag = FLAGS["config"]
     workdir = FLAGS.workdir or default_workdir(flag.config_filename)
+    check_writable(workdir)
     if FLAGS.mode == "evaluate":
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
         configuration.check(config, jax.device_count())
         checkpoint.choose_step(workdir, config.eval.step)
-        data.prepare(config.data.name, config.data.data_dir)
+        pipeline.check(config.data, eval_splits=[config.eval.split])
         return config, workdir
     config = flag.value
     configuration.check(config, jax.device_count())
+    models.create(config.model)
     configuration.check_workdir(workdir, config)
-    data.prepare(config.data.name, config.data.data_dir)
+    pipeline.check(config.data, config.data.train_split,
+                   [config.eval.split, config.eval.final_split])
     if jax.process_index() == 0:
         configuration.claim_workdir(workdir, config)
     return config, workdir
+
+
+def check_writable(workdir: str) -> None:
+    """Raises an OSError if `workdir` cannot be written to, or not be created; writes nothing."""
+    path = pathlib.Path(os.path.abspath(workdir))
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OSError(f"The workdir {workdir!r} cannot be written to: {str(nearest)!r} is not a "
+                      "folder that one may write in.")
 
 
 def default_workdir(path_and_variant: str) -> str:

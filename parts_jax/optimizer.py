@@ -1,5 +1,7 @@
 """The optimizer: clipping, RMSProp or Adam, a learning rate per stage, and a guard against NaN."""
 
+import itertools
+
 import ml_collections
 import optax
 
@@ -14,19 +16,30 @@ def learning_rate(schedule: ml_collections.ConfigDict) -> optax.Schedule:
     Returns:
       step -> learning rate.
     """
-    stages, boundaries = [], []
-    for steps, peak, warmup, final_scale in zip(
-            schedule.steps, schedule.learning_rate, schedule.warmup_steps, schedule.final_scale):
-        stages.append(optax.warmup_cosine_decay_schedule(
-            0.0, peak, min(warmup, steps - 1), steps, peak * final_scale))
-        boundaries.append(steps + (boundaries[-1] if boundaries else 0))
-    return optax.join_schedules(stages, boundaries[:-1])
+    stages = [
+        optax.warmup_cosine_decay_schedule(
+            0.0, peak, min(warmup, steps - 1), steps, peak * final_scale)
+        for steps, peak, warmup, final_scale in zip(
+            schedule.steps, schedule.learning_rate, schedule.warmup_steps, schedule.final_scale)]
+    return optax.join_schedules(stages, list(itertools.accumulate(schedule.steps))[:-1])
 
 
 def beta_scale(schedule: ml_collections.ConfigDict) -> optax.Schedule:
-    """Factor of beta: from beta_warmup_start to 1 in beta_warmup_steps, step -> factor."""
-    return optax.linear_schedule(
-        schedule.beta_warmup_start, 1.0, schedule.beta_warmup_steps)
+    """Factor of beta: each stage's own, times a warm-up from beta_warmup_start to 1.
+
+    Args:
+      schedule: `config.schedule`, with beta_scale and steps, one number per stage.
+
+    Returns:
+      step -> factor.
+    """
+    stages = optax.join_schedules(
+        [optax.constant_schedule(scale) for scale in schedule.beta_scale],
+        list(itertools.accumulate(schedule.steps))[:-1])
+    if schedule.beta_warmup_steps == 0:  # optax would stay at the start for ever
+        return stages
+    warmup = optax.linear_schedule(schedule.beta_warmup_start, 1.0, schedule.beta_warmup_steps)
+    return lambda step: warmup(step) * stages(step)
 
 
 def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:

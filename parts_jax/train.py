@@ -24,12 +24,15 @@ class NonFiniteError(RuntimeError):
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Trains the model of `config`, going on from the newest checkpoint in `workdir` if there is one.
 
+    A checkpoint is the last thing that is written for its step, so that a run which goes on from it
+    finds all that was written before, and writes nothing twice.
+
     Args:
       config: a config as in configs/parts_clevrer.py.
       workdir: where checkpoints, metrics and evaluations go.
 
     Returns:
-      The metrics of the evaluation after training.
+      The metrics of the evaluation after training; none if the run had ended before.
 
     Raises:
       NonFiniteError: config.train.max_bad_steps steps in a row were not finite. The checkpoint
@@ -54,12 +57,12 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         state = checkpoint.restore(checkpoints, jax.eval_shape(make_state), data)
     state, step = sharding.replicate(state, mesh), int(state.step)
     writer = metric_writer.create_writer(workdir, resume_step=step)
-    logging.info("From step %d: %d parameters, %d devices, batch %d.", step,
-                 sum(p.size for p in jax.tree.leaves(state.params)), mesh.size,
-                 config.train.batch_size)
+    logging.info("From step %d of %d: %d parameters, %d devices, batch %d.", step,
+                 sum(config.schedule.steps), sum(p.size for p in jax.tree.leaves(state.params)),
+                 mesh.size, config.train.batch_size)
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
-    log = progress.Log(writer, config, step)
+    log, scores = progress.Log(writer, config, step), {}
     for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
         factor = config.data.resolution // config.schedule.resolution[stage]
         take_step = sharding.data_parallel(
@@ -70,24 +73,27 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             state, metrics = take_step(state, sharding.split_batch(next(data), mesh))
             step += 1
             log.append(metrics)
-            ends = step == last_step and stage == len(config.schedule.steps) - 1
+            ends = step == sum(config.schedule.steps)
+            saves = ends or step % config.train.checkpoint_every == 0
 
-            if step % config.train.log_every == 0 or ends:
+            if saves or step % config.train.log_every == 0:
                 log.write(step)
                 stop_if_not_finite(state, step, config.train.max_bad_steps)
-            if step % config.train.checkpoint_every == 0 or ends:
-                checkpoint.save(checkpoints, step, state, data)
-            if step % config.train.evaluate_every == 0 and not ends:
+            if ends:  # the split that is kept for last
+                scores = evaluate.evaluate_and_write(
+                    config, model, state.params, step, mesh, config.eval.final_split, workdir,
+                    writer)
+            elif step % config.train.evaluate_every == 0:
                 with log.paused():
                     examples, _ = evaluate.evaluate_split(
                         config, state.params, mesh, config.eval.split, infer)
-                    scores = evaluate.means(examples)
-                    writer.write_scalars(step, {f"eval/{k}": v for k, v in scores.items()})
+                    means = evaluate.means(examples)
+                    writer.write_scalars(step, {f"eval/{k}": v for k, v in means.items()})
+            if saves:
+                checkpoint.save(checkpoints, step, state, data)
 
-    # ---- The end: the last checkpoint on disk, then the split kept for last ------------------
+    # ---- The end: the last checkpoint on disk ------------------------------------------------
     checkpoints.close()
-    scores = evaluate.evaluate_and_write(
-        config, model, state.params, step, mesh, config.eval.final_split, workdir, writer)
     writer.close()
     return scores
 

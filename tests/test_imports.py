@@ -36,7 +36,8 @@ ALLOWED = {
     # On top.
     "evaluate": MODEL | BESIDE | {"models"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
-    "main": {"configuration", "checkpoint", "data", "sharding", "evaluate", "train", "report"},
+    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
+             "report"},
     "__init__": MODEL | BESIDE | {"models", "evaluate"},
 }
 

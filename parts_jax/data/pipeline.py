@@ -110,6 +110,26 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str, *, batch_s
     return iter(dataset.to_iter_dataset(_read_options(data_config)))
 
 
+def check(data_config: ml_collections.ConfigDict, train_split: str | None = None,
+          eval_splits: Sequence[str] = ()) -> None:
+    """Builds the set if need be, and looks whether its splits can be read as they will be.
+
+    Args:
+        data_config: as for `train_iterator`.
+        train_split: the split that will be trained on, if any.
+        eval_splits: the splits that will be evaluated.
+
+    Raises:
+        ValueError: if there is no such set or split, the clips are too short, an array of the
+            first example has a wrong shape or dtype, or the set has actions and `flip` or a stride
+            is asked for.
+    """
+    for split in eval_splits:
+        _check_source(open_split(data_config, split), data_config, flip=False)
+    if train_split is not None:
+        _check_source(open_split(data_config, train_split), data_config, flip=data_config.flip)
+
+
 def open_split(data_config: ml_collections.ConfigDict, split: str) -> Source:
     """Random access to the examples of a split of the set that `data_config` names.
 

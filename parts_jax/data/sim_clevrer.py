@@ -60,6 +60,8 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
                          description="The clips of demo at 64x64."),
         SimClevrerConfig(name="small", world=collisions.SMALL, num_clips=(4000, 256, 256),
                          description="64x64, 24 frames, 3-5 objects that enter and leave."),
+        SimClevrerConfig(name="tiny", world=collisions.TINY, num_clips=(16, 8, 8), num_workers=1,
+                         description="16x16, 6 frames, 2 objects: for tests and a first try."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -38,7 +38,8 @@ def create(config: ml_collections.ConfigDict) -> "PARTS":
         num_refinements=c.num_refinements, truncation=c.truncation, unroll=c.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
-        use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down)
+        use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
+        examples_at_once=c.decoder.examples_at_once)
 
 
 PICTURES = ("recon", "masks", "means", "posterior", "attention")
@@ -95,6 +96,7 @@ class PARTS(nn.Module):
       use_likelihood: the encoder sees log p(x | z) beside the frame; if not, it runs once for all
         frames, outside the scan.
       top_down: gradient and action shape the queries.
+      examples_at_once: how many examples are decoded at a time; see `inference.score`.
     """
 
     transition: nn.Module
@@ -114,6 +116,7 @@ class PARTS(nn.Module):
     residual: bool
     use_likelihood: bool
     top_down: bool
+    examples_at_once: int = 0
 
     def __call__(self, video: jax.Array, actions: jax.Array, noise: jax.Array,
                  state: InferenceState | None = None, beta_scale: jax.Array | float = 1.0,
@@ -169,7 +172,8 @@ class PARTS(nn.Module):
         predicted, scores = posterior, []
         for n in range(self.num_refinements):
             score = inference.score(
-                objective, networks.decoder.params, posterior, x, noise[:, n], beta)
+                objective, networks.decoder.params, posterior, x, noise[:, n], beta,
+                self.examples_at_once)
             update, attn = self.attend(networks, posterior, score, x, action, encoding)
             posterior = inference.refine(posterior, update)  # lambda_t^n, equation (3)
             scores.append(score)

@@ -105,8 +105,10 @@ class BroadcastConv(nn.Module):
             taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
             own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
                              taps_inside(basis.shape[1], k), taps)
-        shared = shared + jnp.expand_dims(bias, (0, 1))
-        return own + jnp.expand_dims(shared, tuple(range(z.ndim - 1)))
+        # Tiled by a product with ones: the gradient's sum over slots is a matrix product then,
+        # which XLA on CPU does 30 times as fast as the sum.
+        ones = jnp.ones(z.shape[:-1], z.dtype)
+        return own + jnp.einsum("...,hwc->...hwc", ones, shared + jnp.expand_dims(bias, (0, 1)))
 
 
 def taps_inside(size: int, kernel_size: int) -> np.ndarray:

@@ -98,6 +98,8 @@ DEMO = WorldSettings(
 
 DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 
+TINY = dataclasses.replace(DEMO, resolution=16, num_frames=6, max_objects=2, samples=1)
+
 SMALL = WorldSettings(
     resolution=64, num_frames=24, min_objects=3, max_objects=5, size=(0.36, 0.44),
     camera=render.Camera(position=(0.0, -6.2, 4.4), target=(0.0, 0.0, 0.1), fov=40.0),

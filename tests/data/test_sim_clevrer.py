@@ -13,7 +13,7 @@ WORLD = dataclasses.replace(collisions.DEMO, resolution=16, samples=1, num_frame
 
 
 def make_builder(data_dir, num_workers=1):
-    config = sim_clevrer.SimClevrerConfig(name="tiny", description="For tests.", world=WORLD,
+    config = sim_clevrer.SimClevrerConfig(name="test", description="For tests.", world=WORLD,
                                           num_clips=(11, 3, 2), seed=5, num_workers=num_workers)
     return sim_clevrer.SimClevrer(config=config, data_dir=data_dir, file_format="array_record")
 
@@ -64,7 +64,7 @@ def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypa
     monkeypatch.setattr(collisions, "simulate_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_builder(tmp_path).download_and_prepare()
-    assert not (tmp_path / "sim_clevrer" / "tiny" / "1.0.0").exists()
+    assert not (tmp_path / "sim_clevrer" / "test" / "1.0.0").exists()
     monkeypatch.undo()
     builder = make_builder(tmp_path)
     builder.download_and_prepare()
@@ -81,11 +81,12 @@ def test_frames_survive_encoding():
 
 def test_shipped_variants():
     configs = {config.name: config for config in sim_clevrer.SimClevrer.BUILDER_CONFIGS}
-    assert set(configs) == {"demo", "demo_64", "small"}
+    assert set(configs) == {"demo", "demo_64", "small", "tiny"}
     assert configs["demo"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].seed == configs["demo"].seed
     assert configs["small"].num_clips == (4000, 256, 256)
+    assert configs["tiny"].num_clips == (16, 8, 8)
     demo, small = configs["demo"].world, configs["small"].world
     assert (demo.resolution, demo.num_frames, demo.steps_per_frame) == (32, 8, 18)
     assert configs["demo_64"].world == dataclasses.replace(demo, resolution=64)

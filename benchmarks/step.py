@@ -1,0 +1,294 @@
+"""What a train step and an inference step cost: time, FLOPs, memory, share of the machine's peak.
+
+    python -m benchmarks.step --config=configs/parts_clevrer.py:demo
+    python -m benchmarks.step --config=configs/parts_clevrer.py:demo --stage=0 --out=step.json
+    python -m benchmarks.step --config=configs/parts_clevrer.py --compile_only
+
+Prints JSON; `measure` says what stands in it. The steps are those of training and evaluation, on
+random video, over all devices. The matrix product that peak shares refer to is timed between the
+steps, so that a machine shared with other work shows the same share. Single values of the config
+are set with --config.path.to.key=value. Without an accelerator, compile the paper's config only.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import app, flags
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import config_flags
+
+from benchmarks import flops
+from parts_jax import configuration, evaluate, models, optimizer, sharding, train
+
+NUM_WARM_UP = 3
+MATRIX_SIZE = {"cpu": 2048}
+MATRIX_SIZE_ELSEWHERE = 8192
+FLOPS_NOTES = {
+    False: "flops is compiled_flops: the compiled program has no loops.",
+    True: "flops is flops_of_scan_unrolled: the compiled program has loops (over time or over "
+          "parts of the batch), whose bodies XLA counts once; so the same step is lowered, not "
+          "compiled, with unroll set to T and decoder.examples_at_once to 0.",
+}
+
+
+def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int = 20,
+            compile_only: bool = False, devices: list | None = None) -> dict[str, Any]:
+    """Measures both steps at one stage of the schedule.
+
+    Args:
+      config: as in configs/.
+      stage: of config.schedule; -1: the last.
+      num_steps: how many steps are timed, after 3 for warming up.
+      compile_only: runs nothing: no times, no peak.
+      devices: on which; None: all.
+
+    Returns:
+      `hardware`; `stage`, `resolution`, `num_frames`, `unroll`; `matrix_product`: how the peak was
+      measured, in FLOPs a second of all devices together; and for `train_step` and
+      `inference_step`:
+      - batch_size: clips of all devices together; frames_per_second follows from it;
+      - compile_seconds: tracing, lowering and compiling, nothing of it cached;
+      - step_seconds: median, min and max, each step waited for;
+      - compiled_flops, flops_of_scan_unrolled: by XLA, of the compiled program with loop bodies
+        counted once, and of the lowered program without loops; operations per element included;
+      - flops: one of the two, flops_note says which; of all devices together;
+      - minimum_flops: by benchmarks/flops.py, by network and total; flops_over_minimum;
+      - memory_bytes of one device: arguments, outputs and temporaries, aliased (outputs that take
+        an argument's place), and peak, the sum of the first three less the fourth;
+      - peak_share: minimum FLOPs a second over the matrix product's, median over the steps.
+    """
+    mesh = sharding.make_mesh(devices)
+    programs = {"train_step": train_program, "inference_step": inference_program}
+    report, runs = {}, {}
+    for name, make in programs.items():
+        step, arguments, start = make(config, stage, mesh)
+        report[name], compiled = describe_compiled(step, arguments)
+        report[name] |= describe_flops(config, name, stage, mesh, compiled)
+        if not compile_only:
+            runs[name] = start(compiled)
+    size = MATRIX_SIZE.get(mesh.devices.flat[0].platform, MATRIX_SIZE_ELSEWHERE)
+    product = {"size": size, "flops_per_second": None}
+    if runs:
+        runs["matrix_product"] = matrix_product(size, mesh)
+        seconds = time_in_turn(runs, num_steps)
+        rates = 2 * size**3 * mesh.size / seconds["matrix_product"]
+        product["flops_per_second"] = summarise(rates)
+        for name in programs:
+            report[name] |= describe_times(report[name], seconds[name], rates, config)
+    return {"hardware": hardware(mesh), "stage": stage,
+            "resolution": config.schedule.resolution[stage], "num_frames": config.data.num_frames,
+            "unroll": config.model.unroll, "matrix_product": product} | report
+
+
+# ---- The two steps: (jitted, shapes of its arguments, compiled -> a call without arguments) ---
+
+
+def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
+    """The train step, just as train.train makes it."""
+    model, tx = models.create(config.model), optimizer.create(config)
+    factor = config.data.resolution // config.schedule.resolution[stage]
+    step = sharding.data_parallel(
+        functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
+        mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
+    make_state = functools.partial(train.create_state, config, model, tx)
+    batch = random_batch(config, config.train.batch_size)
+
+    def start(compiled):
+        state = sharding.replicate(jax.jit(make_state)(), mesh)
+        on_device = sharding.split_batch(batch, mesh)
+
+        def call():
+            nonlocal state  # its memory is donated
+            state, metrics = compiled(state, on_device)
+            return metrics
+        return call
+
+    arguments = shapes(jax.eval_shape(make_state), mesh, P()), shapes(batch, mesh, P(sharding.AXIS))
+    return step, arguments, start
+
+
+def inference_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
+    """The inference step, just as train.train and evaluate.evaluate make it."""
+    model = models.create(config.model)
+    factor = config.data.resolution // config.schedule.resolution[stage]
+    step = evaluate.compile_inference(config, model, mesh, factor)
+    make_parameters = functools.partial(
+        models.initial_parameters, config.model, model, jax.random.key(config.seed))
+    batch = random_batch(config, config.eval.batch_size)
+
+    def start(compiled):
+        params = sharding.replicate(jax.jit(make_parameters)(), mesh)
+        return functools.partial(compiled, params, sharding.split_batch(batch, mesh))
+
+    arguments = (shapes(jax.eval_shape(make_parameters), mesh, P()),
+                 shapes(batch, mesh, P(sharding.AXIS)))
+    return step, arguments, start
+
+
+def random_batch(config, size: int) -> dict[str, np.ndarray]:
+    """A batch as the pipeline gives it, of noise: video, valid, index, and actions if any."""
+    data, rng = config.data, np.random.default_rng(config.seed)
+    frames = (size, data.num_frames)
+    batch = {"video": rng.integers(
+                 0, 256, (*frames, data.resolution, data.resolution, 3), dtype=np.uint8),
+             "valid": np.ones(size, bool), "index": np.arange(size, dtype=np.int32)}
+    if config.model.action_size:
+        batch["actions"] = rng.normal(size=(*frames, config.model.action_size)).astype(np.float32)
+    return batch
+
+
+def shapes(tree: Any, mesh, spec) -> Any:
+    """Arrays, or their shapes, as shapes that lie on the mesh: enough to compile."""
+    where = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), tree)
+
+
+# ---- FLOPs and memory -----------------------------------------------------------------------
+
+
+def describe_compiled(step: Callable, arguments: tuple) -> tuple[dict[str, Any], Any]:
+    """Compiles a step: how long it took and what memory it takes, and the program."""
+    start = time.perf_counter()
+    compiled = step.lower(*arguments).compile()
+    described = {"batch_size": arguments[1]["video"].shape[0],
+                 "compile_seconds": time.perf_counter() - start}
+    memory = compiled.memory_analysis()
+    if memory is not None:  # not every backend tells
+        parts = {"arguments": memory.argument_size_in_bytes,
+                 "outputs": memory.output_size_in_bytes,
+                 "temporaries": memory.temp_size_in_bytes}
+        aliased = memory.alias_size_in_bytes
+        described["memory_bytes"] = parts | {
+            "aliased": aliased, "peak": sum(parts.values()) - aliased}
+    return described, compiled
+
+
+def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, Any]:
+    """FLOPs of a step, the minimum, and their ratio; see `measure`."""
+    make, minimum = {"train_step": (train_program, flops.train_step),
+                     "inference_step": (inference_program, flops.inference_step)}[name]
+    step, arguments, _ = make(without_loops(config), stage, mesh)
+    lowered = step.lower(*arguments)
+    has_loops = loops(config, arguments[1]["video"].shape[0] // mesh.size)
+    counted, least = xla_flops(lowered if has_loops else compiled, mesh), minimum(config, stage)
+    return {"compiled_flops": xla_flops(compiled, mesh),
+            "flops_of_scan_unrolled": xla_flops(lowered, mesh), "flops": counted,
+            "flops_note": FLOPS_NOTES[has_loops], "minimum_flops": least,
+            "flops_over_minimum": counted / least["total"]}
+
+
+def loops(config: ml_collections.ConfigDict, examples: int) -> bool:
+    """Whether a step of so many examples a device has a loop over frames or parts of the batch."""
+    at_once = config.model.decoder.examples_at_once
+    return config.model.unroll < config.data.num_frames or bool(at_once and at_once % examples)
+
+
+def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The same step, written out: all frames one after the other, the batch in one piece."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.model.unroll = config.data.num_frames
+        config.model.decoder.examples_at_once = 0
+    return config
+
+
+def xla_flops(step: Any, mesh) -> float:
+    """FLOPs by XLA's cost analysis of a lowered or compiled step, of all devices together."""
+    return step.cost_analysis()["flops"] * mesh.size
+
+
+# ---- Time -------------------------------------------------------------------------------------
+
+
+def matrix_product(size: int, mesh) -> Callable:
+    """Returns a call that multiplies two float32 matrices, [size, size], on every device."""
+    multiply = sharding.data_parallel(
+        lambda a: jnp.einsum("nij,njk->nik", a, a), mesh, (True,), True)
+    matrices = np.random.default_rng(0).normal(size=(1, size, size)).astype(np.float32)
+    matrices = sharding.split_batch(np.repeat(matrices, len(mesh.local_devices), axis=0), mesh)
+    return functools.partial(multiply, matrices)
+
+
+def time_in_turn(runs: dict[str, Callable], num_steps: int) -> dict[str, np.ndarray]:
+    """Seconds of each call, each waited for, one call of each in turn: float64 [num_steps]."""
+    seconds = {name: [] for name in runs}
+    for _ in range(NUM_WARM_UP + num_steps):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.asarray(values[NUM_WARM_UP:]) for name, values in seconds.items()}
+
+
+def describe_times(described: dict, seconds: np.ndarray, rates: np.ndarray, config) -> dict:
+    """Step time, frames a second, and the share of the peak that was measured beside each step."""
+    times = summarise(seconds)
+    frames = described["batch_size"] * config.data.num_frames
+    shares = described["minimum_flops"]["total"] / seconds / rates
+    return {"step_seconds": times | {"num_steps": len(seconds)},
+            "frames_per_second": frames / times["median"], "peak_share": float(np.median(shares))}
+
+
+def summarise(values: np.ndarray) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {"median": float(np.median(values)), "min": float(values.min()),
+            "max": float(values.max())}
+
+
+def hardware(mesh) -> dict[str, Any]:
+    """What was measured on: devices, CPU, versions."""
+    return {"device_kind": mesh.devices.flat[0].device_kind, "num_devices": mesh.size,
+            "cpu_model": cpu_model(), "num_cpus": len(os.sched_getaffinity(0)),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""), "jax": jax.__version__,
+            "python": platform.python_version()}
+
+
+def cpu_model() -> str:
+    """The CPU's name, as Linux has it; elsewhere as Python has it."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main(arguments: list[str]) -> None:
+    """Reads the flags, measures, prints and writes."""
+    del arguments
+    values = flags.FLAGS
+    config = values.config
+    if values.batch_size:
+        config.train.batch_size = config.eval.batch_size = values.batch_size
+    configuration.check(config, jax.device_count())
+    jax.config.update("jax_enable_compilation_cache", False)
+    report = {"config": values["config"].config_filename}
+    report |= measure(config, values.stage, values.num_steps, values.compile_only)
+    text = json.dumps(report, indent=2)
+    print(text)
+    if values.out:
+        pathlib.Path(values.out).write_text(text + "\n", encoding="utf-8")
+
+
+def define_flags() -> None:
+    config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")
+    flags.DEFINE_integer("stage", -1, "Stage of config.schedule; -1: the last.")
+    flags.DEFINE_integer("batch_size", 0, "Of both steps; 0: the config's own.", lower_bound=0)
+    flags.DEFINE_integer("num_steps", 20, "Timed steps.", lower_bound=1)
+    flags.DEFINE_bool("compile_only", False, "Run nothing: FLOPs, memory and compile time only.")
+    flags.DEFINE_string("out", None, "File that the JSON is written to as well.")
+    flags.mark_flag_as_required("config")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

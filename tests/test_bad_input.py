@@ -1,0 +1,197 @@
+"""What a user may get wrong, through the command line: one full sentence, exit code 2, no trace.
+
+What single values may be is tested in test_configuration.py; here is what the command does with a
+fault: it is told before anything is simulated, compiled or written.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from parts_jax import configuration, evaluate, main, train
+from parts_jax.data import pipeline, sim_clevrer
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILE = f"{ROOT}/configs/parts_clevrer.py"
+DEMO = f"--config={FILE}:demo"
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Calls the command with arguments that must be refused; returns its message.
+
+    It runs in an empty folder, where nothing may appear, and fails the test if it would simulate,
+    train or evaluate.
+    """
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "data"))
+
+    def too_late(*args, **kwargs):
+        raise AssertionError("It was not refused in time.")
+
+    for module, name in ((train, "train"), (evaluate, "evaluate"),
+                         (sim_clevrer, "simulate_clips"), (main, "quiet_libraries"),
+                         (main, "prepare_devices")):
+        replacement = too_late if module is not main else lambda: None
+        monkeypatch.setattr(module, name, replacement)
+
+    def call(*arguments: str) -> str:
+        argv = ["main.py", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)
+        saved = flagsaver.save_flag_values()
+        try:
+            with pytest.raises(SystemExit) as exit:
+                main.main(main.parse_flags(argv))
+        finally:
+            flagsaver.restore_flag_values(saved)
+        assert exit.value.code == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        lines = captured.err.splitlines()
+        assert lines[0].startswith("Error: ") and not any("Traceback" in line for line in lines)
+        assert os.listdir(folder) == []
+        return captured.err.removeprefix("Error: ").rstrip("\n")
+
+    yield call
+    flags.FLAGS.mark_as_parsed()
+
+
+@pytest.mark.parametrize("arguments, parts", [
+    # A config key, or a value of it.
+    (["--config.train.bach_size=8"], ["no key 'train.bach_size'", "nearest is 'train.batch_size'"]),
+    (["--config.model.num_slots=0"], ["model.num_slots is 0", "whole number, 1 or more"]),
+    (["--config.model.num_slots=many"], ["many", "num_slots"]),
+    (["--config.data.num_frames=1"], ["data.num_frames is 1", "whole number, 2 or more"]),
+    (["--config.model.name=slotty"], ["model.name is 'slotty'", "there is: parts"]),
+    # Four devices, as all tests have.
+    (["--config.train.batch_size=6"], ["train.batch_size is 6", "4 devices", "multiple of 4"]),
+    (["--config.eval.batch_size=10"], ["eval.batch_size is 10", "4 devices", "multiple of 4"]),
+    # The data set.
+    (["--config.data.name=sim_clever/demo"],
+     ["no data set 'sim_clever/demo'", "nearest are: sim_clevrer/demo", "All data sets: "]),
+    (["--config.data.name=sim_clevrer"], ["no data set 'sim_clevrer'", "sim_clevrer/demo"]),
+    # The command itself.
+    (["--mode=tarin"], ["mode", "tarin", "train|evaluate"]),
+    (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "workdir"]),
+    (["seed=3"], ["'seed=3' is no flag", "--name=value"]),
+])
+def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts):
+    message = refused(DEMO, *arguments)
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("config, parts", [
+    (f"{FILE}:demmo", ["no variant 'demmo'", "it has: paper, small, demo, demo_full_colour"]),
+    ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
+    (None, ["--config=FILE[:variant] is missing", "configs/"]),
+])
+def test_a_config_that_is_not_there_is_named(refused, config, parts):
+    message = refused(*([f"--config={config}"] if config else []))
+    assert all(part in message for part in parts), message
+
+
+def test_clevrer_missing_tells_how_to_get_it_and_how_to_do_without(refused):
+    """The bare command of the paper's setting needs no other flag to say so."""
+    message = refused(f"--config={FILE}")
+    for part in ("'clevrer'", "http://data.csail.mit.edu/clevrer/", "video_train.zip",
+                 "video_validation.zip", "'sim_clevrer'", "--config=configs/parts_clevrer.py:small",
+                 "--config=configs/parts_clevrer.py:demo"):
+        assert part in message
+
+
+def test_an_unwritable_workdir_is_named_before_data_are_made(refused, tmp_path):
+    """A workdir below a file; and one in a folder without permission, where one has not all."""
+    (tmp_path / "file").write_text("")
+    message = refused(DEMO, f"--workdir={tmp_path}/file/runs/1")
+    assert f"'{tmp_path}/file/runs/1' cannot be written to" in message
+    assert f"'{tmp_path}/file' is not a folder" in message
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if not os.access(tmp_path / "locked", os.W_OK):
+        message = refused(DEMO, f"--workdir={tmp_path}/locked/run")
+        assert f"'{tmp_path}/locked' is not a folder that one may write in" in message
+
+
+def test_the_run_of_another_config_is_kept_and_the_keys_that_differ_are_named(refused, tmp_path):
+    workdir = tmp_path / "run"
+    configuration.claim_workdir(str(workdir), configuration.read(f"{FILE}:demo"))
+    (workdir / "checkpoints" / "100").mkdir(parents=True)
+    before = (workdir / "config.json").read_text()
+    message = refused(DEMO, f"--workdir={workdir}", "--config.model.num_slots=5",
+                      "--config.seed=3", "--config.train.log_every=7")
+    assert f"'{workdir}' holds a run with another config" in message
+    assert "model.num_slots: 4 there, 5 now" in message and "seed: 0 there, 3 now" in message
+    assert "log_every" not in message
+    assert (workdir / "config.json").read_text() == before
+    assert sorted(os.listdir(workdir)) == ["checkpoints", "config.json"]
+
+
+def test_evaluating_what_was_not_trained_is_refused(refused, tmp_path):
+    workdir = tmp_path / "run"
+    assert f"'{workdir}' holds no run" in refused("--mode=evaluate", f"--workdir={workdir}")
+    configuration.claim_workdir(str(workdir), configuration.read(f"{FILE}:demo"))
+    assert f"no checkpoint in '{workdir}'" in refused("--mode=evaluate", f"--workdir={workdir}")
+    message = refused("--mode=evaluate", f"--workdir={workdir}", "--config.model.num_slots=5")
+    assert "model.num_slots=5 would change the trained model, which has 4" in message
+
+
+GOOD = {"video": np.zeros((8, 32, 32, 3), np.uint8),
+        "segmentation": np.zeros((8, 32, 32), np.uint8)}
+
+
+@pytest.mark.parametrize("change, parts", [
+    ({"video": np.zeros((8, 32, 32, 3), np.float32)}, ["must be uint8", "float32 [1, 32, 32, 3]"]),
+    ({"video": np.zeros((8, 32, 32), np.uint8)},
+     ["[frames, height, width, 3]", "uint8 [1, 32, 32]"]),
+    ({"video": np.zeros((8, 32, 32, 4), np.uint8)}, ["must be uint8", "uint8 [1, 32, 32, 4]"]),
+    ({"segmentation": np.zeros((8, 16, 16), np.uint8)},
+     ["segmentation must be uint8", "as large as its video [1, 32, 32]", "uint8 [1, 16, 16]"]),
+    ({"video": np.zeros((5, 32, 32, 3), np.uint8)},
+     ["data.num_frames is 6", "clips have 5 frames"]),
+])
+@pytest.mark.parametrize("bad_split", ["train", "validation", "test"])
+def test_videos_of_a_wrong_form_are_refused_before_training(refused, monkeypatch, change, parts,
+                                                            bad_split):
+    """In any of the three splits, so that no run fails at its last step."""
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, split: [
+        GOOD | (change if split == bad_split else {})])
+    message = refused(DEMO)
+    assert all(part in message for part in parts), message
+    assert message.endswith(".")
+
+
+@pytest.mark.parametrize("key", ["data.train_split", "eval.split", "eval.final_split"])
+def test_a_split_that_is_not_there_is_refused_before_training(refused, monkeypatch, key):
+    class Builder:
+        class info:
+            splits = ("train", "validation", "test")
+
+        def as_data_source(self, split):
+            return [GOOD]
+
+    monkeypatch.setattr(pipeline.data, "prepare", lambda name, data_dir: Builder())
+    message = refused(DEMO, f"--config.{key}=tset")
+    assert "'sim_clevrer/demo' has no split 'tset'; it has: train, validation, test." in message
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--config=configs/parts_clevrer.py"], "The data set 'clevrer' has no builder"),
+    (["--config=configs/parts_clevrer.py:demo", "--config.data.num_frames=1"],
+     "data.num_frames is 1, but must be a whole number, 2 or more."),
+])
+def test_the_command_in_a_shell(tmp_path, arguments, message):
+    """As a user would call it, from the repository, with the default workdir in another place."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": str(tmp_path / "data")}
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    result = subprocess.run([sys.executable, "-m", "parts_jax.main", *arguments], cwd=tmp_path,
+                            env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"Error: {message}") and "Traceback" not in result.stderr
+    assert result.stdout == "" and os.listdir(tmp_path) == ["configs"]

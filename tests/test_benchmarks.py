@@ -1,0 +1,310 @@
+"""The formulas against XLA's own count, the JSON of a step, known scores, a table by hand."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import flops, seeds, step, trivial_answers
+from configs import parts_clevrer
+from parts_jax import models, sharding
+
+B, K, S = 2, 3, 16
+
+
+def make_config(**changes):
+    """The demo's config; wide enough that matrix products dominate. Keys are dotted."""
+    config = parts_clevrer.get_config("demo")
+    config.update_from_flattened_dict({
+        "model.num_slots": K, "model.decoder.channels": (96, 96), "model.slot_size": 32,
+        "model.encoder.channels": (48, 48), "model.encoder.output_size": 64,
+        "model.attention.size": 64} | changes)
+    return config
+
+
+def xla_flops(function, *shapes) -> float:
+    return jax.jit(function).lower(*shapes).cost_analysis()["flops"]
+
+
+def shape(*sizes):
+    return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+
+def lone_network(config, name, *arguments, method=None):
+    """(apply, shapes of its parameters) of one network of the model, by itself."""
+    network = getattr(models.create(config.model), name)
+    params = jax.eval_shape(lambda *a: network.init(jax.random.key(0), *a), *arguments)
+    return lambda params, *a: network.apply(params, *a, method=method), params
+
+
+def with_gradients(function):
+    """(cotangents, *arguments) -> the function's value and the gradients to all arguments."""
+    def both(given, *arguments):
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, pull_back(given)
+    return both
+
+
+def assert_close(counted: float, formula: int, tolerance: float) -> None:
+    """XLA counts operations per element as well: it may find more, by `tolerance`, not less."""
+    assert 1 - 1e-3 <= counted / formula <= 1 + tolerance, counted / formula
+
+
+# ---- flops.py -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel_size, colour", [(1, "full"), (1, "affine"), (1, "shaded"),
+                                                 (3, "full"), (3, "affine")])
+def test_decoder_is_as_xla_counts(kernel_size, colour):
+    config = make_config(**{"model.decoder.kernel_size": kernel_size,
+                            "model.decoder.colour": colour})
+    decoder = models.create(config.model).decoder
+    z = shape(B, K, config.model.slot_size)
+    params = jax.eval_shape(lambda z: decoder.init(jax.random.key(0), z, (S, S)), z)
+    decode = lambda params, z: decoder.apply(params, z, (S, S))
+    own, shared = flops.decoder(config.model, S) * (B * K), flops.decoder_shared(config.model, S)
+    assert_close(xla_flops(decode, params, z), (own + shared).forward, 0.05)
+
+    given = jax.eval_shape(decode, params, z)
+    counted = xla_flops(with_gradients(decode), given, params, z)
+    assert_close(counted, (own + shared).total, 0.05)
+
+
+@pytest.mark.parametrize("kernel_size, use_likelihood", [(3, False), (5, True)])
+def test_encoder_is_as_xla_counts(kernel_size, use_likelihood):
+    config = make_config(**{"model.encoder.kernel_size": kernel_size,
+                            "model.encoder.use_likelihood": use_likelihood,
+                            "data.resolution": S})
+    image = shape(B, S, S, 3 + use_likelihood)
+    encode, params = lone_network(config, "encoder", image)
+    keys = flops.linear(S**2, config.model.encoder.output_size, config.model.attention.size) * 2
+    own, shared = flops.encoder(config.model, S) * B, flops.encoder_shared(config.model, S)
+    expected = own.forward + shared.forward - B * keys.forward
+    assert_close(xla_flops(encode, params, image), expected, 0.05)
+
+    to_parameters = lambda given, params, image: with_gradients(
+        lambda params: encode(params, image))(given, params)
+    given = shape(B, S, S, config.model.encoder.output_size)
+    expected = own.total + shared.total - B * keys.total
+    assert_close(xla_flops(to_parameters, given, params, image), expected, 0.05)
+
+
+@pytest.mark.parametrize("top_down", [True, False])
+def test_attention_is_as_xla_counts(top_down):
+    config = make_config(**{"model.attention.top_down": top_down, "model.action_size": 3})
+    c = config.model
+    wide = shape(B, K, 4 * c.slot_size + c.action_size)
+    narrow = wide if top_down else shape(B, K, 2 * c.slot_size)
+    pixels = shape(B, S, S, c.attention.size)
+    arguments = (narrow, wide, pixels, pixels)
+    attend, params = lone_network(config, "attention", *arguments)
+    expected = flops.attention(c, S) * B
+    assert_close(xla_flops(attend, params, *arguments), expected.forward, 0.10)
+
+    given = jax.eval_shape(attend, params, *arguments)
+    counted = xla_flops(with_gradients(attend), given, params, *arguments)
+    assert_close(counted, expected.total, 0.15)
+
+
+def test_transition_is_as_xla_counts():
+    config = make_config(**{"model.transition.num_layers": 2})
+    c = config.model
+    slots, hidden = shape(B, K, 2 * c.slot_size), (shape(B, K, c.transition.lstm_size),) * 2
+    predict, params = lone_network(config, "transition", slots, hidden)
+    expected = flops.transition(c) * B
+    assert_close(xla_flops(predict, params, slots, hidden), expected.forward, 0.10)
+    given = jax.eval_shape(predict, params, slots, hidden)
+    counted = xla_flops(with_gradients(predict), given, params, slots, hidden)
+    assert_close(counted, expected.total, 0.15)
+    to_parameters = lambda given, params, *a: with_gradients(
+        lambda params: predict(params, *a))(given, params)
+    counted = xla_flops(to_parameters, given, params, slots, hidden)
+    assert_close(counted, expected.total - B * flops.transition_to_state(c), 0.15)
+
+
+def test_taps_inside_by_counting():
+    for size, kernel_size in ((1, 3), (4, 1), (5, 3), (2, 5)):
+        pairs = [(i, o) for i in range(size) for o in range(kernel_size)
+                 if 0 <= i + o - kernel_size // 2 < size]
+        assert flops.taps_inside(size, kernel_size) == len(pairs)
+
+
+def test_step_formulas_add_up_by_hand():
+    """T=5, truncation 2: three chunks; refinement 5 of 5 is not needed, 1 and 3 go back."""
+    config = make_config(**{"data.num_frames": 5, "model.truncation": 2, "train.batch_size": 2})
+    minimum, size = flops.train_step(config, stage=0), config.schedule.resolution[0]
+    attend, predict = flops.attention(config.model, size), flops.transition(config.model)
+    assert minimum["attention"] == 2 * (4 * attend.forward + 2 * attend.backward)
+    assert minimum["transition"] == 2 * (
+        5 * predict.total - 3 * flops.transition_to_state(config.model))
+    assert minimum["total"] == sum(v for name, v in minimum.items() if name != "total")
+    config.model.num_refinements = 3
+    encode, shared = flops.encoder(config.model, size), flops.encoder_shared(config.model, size)
+    assert flops.train_step(config, stage=0)["encoder"] == 2 * 5 * encode.total + shared.total
+
+
+# ---- step.py --------------------------------------------------------------------------------
+
+
+def tiny_config(**changes):
+    config = parts_clevrer.get_config("demo")
+    config.update_from_flattened_dict({
+        "data.num_frames": 2, "data.resolution": 8, "schedule.resolution": (4, 8),
+        "model.unroll": 5, "model.decoder.examples_at_once": 0,
+        "model.slot_size": 8, "model.decoder.channels": (32, 32),
+        "model.encoder.channels": (8,), "model.transition.width": 16,
+        "model.transition.mlp_width": 16, "model.transition.lstm_size": 8,
+        "train.batch_size": 2, "eval.batch_size": 4} | changes)
+    return config
+
+
+@pytest.fixture
+def quick_compilation():
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
+
+
+def test_step_measures_what_it_says(quick_compilation):
+    config = tiny_config(**{"model.unroll": 1, "model.decoder.examples_at_once": 1})
+    report = step.measure(config, stage=0, num_steps=2, devices=jax.devices()[:1])
+    assert json.loads(json.dumps(report)) == report
+    assert report["resolution"] == 4 and report["hardware"]["num_devices"] == 1
+    assert report["matrix_product"]["flops_per_second"]["median"] > 1e8
+    for name, batch_size in (("train_step", 2), ("inference_step", 4)):
+        part = report[name]
+        times, memory = part["step_seconds"], part["memory_bytes"]
+        assert part["batch_size"] == batch_size and part["compile_seconds"] > 0
+        assert part["flops"] == part["flops_of_scan_unrolled"] > 1.2 * part["compiled_flops"]
+        assert "examples_at_once" in part["flops_note"]
+        assert 0.9 < part["flops_over_minimum"] < 3
+        assert 0 < times["min"] <= times["median"] <= times["max"] < math.inf
+        assert part["frames_per_second"] == pytest.approx(batch_size * 2 / times["median"])
+        assert 0 < part["peak_share"] < 1
+        assert memory["peak"] == (memory["arguments"] + memory["outputs"] + memory["temporaries"]
+                                  - memory["aliased"]) > 0
+
+
+class Compiled:
+    """A compiled program of 1,000 FLOPs a device."""
+
+    def cost_analysis(self):
+        return {"flops": 1000.0}
+
+
+@pytest.mark.parametrize("name", ["train_step", "inference_step"])
+@pytest.mark.parametrize("changes", [
+    {}, {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
+         "model.decoder.colour": "full", "data.num_frames": 5, "model.num_refinements": 2,
+         "model.truncation": 2, "model.action_size": 2}])
+def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):
+    """Narrow networks on small pictures, so operations per element weigh more than they would."""
+    config = tiny_config(**{"model.decoder.channels": (64, 64)} | changes)
+    mesh = sharding.make_mesh(jax.devices()[:2])
+    described = step.describe_flops(config, name, -1, mesh, Compiled())
+    assert described["flops"] == described["compiled_flops"] == 2000
+    assert "no loops" in described["flops_note"]
+    assert 1 <= described["flops_of_scan_unrolled"] / described["minimum_flops"]["total"] < 1.4
+
+
+# ---- trivial_answers.py -----------------------------------------------------------------------
+
+COLOURS = np.asarray([[90, 90, 90], [250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)
+
+
+def clip(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """One example of two equal frames, each id of a colour of its own."""
+    ids = np.broadcast_to(ids, (1, 2, *ids.shape)).astype(np.uint8)
+    return {"video": COLOURS[ids], "segmentation": ids}
+
+
+def means(report: dict, answer: str) -> dict[str, float]:
+    return {column: value["mean"] for column, value in report[answer].items()}
+
+
+def test_trivial_answers_score_one_where_they_are_right():
+    columns = np.broadcast_to(np.arange(8) // 2, (8, 8))
+    blocks = np.kron(np.asarray([[0, 1], [2, 3]]), np.ones((4, 4), int))
+    in_columns = trivial_answers.score_segmentations([clip(columns)], 4)
+    in_blocks = trivial_answers.score_segmentations([clip(blocks)], 4)
+    for right in (means(in_columns, "strips"), means(in_blocks, "quadrants"),
+                  means(in_columns, "kmeans_colour"), means(in_blocks, "kmeans_colour"),
+                  means(in_blocks, "kmeans_colour_position")):
+        assert right == dict.fromkeys(trivial_answers.COLUMNS, 1.0)
+    wrong = means(in_columns, "quadrants")
+    assert wrong["ari_last"] < 0.5 and wrong["miou_last"] < 0.5
+
+
+def test_kmeans_joins_objects_of_one_colour_and_position_parts_them():
+    ids = np.broadcast_to([1, 1, 0, 0, 0, 0, 2, 2], (1, 2, 4, 8)).astype(np.uint8)
+    batch = {"video": COLOURS[np.minimum(ids, 1)], "segmentation": ids}
+    scores = trivial_answers.score_segmentations([batch], 3)
+    assert means(scores, "kmeans_colour")["fg_ari_last"] == 0.0
+    assert means(scores, "kmeans_colour_position")["fg_ari_last"] == 1.0
+
+
+def test_the_empty_room_is_the_median_and_its_error_is_by_hand():
+    video = np.full((3, 2, 4, 4, 3), 51, np.uint8)
+    video[0, 0] = 255
+    room = trivial_answers.background(video)
+    np.testing.assert_allclose(room, 0.2)
+    error = trivial_answers.background_error(video, room)
+    np.testing.assert_allclose(error["mse"], [0.32, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(error["mse_last"], 0, atol=1e-12)
+    text = trivial_answers.table({
+        "num_sequences": 3, "dataset": "d", "split": "test", "num_frames": 2, "resolution": 4,
+        "num_slots": 2, "background": {k: trivial_answers.summarise(v) for k, v in error.items()},
+        "answers": trivial_answers.score_segmentations([clip(np.eye(4, dtype=int))], 2)})
+    assert "| strips | " in text and "MSE 0.10667, last frame 0.00000" in text
+
+
+# ---- seeds.py -----------------------------------------------------------------------------------
+
+
+def write_run(folder, seed: int, score: float, step_number: int = 200, **changes):
+    """A run of two log writes (50 s at 2 and 100 s at 1 steps a second) and an old evaluation."""
+    (folder / "evaluation").mkdir(parents=True)
+    for number, value in ((100, 0.0), (step_number, score)):
+        record = dict(step=number, dataset="sim/demo", split="test", seed=seed, num_sequences=128,
+                      num_frames=6, stride=1, resolution=32, num_slots=4, fg_ari_last=value,
+                      ari_last_refined=value / 2, mse=value / 100,
+                      median={"fg_ari_last": value + 0.01}, standard_error={"fg_ari_last": 0.1})
+        path = folder / "evaluation" / f"sim_demo-test-{number}.json"
+        path.write_text(json.dumps(record | changes))
+    lines = [{"step": 100, "train/steps_per_second": 2.0, "train/loss": 1.0},
+             {"step": 100, "eval/mse": 0.1}, {"step": 200, "train/steps_per_second": 1.0}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_seeds_side_by_side(tmp_path):
+    runs = [write_run(tmp_path / f"demo-{i}", i, score) for i, score in enumerate((0.8, 0.9, 1.0))]
+    lines = seeds.report(runs, "test").splitlines()
+    assert lines[0] == ("sim/demo test, 128 clips of 6 frames of 32x32, K=4, step 200; "
+                        "seeds 0, 1, 2.")
+    assert lines[2] == "|  | demo-0 | demo-1 | demo-2 | mean | min - max | std |"
+    assert "| fg_ari_last | 0.800 | 0.900 | 1.000 | 0.900 | 0.800 - 1.000 | 0.100 |" in lines
+    assert "| ari_last_refined | 0.400 | 0.450 | 0.500 | 0.450 | 0.400 - 0.500 | 0.050 |" in lines
+    assert any(line.startswith("| mse | 0.00800 | 0.00900 | 0.01000 |") for line in lines)
+    assert any(line.startswith("| fg_ari_last, median clip | 0.810 | 0.910 |") for line in lines)
+    assert "| training minutes | 2.5 | 2.5 | 2.5 | 2.5 | 2.5 - 2.5 | 0.0 |" in lines
+    assert len(lines) == 4 + 5
+
+
+def test_seeds_refuse_what_cannot_be_compared(tmp_path):
+    first = write_run(tmp_path / "a", 0, 0.5)
+    with pytest.raises(FileNotFoundError, match="no evaluation on the split 'validation'"):
+        seeds.report([first], "validation")
+    longer = write_run(tmp_path / "b", 1, 0.5, step_number=300)
+    with pytest.raises(ValueError, match="cannot be compared: step is 200, 300"):
+        seeds.report([first, longer], "test")
+    (first / "evaluation" / "other.json").write_text(
+        json.dumps({"split": "test", "dataset": "other", "step": 1}))
+    with pytest.raises(ValueError, match="choose with --dataset: other, sim/demo"):
+        seeds.report([first], "test")
+    assert seeds.newest_evaluation(first, "test", "sim/demo")["step"] == 200

@@ -1,0 +1,120 @@
+"""Every shipped config can run: its steps are traced at their real sizes; nothing is computed."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import parts_clevrer
+from parts_jax import configuration, evaluate, models, optimizer, sharding, train
+
+CASES = [(variant, stage) for variant in parts_clevrer.VARIANTS
+         for stage in range(len(parts_clevrer.get_config(variant).schedule.steps))]
+
+
+def shapes_of_batch(config, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """What the pipeline gives."""
+    size, frames = config.data.resolution, config.data.num_frames
+    of = jax.ShapeDtypeStruct
+    return {"video": of((batch_size, frames, size, size, 3), jnp.uint8),
+            "segmentation": of((batch_size, frames, size, size), jnp.uint8),
+            "valid": of((batch_size,), jnp.bool), "index": of((batch_size,), jnp.int32)}
+
+
+@functools.cache
+def prepared(variant: str):
+    config = parts_clevrer.get_config(variant).lock()
+    model, tx = models.create(config.model), optimizer.create(config)
+    return config, model, tx, jax.eval_shape(
+        functools.partial(train.create_state, config, model, tx))
+
+
+@pytest.mark.parametrize("variant", parts_clevrer.VARIANTS)
+def test_values_are_allowed(variant):
+    """On one device, on four, and on eight."""
+    for num_devices in (1, 4, 8):
+        configuration.check(parts_clevrer.get_config(variant), num_devices)
+
+
+@pytest.mark.parametrize("variant, stage", CASES)
+def test_train_step_can_be_traced(variant, stage):
+    """The step of every stage, on four devices; the state that comes out is as what went in."""
+    config, model, tx, state = prepared(variant)
+    factor = config.data.resolution // config.schedule.resolution[stage]
+    step = sharding.data_parallel(
+        functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
+        sharding.make_mesh(), in_split=(False, True), out_split=(False, False), donate=(0,))
+    batch = shapes_of_batch(config, config.train.batch_size)
+    after, metrics = jax.eval_shape(step, state, batch)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), state)
+    assert all(metric.shape == () for metric in metrics.values())
+    assert {"loss", "nll", "kl", "mse", "gradient_norm", "skipped_steps"} <= set(metrics)
+
+
+@pytest.mark.parametrize("variant, stage", CASES)
+def test_inference_step_can_be_traced(variant, stage):
+    """Evaluation at the end, and during every stage at the resolution of that stage."""
+    config, model, _, state = prepared(variant)
+    factor = config.data.resolution // config.schedule.resolution[stage]
+    infer = evaluate.compile_inference(config, model, sharding.make_mesh(), factor)
+    batch_size = config.eval.batch_size
+    output = jax.eval_shape(infer, state.params, shapes_of_batch(config, batch_size))
+    size = config.schedule.resolution[stage]
+    frames = (batch_size, config.data.num_frames)
+    assert output["predicted"].shape == output["refined"].shape == (*frames, size, size)
+    assert output["segmentation"].shape == (*frames, size, size)
+    assert output["masks"].shape == (*frames, config.model.num_slots, size, size)
+    assert output["recon"].shape == (*frames, size, size, 3)
+
+
+@pytest.mark.parametrize("variant", parts_clevrer.VARIANTS)
+def test_last_stage_is_at_full_resolution(variant):
+    """Evaluation after training is, so training must end there."""
+    config = parts_clevrer.get_config(variant)
+    assert config.schedule.resolution[-1] == config.data.resolution
+    for coarse, fine in itertools.pairwise(config.schedule.resolution):
+        assert coarse <= fine
+
+
+def test_default_has_the_numbers_of_the_paper():
+    """Paper 001, section 4."""
+    config = parts_clevrer.get_config()
+    values = configuration.flatten(config)
+    expected = {
+        "data.name": "clevrer", "data.num_frames": 25, "data.resolution": 64, "model.num_slots": 7,
+        "model.action_size": 0, "model.beta": 0.5, "model.beta_pixels": 64 * 64,
+        "model.num_refinements": 1, "model.truncation": 4, "model.decoder.colour": "full",
+        "model.encoder.use_likelihood": True, "model.attention.top_down": True,
+        "optimizer.name": "rmsprop", "optimizer.clip_norm": 5.0, "optimizer.loss_per_pixel": False,
+        "schedule.resolution": (64,)}
+    assert {key: values[key] for key in expected} == expected
+    assert configuration.flatten(parts_clevrer.get_config("paper")) == values
+
+
+def test_full_colour_demo_differs_from_the_demo_in_the_decoders_colour():
+    """So that the two tell what the paper's decoder does; settings that go with it may differ."""
+    differences = configuration.differences(parts_clevrer.get_config("demo"),
+                                            parts_clevrer.get_config("demo_full_colour"))
+    keys = [key for key, _, _ in differences]
+    assert "model.decoder.colour" in keys
+    assert all(not key.startswith(("data.", "eval.")) for key in keys)
+    assert parts_clevrer.get_config("demo_full_colour").model.decoder.colour == "full"
+
+
+def test_an_unknown_variant_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match="no variant 'big'; it has: paper, small, demo"):
+        parts_clevrer.get_config("big")
+
+
+def test_parameters_of_the_paper_are_counted():
+    """Wide networks, as in the paper; a count that is far off is a network gone missing."""
+    _, _, _, state = prepared("paper")
+    networks = {name: sum(int(np.prod(p.shape)) for p in jax.tree.leaves(tree))
+                for name, tree in state.params.items()}
+    assert set(networks) == {"transition", "decoder", "encoder", "attention"}
+    assert 9e6 < networks["decoder"] < 12e6  # five 3x3 convolutions of 512
+    assert 15e6 < networks["transition"] < 25e6  # two layers of width 1024

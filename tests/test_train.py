@@ -1,0 +1,276 @@
+"""Training through the public command on a tiny set: what it writes, that killing it changes
+nothing, that evaluation repeats its numbers, and that it survives, counts and reports NaN."""
+
+import functools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
+
+from configs import parts_clevrer
+from parts_jax import checkpoint, configuration, models, optimizer, train
+from parts_jax.data import pipeline
+
+ROOT = pathlib.Path(__file__).parent.parent
+LAST_STEP = 40
+# The steps of logs, evaluations and checkpoints coincide and do not.
+PERIODS = {"train.log_every": 3, "train.evaluate_every": 8, "train.checkpoint_every": 8}
+SPEED = ("train/steps_per_second", "train/frames_per_second")
+SEGMENTATION = ("fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
+                "miou_last", "miou")
+EVALUATION = ("step", "dataset", "split", "num_sequences", "seed", *SEGMENTATION, "mse", "mse_last",
+              "kl", "log_likelihood", "neg_elbo", "mse_refined", "mse_last_refined",
+              *(f"{name}_refined" for name in SEGMENTATION))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Holds prepared data, compiled programs and runs of this file."""
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def command(folder, tiny):
+    """Makes the command line and environment of a run; on one device, as on a laptop."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
+        "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
+    values = tiny | PERIODS | {"data.data_dir": str(folder / "data"), "eval.num_pictures": 3}
+
+    def make(*arguments: str, config: bool = True) -> dict:
+        described = [f"--config={ROOT}/configs/parts_clevrer.py:demo",
+                     *(f"--config.{key}={value}" for key, value in values.items())]
+        return {"args": [sys.executable, "-m", "parts_jax.main", *(described if config else ()),
+                         *arguments], "env": environment, "cwd": folder}
+
+    return make
+
+
+def run(call: dict) -> str:
+    """Runs a command to its end and returns what it said."""
+    result = subprocess.run(**call, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(folder, command) -> pathlib.Path:
+    """The workdir of a run of two stages that nothing disturbed."""
+    workdir = folder / "finished"
+    run(command(f"--workdir={workdir}"))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def killed(folder, command, finished) -> pathlib.Path:
+    """The workdir of the same run, killed in mid-run and started again."""
+    workdir = folder / "killed"
+    process = subprocess.Popen(**command(f"--workdir={workdir}"), stderr=subprocess.DEVNULL)
+    second = workdir / checkpoint.FOLDER / "16"
+    while not second.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    steps = steps_of(workdir)
+    assert 16 in steps and LAST_STEP not in steps
+    assert lines_of(workdir)[-1]["step"] < LAST_STEP
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 23, "train/lo')  # as if it had been killed in the middle of a line
+    assert f"From step {max(steps)} of {LAST_STEP}" in run(command(f"--workdir={workdir}"))
+    return workdir
+
+
+def steps_of(workdir: pathlib.Path) -> list[int]:
+    names = os.listdir(workdir / checkpoint.FOLDER)
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def lines_of(workdir: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_speed(lines: list[dict]) -> list[dict]:
+    return [{k: v for k, v in line.items() if k not in SPEED} for line in lines]
+
+
+def evaluation_of(workdir: pathlib.Path, split: str = "test") -> dict:
+    name = f"sim_clevrer_tiny-{split}-{LAST_STEP}.json"
+    return json.loads((workdir / "evaluation" / name).read_text())
+
+
+def final_state(workdir: pathlib.Path):
+    """All of the last checkpoint, and the batch that would come next."""
+    config = configuration.load(str(workdir))
+    make_state = functools.partial(
+        train.create_state, config, models.create(config.model), optimizer.create(config))
+    data = pipeline.train_iterator(config.data, batch_size=4, seed=config.seed)
+    with checkpoint.open_checkpoints(str(workdir)) as manager:
+        assert checkpoint.latest_step(manager) == LAST_STEP
+        state = checkpoint.restore(manager, jax.eval_shape(make_state), data)
+    return state, next(data)
+
+
+def test_a_run_writes_what_is_promised(finished, tiny):
+    """config.json, checkpoints, one line of metrics for each period, and nothing half-written."""
+    assert sorted(name.split(".")[0] for name in os.listdir(finished)) == [
+        "checkpoints", "config", "evaluation", "events", "metrics"]
+    values = configuration.flatten(configuration.load(str(finished)))
+    assert {key: values[key] for key in tiny} == tiny
+    assert steps_of(finished) == [24, 32, 40]  # the newest three
+
+    lines = lines_of(finished)
+    training = [line["step"] for line in lines if "train/loss" in line]
+    assert training == sorted({*range(3, LAST_STEP, 3), 8, 16, 32, LAST_STEP} | {24})
+    assert [line["step"] for line in lines if "eval/mse" in line] == [8, 16, 24, 32]
+    assert [line["step"] for line in lines if "sim_clevrer_tiny-test/mse" in line] == [LAST_STEP]
+    signs = {"loss", "nll", "kl", "kl_greatest_share", "mse", "mask_entropy", "effective_slots",
+             "attention_entropy", "slot_spread", "gradient_norm", "skipped_steps"}
+    assert {f"train/{name}" for name in signs} | set(SPEED) <= set(lines[0])
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    losses = [line["train/loss"] for line in lines if "train/loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_the_evaluation_file_has_every_metric(finished):
+    record = evaluation_of(finished)
+    assert set(EVALUATION) <= set(record)
+    assert (record["step"], record["dataset"], record["split"], record["num_sequences"],
+            record["seed"]) == (LAST_STEP, "sim_clevrer/tiny", "test", 8, 0)
+    for name in EVALUATION[5:]:
+        assert np.isfinite(record[name]), name
+        assert np.isfinite(record["median"][name]) and record["standard_error"][name] >= 0
+    line = lines_of(finished)[-1]
+    assert {key: line[f"sim_clevrer_tiny-test/{key}"] for key in EVALUATION[5:]} == {
+        key: record[key] for key in EVALUATION[5:]}
+
+
+def test_pictures_are_written(finished):
+    """A grid of 3 clips of the last frame, as PNG and in TensorBoard, and animated clips."""
+    grid = np.asarray(Image.open(
+        finished / "evaluation" / f"sim_clevrer_tiny-test-{LAST_STEP}.png"))
+    assert grid.ndim == 3 and min(grid.shape[:2]) >= 3 * 16 and len(np.unique(grid)) > 50
+    events = event_accumulator.EventAccumulator(
+        str(finished), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+    tags = events.Tags()
+    assert {"train/loss", "eval/fg_ari_last", "sim_clevrer_tiny-test/miou"} <= set(tags["scalars"])
+    assert {"sim_clevrer_tiny-test/last_frame", "sim_clevrer_tiny-test/clips"} <= {
+        *tags["tensors"], *tags["images"]}
+    logged = {event.step: event.value for event in events.Scalars("train/loss")}
+    expected = {line["step"]: line["train/loss"] for line in lines_of(finished)
+                if "train/loss" in line}
+    assert logged.keys() == expected.keys()
+    np.testing.assert_allclose([logged[step] for step in expected], list(expected.values()))
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(finished, killed):
+    """Parameters, optimizer and data position bit for bit; every line of metrics but its speed."""
+    (state, batch), (other, other_batch) = final_state(finished), final_state(killed)
+    assert state.step == LAST_STEP
+    jax.tree.map(np.testing.assert_array_equal, state, other)
+    jax.tree.map(np.testing.assert_array_equal, batch, other_batch)
+    assert without_speed(lines_of(finished)) == without_speed(lines_of(killed))
+    assert evaluation_of(finished) == evaluation_of(killed)
+    assert steps_of(finished) == steps_of(killed)
+
+
+def test_evaluation_of_a_finished_run_gives_its_numbers(folder, command, finished):
+    """By the workdir alone, which may have been moved; and on another split, other numbers."""
+    workdir = folder / "moved"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "evaluation")
+    config = (workdir / "config.json").read_text()
+    for split in ("test", "validation"):
+        run(command("--mode=evaluate", f"--workdir={workdir}", f"--config.eval.split={split}",
+                    config=False))
+    assert evaluation_of(workdir) == evaluation_of(finished)
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}.png"
+    assert (workdir / "evaluation" / name).read_bytes() == (
+        finished / "evaluation" / name).read_bytes()
+    validation = evaluation_of(workdir, "validation")
+    assert validation["split"] == "validation"
+    assert validation["mse"] != evaluation_of(workdir)["mse"]
+    assert (workdir / "config.json").read_text() == config
+    assert steps_of(workdir) == steps_of(finished)
+
+
+def test_a_finished_run_started_again_changes_nothing(command, finished):
+    def content():
+        return {path: path.read_bytes() for path in finished.rglob("*")
+                if path.is_file() and "events" not in path.name}
+
+    before = content()
+    assert f"From step {LAST_STEP} of {LAST_STEP}" in run(command(f"--workdir={finished}"))
+    assert content() == before
+
+
+def poisoned(bad_steps):
+    """In place of beta's warm-up: a factor that is NaN at some steps, and so is the loss."""
+    return lambda schedule: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
+
+
+def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(folder, tiny, monkeypatch):
+    """The 6th and 7th step are not finite, and from the 15th on all; 3 in a row are too many."""
+    config = parts_clevrer.get_config("demo")
+    config.update_from_flattened_dict(tiny | {
+        "data.data_dir": str(folder / "data"), "schedule.steps": (30,),
+        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.warmup_steps": (0,), "schedule.final_scale": (1.0,), "train.log_every": 1,
+        "schedule.beta_scale": (1.0,),
+        "train.checkpoint_every": 4, "train.keep_checkpoints": 9, "train.max_bad_steps": 3})
+    monkeypatch.setattr(optimizer, "beta_scale", poisoned(
+        lambda step: (step == 5) | (step == 6) | (step >= 14)))
+    workdir = folder / "nan"
+    configuration.claim_workdir(str(workdir), config)
+    with pytest.raises(train.NonFiniteError, match="for 3 steps in a row, up to step 17.*allows 3"):
+        train.train(config, str(workdir))
+
+    lines = {line["step"]: line for line in lines_of(workdir)}
+    assert sorted(lines) == list(range(1, 18))
+    bad = [step for step, line in lines.items() if line["train/loss"] is None]
+    assert bad == [6, 7, 15, 16, 17]
+    skipped = {step: line["train/skipped_steps"] for step, line in lines.items()}
+    assert [skipped[step] for step in (5, 6, 7, 8, 14, 15, 17)] == [0, 1, 2, 2, 2, 3, 5]
+    assert [lines[step]["train/skipped_in_a_row"] for step in (6, 7, 8, 17)] == [1, 2, 0, 3]
+
+    deadline = time.monotonic() + 60  # what was being saved is saved in the background
+    while 16 not in steps_of(workdir) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert steps_of(workdir) == [4, 8, 12, 16]
+    shape = jax.eval_shape(functools.partial(
+        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+    kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12, 16)}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[4], kept[12])
+    assert max(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_stopping_counts_steps_in_a_row():
+    tx = optimizer.create(parts_clevrer.get_config())
+    state = train.TrainState(jnp.int32(9), {}, tx.init({}))
+    for in_a_row, stops in ((0, False), (19, False), (20, True), (21, True)):
+        bad = state.replace(opt_state=state.opt_state._replace(notfinite_count=in_a_row))
+        if stops:
+            with pytest.raises(train.NonFiniteError, match=f"for {in_a_row} steps in a row"):
+                train.stop_if_not_finite(bad, 100, 20)
+        else:
+            train.stop_if_not_finite(bad, 100, 20)
+
+
+def test_summary_of_metrics_by_hand():
+    """Two frames, one example, two slots: KL of 1 + 3 nats, then of 0 + 2."""
+    metrics = {"kl": jnp.asarray([[[1.0, 3.0]], [[0.0, 2.0]]]), "nll": jnp.asarray([[5.0], [7.0]]),
+               "sigma_q": jnp.asarray([[0.5], [0.25]])}
+    summary = jax.device_get(train.summarise(metrics))
+    assert summary == {"kl": 3.0, "kl_greatest_share": 0.875, "nll": 6.0, "nll_first": 5.0,
+                       "nll_last": 7.0, "sigma_q": 0.375, "sigma_q_first": 0.5,
+                       "sigma_q_last": 0.25}

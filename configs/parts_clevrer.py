@@ -1,6 +1,6 @@
 """PARTS on CLEVRER and on its simulated stand-in.
 
-    python -m parts_jax.main --config=configs/parts_clevrer.py            # the paper's setting, CLEVRER
+    python -m parts_jax.main --config=configs/parts_clevrer.py        # the paper's setting
     ./launch/local.sh --config=configs/parts_clevrer.py:demo --workdir=runs/demo
 
 Variants (`--config=configs/parts_clevrer.py:VARIANT`):
@@ -12,7 +12,7 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 | `demo`             | sim_clevrer/demo, 32x32, T=6  | 2 CPU cores, ten minutes |
 | `demo_full_colour` | the same, the paper's decoder | 2 CPU cores, ten minutes |
 
-Measured results stand in README.md. What the paper does not give (widths, sigma_x) is marked `ours`.
+Measured results stand in README.md. What the paper does not give is marked `ours`.
 """
 
 import ml_collections
@@ -62,7 +62,7 @@ def paper() -> ml_collections.ConfigDict:
     model.action_size = 0                # A; 0: no actions
     model.sigma_x = 0.3                  # standard deviation of the pixel likelihood (ours)
     model.beta = 0.5                     # weight of the KL in (7) ...
-    model.beta_pixels = 64 * 64          # ... for a frame of so many pixels; scaled with H*W elsewhere
+    model.beta_pixels = 64 * 64          # ... for so many pixels; it scales with H*W
     model.num_refinements = 1            # N
     model.truncation = 4                 # gradients of the state are cut every so many frames
     model.log_std_offset = -2.0          # posterior log sigma = parameter + offset (ours)
@@ -188,7 +188,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.num_heads = 4
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
-    config.schedule.steps = (2_000, 1_400)
+    config.schedule.steps = (5_000, 2_200)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)

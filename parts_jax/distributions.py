@@ -7,7 +7,7 @@ from parts_jax.types import Gaussian
 
 
 def sample(q: Gaussian, noise: jax.Array) -> jax.Array:
-    """z ~ q by reparametrisation: z = mu + sigma * epsilon (paper 001, section 3.2).
+    """z ~ q by reparametrisation: z = mu + sigma * epsilon (section 3.2).
 
     Args:
       q: Gaussian of [..., K, D].
@@ -36,7 +36,7 @@ def from_parameters(parameters: Gaussian, log_std_offset: float,
                     log_std_range: tuple[float, float] = (-5.0, 3.0)) -> Gaussian:
     """The posterior q that the parameters lambda stand for.
 
-    lambda starts at zero (paper 001, section 4); with log sigma = 0 the noise would swamp a
+    lambda starts at zero (section 4); with log sigma = 0 the noise would swamp a
     new model's slots, so log sigma is the parameter plus a fixed offset, clipped.
 
     Args:

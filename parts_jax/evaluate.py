@@ -1,6 +1,6 @@
 """Evaluation of a model on a split: every metric per example, masked, then the mean.
 
-Masks and reconstruction are of the predicted posterior lambda_t^0, sampled, as in paper 001. With
+Masks and reconstruction are of the predicted posterior lambda_t^0, sampled, as in the paper. With
 the suffix `_refined` they are of the posterior after refinement, decoded at its mean.
 """
 
@@ -44,7 +44,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str
     params, step = checkpoint.restore_params(workdir, shape, config.eval.step)
     writer = metric_writer.create_writer(workdir)
     scores = evaluate_and_write(
-        config, model, sharding.replicate(params, mesh), step, mesh, config.eval.split, workdir, writer)
+        config, model, sharding.replicate(params, mesh), step, mesh, config.eval.split, workdir,
+        writer)
     writer.close()
     return scores
 
@@ -59,12 +60,13 @@ def evaluate_and_write(config, model, params, step: int, mesh, split: str, workd
     examples, pictures = evaluate_split(config, params, mesh, split, infer)
     scores = means(examples)
     name = f"{config.data.name.replace('/', '_')}-{split}"
+    errors = {k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()}
     record = dict(step=step, dataset=config.data.name, split=split, seed=config.seed,
                   num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
                   stride=config.data.stride, resolution=config.data.resolution,
                   num_slots=config.model.num_slots, **scores,
                   median={k: float(np.median(v)) for k, v in examples.items()},
-                  standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()})
+                  standard_error=errors)
     if jax.process_index() == 0:
         folder = Path(workdir) / "evaluation"
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Iterative amortised inference (paper 001, section 3.2): the ELBO (7), its gradient, refinement (3).
+"""Iterative amortised inference (section 3.2): the ELBO (7), its gradient, refinement (3).
 
 Nothing here knows a network: the algorithm is handed functions, so every relative of PARTS that
 refines a posterior with the gradient of its own loss can use it.
@@ -6,6 +6,7 @@ refines a posterior with the gradient of its own loss can use it.
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -136,7 +137,7 @@ def score(objective: Callable, decoder_params: Any, parameters: Gaussian, x: jax
       beta: weight of the KL.
       examples_at_once: the batch is decoded and differentiated in parts of so many examples (the
         greatest common divisor with B), one after the other, so that a part's activations fit
-        the processor's cache, or the accelerator's memory; 0: all at once. The numbers are the same.
+        the processor's cache, or the accelerator's memory; 0: all at once. Same numbers.
 
     Returns:
       A Score. Only `loss` can be differentiated, by decoder_params and parameters.
@@ -160,7 +161,8 @@ def standardise(image: jax.Array) -> jax.Array:
     """Brings each image of [..., H, W] to mean 0 and standard deviation 1, without gradient."""
     image = jax.lax.stop_gradient(image)
     centred = image - jnp.mean(image, axis=(-2, -1), keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=(-2, -1), keepdims=True) + 1e-8)
+    variance = jnp.mean(jnp.square(centred), axis=(-2, -1), keepdims=True)
+    return centred * jax.lax.rsqrt(variance + 1e-8)
 
 
 def normalise(vector: jax.Array, epsilon: float = 1e-8) -> jax.Array:
@@ -205,7 +207,7 @@ def refine(parameters: Gaussian, update: Gaussian) -> Gaussian:
 
 
 def truncate(state: InferenceState, t: jax.Array, truncation: int) -> InferenceState:
-    """Stops the gradients of all state every `truncation` frames (paper 001, section 4)."""
+    """Stops the gradients of all state every `truncation` frames (section 4)."""
     stop = t % truncation == 0
     return jax.tree.map(lambda s: jnp.where(stop, jax.lax.stop_gradient(s), s), state)
 
@@ -248,10 +250,10 @@ def chunked_value_and_grad(chunk_loss: Callable, truncation: int,
             metrics = jax.tree.map(lambda a: a.reshape(done, *a.shape[2:]), metrics)
             pieces.append((jnp.sum(losses), metrics))
         for start in range(done, num_frames, truncation):  # the last, shorter chunk, or all
-            chunk = jax.tree.map(lambda a: a[start:start + truncation], inputs)
-            carry, piece = step(carry, chunk)
+            here = slice(start, start + truncation)
+            carry, piece = step(carry, jax.tree.map(operator.itemgetter(here), inputs))
             pieces.append(piece)
-        losses, metrics = zip(*pieces)
+        losses, metrics = zip(*pieces, strict=True)
         metrics = jax.tree.map(lambda *parts: jnp.concatenate(parts), *metrics)
         state, gradients = carry
         return (sum(losses), state, metrics), gradients

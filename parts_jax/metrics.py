@@ -2,9 +2,9 @@
 
 Every ARI is named by what it is computed over:
 
-- `ari`: all pixels; `fg_ari`: pixels whose true id is not 0, the background (ARI-F of paper 001).
+- `ari`: all pixels; `fg_ari`: pixels whose true id is not 0, the background (ARI-F of the paper).
 - `_frame`: each frame on its own, then the mean over frames; `_video`: all frames' pixels as one
-  labelling, so a slot must keep its object; `_last`: the last frame only, as in paper 001.
+  labelling, so a slot must keep its object; `_last`: the last frame only, as in the paper.
 
 Policy: as in scikit-learn, two labellings that are the same partition score 1, whether of one
 cluster or of no pixels at all. So an empty foreground scores 1 for fg_ari, and for miou too;

@@ -20,7 +20,8 @@ def learning_rate(schedule: ml_collections.ConfigDict) -> optax.Schedule:
         optax.warmup_cosine_decay_schedule(
             0.0, peak, min(warmup, steps - 1), steps, peak * final_scale)
         for steps, peak, warmup, final_scale in zip(
-            schedule.steps, schedule.learning_rate, schedule.warmup_steps, schedule.final_scale)]
+            schedule.steps, schedule.learning_rate, schedule.warmup_steps, schedule.final_scale,
+            strict=True)]
     return optax.join_schedules(stages, list(itertools.accumulate(schedule.steps))[:-1])
 
 
@@ -43,7 +44,7 @@ def beta_scale(schedule: ml_collections.ConfigDict) -> optax.Schedule:
 
 
 def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-    """Builds the optimizer of `config` (paper 001, section 4: RMSProp, global-norm clip 5.0).
+    """Builds the optimizer of `config` (section 4: RMSProp, global-norm clip 5.0).
 
     Updates with a non-finite gradient are left out and counted: the state is an
     optax.ApplyIfFiniteState, whose notfinite_count is the number of those in a row and

@@ -26,7 +26,7 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 
 
 def split_batch(batch: Any, mesh: Mesh) -> Any:
-    """Puts this process's share of a batch on its devices: numpy [b, ...] -> global arrays [B, ...]."""
+    """Puts this process's share of a batch on its devices: numpy [b, ...] -> global [B, ...]."""
     sharding = NamedSharding(mesh, P(AXIS))
     return jax.tree.map(
         lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batch)

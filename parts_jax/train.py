@@ -10,8 +10,16 @@ import ml_collections
 import optax
 from absl import logging
 
-from parts_jax import checkpoint, evaluate, inference, metric_writer, models, optimizer
-from parts_jax import progress, sharding
+from parts_jax import (
+    checkpoint,
+    evaluate,
+    inference,
+    metric_writer,
+    models,
+    optimizer,
+    progress,
+    sharding,
+)
 from parts_jax.data import pipeline, preprocess
 from parts_jax.models import parts
 from parts_jax.types import TrainState
@@ -22,7 +30,7 @@ class NonFiniteError(RuntimeError):
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Trains the model of `config`, going on from the newest checkpoint in `workdir` if there is one.
+    """Trains the model of `config`, going on from the newest checkpoint in `workdir` if any.
 
     A checkpoint is the last thing that is written for its step, so that a run which goes on from it
     finds all that was written before, and writes nothing twice.
@@ -141,9 +149,11 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
 
     def chunk_loss(params, model_state, inputs):
         inputs = jax.tree.map(parts.batch_first, inputs)
-        output = model.apply({"params": params}, *inputs, model_state, beta_scale, keep_pictures=False)
+        output = model.apply(
+            {"params": params}, *inputs, model_state, beta_scale, keep_pictures=False)
         share = inputs[0].shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
-        return scale * share * output.loss, (output.state, jax.tree.map(parts.time_first, output.metrics))
+        metrics = jax.tree.map(parts.time_first, output.metrics)
+        return scale * share * output.loss, (output.state, metrics)
 
     params = sharding.vary(state.params)
     start = sharding.vary(model.initial_state(num_examples))

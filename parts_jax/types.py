@@ -76,7 +76,7 @@ class ModelOutput:
 
     Attributes:
       loss: scalar, mean over batch and frames of the negative ELBO, in nats per frame.
-      metrics: dict of [B, T] (or [B, T, K]) arrays, the parts of the loss and the signs of collapse.
+      metrics: dict of [B, T] (or [B, T, K]) arrays, parts of the loss and signs of collapse.
       recon: [B, T, H, W, 3], mean of the pixel mixture under the predicted posterior.
       masks: [B, T, K, H, W], masks under the predicted posterior.
       means: [B, T, K, H, W, 3], component means under the predicted posterior.

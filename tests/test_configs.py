@@ -81,7 +81,7 @@ def test_last_stage_is_at_full_resolution(variant):
 
 
 def test_default_has_the_numbers_of_the_paper():
-    """Paper 001, section 4."""
+    """Section 4 of the paper."""
     config = parts_clevrer.get_config()
     values = configuration.flatten(config)
     expected = {

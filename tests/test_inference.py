@@ -1,4 +1,4 @@
-"""The ELBO (7), its once-taken gradient, refinement (3) and truncation against independent oracles."""
+"""The ELBO (7), its once-taken gradient, refinement (3), truncation against independent oracles."""
 
 import chex
 import jax
@@ -72,7 +72,8 @@ def test_inner_gradient_equals_finite_differences_in_float64():
                     params, parameters.replace(**{name: getattr(parameters, name) + sign * step}),
                     x, noise) for sign in (1, -1))
                 expected[at] = (up - down) / (2 * h)
-            np.testing.assert_allclose(getattr(score.gradient, name), expected, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(
+                getattr(score.gradient, name), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_gradients_of_the_loss_equal_naive_differentiation():

@@ -1,4 +1,4 @@
-"""The pixel mixture, equation (2), against loops over pixels and scipy, and where it could break."""
+"""The pixel mixture, equation (2), against loops over pixels, and where it could break."""
 
 import jax
 import jax.numpy as jnp

@@ -12,8 +12,8 @@ import pytest
 from configs import parts_clevrer
 from parts_jax import optimizer
 
-STAGES = {"steps": (40, 20), "learning_rate": (3e-3, 2e-3), "warmup_steps": (10, 4),
-          "final_scale": (0.3, 0.1), "beta_scale": (1.0, 0.3), "beta_warmup_steps": 50,
+STAGES = {"steps": (40, 20, 10), "learning_rate": (3e-3, 2e-3, 1e-3), "warmup_steps": (10, 4, 0),
+          "final_scale": (0.3, 0.1, 0.5), "beta_scale": (1.0, 0.3, 0.7), "beta_warmup_steps": 50,
           "beta_warmup_start": 0.02}
 PARAMS = {"a": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(0.5)}
 GRADIENTS = {"a": jnp.asarray([0.3, -0.4]), "b": jnp.asarray(0.0)}  # of norm 0.5
@@ -30,7 +30,8 @@ def config_with(**changes) -> ml_collections.ConfigDict:
 
 def by_hand(step: int) -> float:
     """Linear from 0 in warm-up, then half a cosine down to final_scale: the formula of STAGES."""
-    stage, step = (0, step) if step < 40 else (1, step - 40)
+    stage, start = next((s, b) for s, b in ((2, 60), (1, 40), (0, 0)) if step >= b)
+    step -= start
     steps, peak, warmup, final = (STAGES[key][stage] for key in
                                   ("steps", "learning_rate", "warmup_steps", "final_scale"))
     if step < warmup:
@@ -40,23 +41,24 @@ def by_hand(step: int) -> float:
 
 
 def test_learning_rate_is_the_hand_formula_at_every_step():
-    """Every step of both stages, and after the end."""
+    """Every step of three stages, and after the end."""
     schedule = optimizer.learning_rate(ml_collections.ConfigDict(STAGES))
-    rates = np.asarray([schedule(step) for step in range(70)])
-    np.testing.assert_allclose(rates, [by_hand(step) for step in range(70)], rtol=2e-6, atol=1e-9)
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(80)))
+    np.testing.assert_allclose(rates, [by_hand(step) for step in range(80)], rtol=2e-6, atol=1e-9)
 
 
 def test_learning_rate_at_the_boundaries_of_stages():
     schedule = optimizer.learning_rate(ml_collections.ConfigDict(STAGES))
     for step, rate in {0: 0.0, 5: 1.5e-3, 10: 3e-3, 25: 3e-3 * 0.65, 40: 0.0, 42: 1e-3, 44: 2e-3,
-                       52: 2e-3 * 0.55, 60: 2e-4}.items():
+                       52: 2e-3 * 0.55, 60: 1e-3, 65: 7.5e-4, 70: 5e-4, 99: 5e-4}.items():
         np.testing.assert_allclose(schedule(step), rate, rtol=1e-6, err_msg=f"step {step}")
-    assert 3e-3 * 0.3 < schedule(39) < 3e-3 * 0.31  # about to reach the end of stage 1
+    assert 3e-3 * 0.3 < schedule(39) < 3e-3 * 0.31  # about to reach the end of its stage
+    assert 2e-3 * 0.1 < schedule(59) < 2e-3 * 0.11
 
 
 @pytest.mark.parametrize("step, factor", [
     (0, 0.02), (25, 0.51), (39, 0.02 + 0.98 * 0.78), (40, 0.3 * (0.02 + 0.98 * 0.8)), (50, 0.3),
-    (10_000, 0.3)])
+    (59, 0.3), (60, 0.7), (10_000, 0.7)])
 def test_beta_is_warmed_up_and_scaled_by_stage(step, factor):
     schedule = optimizer.beta_scale(ml_collections.ConfigDict(STAGES))
     np.testing.assert_allclose(schedule(jnp.int32(step)), factor, rtol=1e-5)
@@ -78,7 +80,7 @@ def steps_with(config, gradients: list) -> tuple[dict, optax.ApplyIfFiniteState]
 
 
 def test_rmsprop_by_hand():
-    """Two steps of paper 001's rule: v = d v + (1-d) g^2; x = x - rate g / sqrt(v)."""
+    """Two steps of the paper's rule: v = d v + (1-d) g^2; x = x - rate g / sqrt(v)."""
     params, _ = steps_with(config_with(), [GRADIENTS, GRADIENTS])
     gradient = np.asarray(GRADIENTS["a"])
     first, second = (np.sqrt(square) for square in (0.1, 0.1 * 0.9 + 0.1))

@@ -19,7 +19,7 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from configs import parts_clevrer
-from parts_jax import checkpoint, configuration, models, optimizer, train
+from parts_jax import checkpoint, configuration, evaluate, models, optimizer, train
 from parts_jax.data import pipeline
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -218,23 +218,50 @@ def poisoned(bad_steps):
     return lambda schedule: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
 
 
-def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(folder, tiny, monkeypatch):
-    """The 6th and 7th step are not finite, and from the 15th on all; 3 in a row are too many."""
+@pytest.fixture(scope="module")
+def nan_run(folder, tiny):
+    """Workdir, config, and what was done in which order, of a run that NaN brings to its end.
+
+    The 6th and 7th step are not finite, and from the 15th on all; 3 in a row are too many.
+    """
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny | {
         "data.data_dir": str(folder / "data"), "schedule.steps": (30,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (0,), "schedule.final_scale": (1.0,), "train.log_every": 1,
-        "schedule.beta_scale": (1.0,),
+        "schedule.beta_scale": (1.0,), "train.evaluate_every": 4,
         "train.checkpoint_every": 4, "train.keep_checkpoints": 9, "train.max_bad_steps": 3})
-    monkeypatch.setattr(optimizer, "beta_scale", poisoned(
-        lambda step: (step == 5) | (step == 6) | (step >= 14)))
-    workdir = folder / "nan"
-    configuration.claim_workdir(str(workdir), config)
-    with pytest.raises(train.NonFiniteError, match="for 3 steps in a row, up to step 17.*allows 3"):
-        train.train(config, str(workdir))
+    workdir, order, save = folder / "nan", [], checkpoint.save
 
-    lines = {line["step"]: line for line in lines_of(workdir)}
+    def note_evaluation(*args):
+        order.append("evaluate")
+        return {"mse": np.zeros(2)}, {}
+
+    def note_save(manager, step, *args):
+        order.append(step)
+        return save(manager, step, *args)
+
+    configuration.claim_workdir(str(workdir), config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimizer, "beta_scale", poisoned(
+            lambda step: (step == 5) | (step == 6) | (step >= 14)))
+        patch.setattr(evaluate, "evaluate_split", note_evaluation)
+        patch.setattr(checkpoint, "save", note_save)
+        with pytest.raises(train.NonFiniteError,
+                           match="for 3 steps in a row, up to step 17.*allows 3"):
+            train.train(config, str(workdir))
+    return workdir, config, order
+
+
+def test_a_checkpoint_is_the_last_thing_written_for_its_step(nan_run):
+    """A run killed between the two would otherwise never have that evaluation."""
+    _, _, order = nan_run
+    assert order == ["evaluate", 4, "evaluate", 8, "evaluate", 12, "evaluate", 16]
+
+
+def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
+    workdir, config, _ = nan_run
+    lines = {line["step"]: line for line in lines_of(workdir) if "train/loss" in line}
     assert sorted(lines) == list(range(1, 18))
     bad = [step for step, line in lines.items() if line["train/loss"] is None]
     assert bad == [6, 7, 15, 16, 17]

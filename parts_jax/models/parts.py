@@ -1,4 +1,4 @@
-"""PARTS: Predict, Attend, Refine with Transformers and Slots (paper 001, section 3).
+"""PARTS: Predict, Attend, Refine with Transformers and Slots (section 3).
 
 Read from `PARTS.__call__`: it spells out one scan over time. `infer_frame` is one frame of it:
 predict, sample, decode, score, attend, refine.
@@ -46,7 +46,7 @@ PICTURES = ("recon", "masks", "means", "posterior", "attention")
 
 
 class Function(NamedTuple):
-    """A linen module and its parameters as a plain function: what a lax.scan or a gradient holds."""
+    """A linen module and its parameters as a plain function, for lax.scan and gradients to hold."""
 
     module: nn.Module
     params: Any
@@ -233,7 +233,7 @@ class PARTS(nn.Module):
             Gaussian(zeros, zeros), self.transition.initial_hidden(batch_size, num_slots))
 
     def make_parameters(self, video: jax.Array) -> None:
-        """Touches every network once, so that `init` creates its parameters: video [B, T, H, W, 3]."""
+        """Touches every network once so that `init` makes its parameters: video [B, T, H, W, 3]."""
         x = video[:, 0]
         action = jnp.zeros((x.shape[0], self.action_size))
         posterior, _ = self.predict(self.transition, self.initial_state(x.shape[0]), action)
@@ -275,6 +275,7 @@ def frame_metrics(q: Gaussian, score: inference.Score, x: jax.Array, attn: jax.A
       Arrays [B]; `kl` is [B, K].
     """
     masks = likelihood.masks(score.mixture)
+    shares = jnp.mean(masks, axis=(-2, -1))
     nll = -jnp.sum(score.log_prob, axis=(-2, -1))
     metrics = dict(
         negative_elbo=-inference.elbo(score.log_prob, score.kl, beta),
@@ -282,7 +283,7 @@ def frame_metrics(q: Gaussian, score: inference.Score, x: jax.Array, attn: jax.A
         kl=score.kl,
         mse=jnp.mean(jnp.square(likelihood.mean(score.mixture) - x), axis=(-3, -2, -1)),
         mask_entropy=mean_entropy(masks),
-        effective_slots=jnp.exp(jnp.sum(jax.scipy.special.entr(jnp.mean(masks, axis=(-2, -1))), -1)),
+        effective_slots=jnp.exp(jnp.sum(jax.scipy.special.entr(shares), axis=-1)),
         attention_entropy=mean_entropy(attn),
         slot_spread=jnp.mean(jnp.std(q.mean, axis=-2), axis=-1),
         sigma_q=jnp.mean(jnp.exp(q.log_std), axis=(-2, -1)))
@@ -310,7 +311,7 @@ def make_noise(keys: jax.Array, num_frames: int, num_refinements: int, num_slots
 
 
 def previous_actions(actions: jax.Array) -> jax.Array:
-    """a_{t-1} at every t, zeros at the first: actions taken after each frame [B, T, A] -> [B, T, A]."""
+    """a_{t-1} at every t, zeros at the first: actions after each frame [B, T, A] -> [B, T, A]."""
     return jnp.pad(actions, ((0, 0), (1, 0), (0, 0)))[:, :-1]
 
 

@@ -1,4 +1,4 @@
-"""The bottom-up encoder (paper 001, section 3.2.2)."""
+"""The bottom-up encoder (section 3.2.2)."""
 
 from collections.abc import Sequence
 

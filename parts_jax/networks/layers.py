@@ -112,7 +112,7 @@ class BroadcastConv(nn.Module):
 
 
 def taps_inside(size: int, kernel_size: int) -> np.ndarray:
-    """Which taps of a kernel centred on a pixel fall inside the picture: 0 or 1, [size, kernel_size]."""
+    """Which taps of a kernel, centred on a pixel, lie in the picture: 0, 1, [size, kernel_size]."""
     reach = np.arange(kernel_size) - kernel_size // 2
     position = np.arange(size)[:, None] + reach
     return ((position >= 0) & (position < size)).astype(np.float32)

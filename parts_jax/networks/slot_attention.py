@@ -1,4 +1,4 @@
-"""Recurrent, top-down slot attention (paper 001, section 3.2.3): equations (4), (5), (6)."""
+"""Recurrent, top-down slot attention (section 3.2.3): equations (4), (5), (6)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The prediction network P (paper 001, section 3.2.1): a transformer, then a slot-wise LSTM."""
+"""The prediction network P (section 3.2.1): a transformer, then a slot-wise LSTM."""
 
 import flax.linen as nn
 import jax
@@ -63,9 +63,10 @@ class TransformerLSTM(nn.Module):
         for i in range(self.num_layers):
             h = TransformerBlock(self.num_heads, self.mlp_width, name=f"block_{i}")(h)
         hidden, h = nn.OptimizedLSTMCell(self.lstm_size, name="lstm")(hidden, h)
-        return nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1), name="output")(h), hidden
+        output = nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1), name="output")(h)
+        return output, hidden
 
     def initial_hidden(self, batch_size: int, num_slots: int) -> tuple[jax.Array, jax.Array]:
-        """The recurrent state before the first frame: all zeros (paper 001, section 4)."""
+        """The recurrent state before the first frame: all zeros (section 4)."""
         zeros = jnp.zeros((batch_size, num_slots, self.lstm_size))
         return zeros, zeros

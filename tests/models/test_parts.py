@@ -1,4 +1,4 @@
-"""The whole model: what sees what, what is free at call time, and its gradient against naive ways."""
+"""The whole model: what sees what, what is free at call time, and its gradient by naive ways."""
 
 import functools
 from unittest import mock
@@ -79,7 +79,8 @@ def test_batch_members_do_not_see_each_other(changes):
     changed = video.copy()
     changed[1] = 1 - changed[1]
     a, b = run(changes, (video, actions, noise)), run(changes, (changed, actions, noise))
-    for x, y in zip(jax.tree.leaves((a.masks, a.posterior)), jax.tree.leaves((b.masks, b.posterior))):
+    ours, theirs = (jax.tree.leaves((out.masks, out.posterior)) for out in (a, b))
+    for x, y in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(x[0], y[0], atol=1e-5)
     assert np.abs(a.posterior.mean[1] - b.posterior.mean[1]).max() > 1e-3
 
@@ -92,7 +93,7 @@ def test_a_frame_does_not_see_later_frames_nor_prediction_its_own(changes):
     changed[:, 3:] = 1 - changed[:, 3:]
     a, b = run(changes, (video, actions, noise)), run(changes, (changed, actions, noise))
     np.testing.assert_array_equal(a.posterior.mean[:, :3], b.posterior.mean[:, :3])
-    np.testing.assert_array_equal(a.masks[:, :4], b.masks[:, :4])  # predicted before frame 3 is seen
+    np.testing.assert_array_equal(a.masks[:, :4], b.masks[:, :4])  # before frame 3 is seen
     assert np.abs(a.masks[:, 4] - b.masks[:, 4]).max() > 1e-5
 
 
@@ -161,7 +162,7 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
         (_, _, mse), gradients = chunked(params, start, jax.tree.map(parts.time_first, inputs))
         assert mse.shape == (T, B)
         chex.assert_trees_all_close(gradients, naive, rtol=1e-5, atol=1e-9)
-        assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(once)), "a parameter has no gradient"
+        assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(once))
 
 
 def test_noise_of_an_example_depends_on_its_key_alone():

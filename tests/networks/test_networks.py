@@ -43,7 +43,8 @@ def test_slot_outputs_by_loops():
     for b, k in np.ndindex(2, 3):
         weights = attn[b, k] + 1e-6
         expected[b, k] = (weights[..., None] * values[b]).sum((0, 1)) / weights.sum()
-    np.testing.assert_allclose(slot_attention.slot_outputs(attn, values), expected, rtol=1e-3, atol=1e-5)
+    outputs = slot_attention.slot_outputs(attn, values)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_slot_without_pixels_stays_finite():

@@ -35,7 +35,6 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         config.model.sigma_x = 0.2
         config.model.decoder.colour = "full"
         config.model.decoder.frequencies = 2
-        config.schedule.steps = (3_000, 1_000)
         config.schedule.beta_scale = (1.0, 1.0)
     return config
 
@@ -167,7 +166,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_clevrer/demo"
     config.data.num_frames = 6
     config.data.resolution = 32
-    config.data.flip = True
+    config.data.flip = False             # the light comes from the left: mirrored clips are others
     config.model.num_slots = 4
     config.model.slot_size = 24
     config.model.sigma_x = 0.12
@@ -188,7 +187,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.num_heads = 4
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
-    config.schedule.steps = (5_000, 2_200)
+    config.schedule.steps = (4_000, 1_800)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)

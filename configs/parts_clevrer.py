@@ -187,7 +187,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.num_heads = 4
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
-    config.schedule.steps = (4_000, 1_800)
+    config.schedule.steps = (4_000, 1_500)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)

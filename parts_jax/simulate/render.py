@@ -36,12 +36,15 @@ class Light:
     Attributes:
         position: where the point light is, in world units.
         diffuse: its strength; it does not fade with distance.
-        ambient: strength of the light that reaches every point, shadowed or not.
+        ambient: strength of the light from the sky, which reaches every point, shadowed or not:
+            all of it where the surface faces up, `sideways` of it where it faces sideways.
+        sideways: see ambient.
     """
 
     position: tuple[float, float, float]
-    diffuse: float = 0.45
-    ambient: float = 0.6
+    diffuse: float = 0.32
+    ambient: float = 0.75
+    sideways: float = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +144,8 @@ def shade(albedo: np.ndarray, specular: np.ndarray, shininess: np.ndarray, norma
     diffuse = np.maximum(_dot(normal, to_light), 0) * visible
     halfway = np.maximum(_dot(normal, _unit(to_light + to_camera)), 0)
     highlight = specular * halfway ** shininess * (diffuse > 0)
-    return albedo * (light.ambient + light.diffuse * diffuse)[:, None] + highlight[:, None]
+    ambient = light.ambient * (light.sideways + (1 - light.sideways) * normal[:, 2])
+    return albedo * (ambient + light.diffuse * diffuse)[:, None] + highlight[:, None]
 
 
 def majority(samples: np.ndarray, num_ids: int) -> np.ndarray:

@@ -31,7 +31,7 @@ def tiny_config(**changes) -> ml_collections.ConfigDict:
 PAPER_LIKE = {"encoder.use_likelihood": True, "decoder.kernel_size": 3, "decoder.colour": "full",
               "action_size": 2, "transition.residual": False}
 VARIANTS = [{}, PAPER_LIKE, {"decoder.colour": "shaded", "num_refinements": 2},
-            {"attention.top_down": False}]
+            {"attention.top_down": False, "decoder.examples_at_once": 1}]
 
 
 @functools.cache

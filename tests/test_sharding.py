@@ -62,11 +62,17 @@ def steps(setup):
 
 
 def assert_same_change(one, four):
-    """Each leaf changed by the same, within a thousandth of the greatest change of the leaf."""
+    """Each leaf changed by the same, within a thousandth of the greatest change of the leaf.
+
+    And 1e-4 of the greatest change of all, as some gradients are zero but for rounding: a bias of
+    keys, which moves all slots' scores alike.
+    """
+    greatest = max(np.abs(change).max() for change in jax.tree.leaves(one))
     for path, change in jax.tree_util.tree_leaves_with_path(one):
         other = functools.reduce(lambda tree, key: tree[key.key], path, four)
-        np.testing.assert_allclose(other, change, rtol=0, atol=1e-3 * np.abs(change).max() + 1e-7,
-                                   err_msg=jax.tree_util.keystr(path))
+        np.testing.assert_allclose(
+            other, change, rtol=0, atol=1e-3 * np.abs(change).max() + 1e-4 * greatest,
+            err_msg=jax.tree_util.keystr(path))
 
 
 def test_one_and_four_devices_take_the_same_step(setup, steps):

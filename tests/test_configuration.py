@@ -60,7 +60,7 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("schedule.resolution", (16, 64), "data.resolution, which is 32"),
         ("schedule.learning_rate", (1e-3, -1e-3), "each 0.0 or more"),
         ("schedule.final_scale", (0.1, 1.5), "1.0 or less"),
-        ("schedule.warmup_steps", (100, 600), "below schedule.steps"),
+        ("schedule.warmup_steps", (100, 9_999), "below schedule.steps"),
         ("schedule.beta_warmup_start", 1.1, "from 0 to 1"),
         ("train.log_every", 0, "1 or more"),
         ("train.batch_size", 0, "1 or more"),
@@ -144,7 +144,7 @@ def test_what_does_not_change_the_parameters_may_change(tmp_path, key, value):
 
 
 @pytest.mark.parametrize("key, value", [
-    ("data.num_frames", 7), ("data.flip", False), ("train.batch_size", 16),
+    ("data.num_frames", 7), ("data.flip", True), ("train.batch_size", 16),
     ("optimizer.decay", 0.5), ("schedule.steps", (3_500, 601)), ("model.beta", 0.4)])
 def test_what_changes_the_parameters_may_not_change(tmp_path, key, value):
     configuration.claim_workdir(str(tmp_path), config_with())

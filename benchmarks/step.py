@@ -269,7 +269,6 @@ def main(arguments: list[str]) -> None:
     config = values.config
     if values.batch_size:
         config.train.batch_size = config.eval.batch_size = values.batch_size
-    jax.config.update("jax_num_cpu_devices", config.train.get("num_cpu_devices", 1))  # as main does
     jax.config.update("jax_enable_compilation_cache", False)
     configuration.check(config, jax.device_count())
     report = {"config": values["config"].config_filename}

@@ -119,7 +119,7 @@ def paper() -> ml_collections.ConfigDict:
     config.train.evaluate_every = 5_000
     config.train.checkpoint_every = 5_000
     config.train.keep_checkpoints = 3
-    config.train.max_bad_steps = 20      # stop after so many non-finite steps in a row
+    config.train.max_bad_steps = 20      # so many non-finite steps in a row, seen at a log, stop it
 
     config.eval = ml_collections.ConfigDict()
     config.eval.step = -1                # which checkpoint; -1: the newest
@@ -187,7 +187,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.num_heads = 4
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
-    config.schedule.steps = (4_000, 1_500)
+    config.schedule.steps = (4_000, 2_800)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)

@@ -10,6 +10,7 @@ with the key, the value received and what is allowed.
 
 import difflib
 import json
+import math
 import os
 import pathlib
 import runpy
@@ -162,9 +163,9 @@ def _check_single_values(values: Mapping[str, Any]) -> None:
             _require(_is_whole(values[key]) and values[key] >= least, key, values[key],
                      f"a whole number, {least} or more")
     for key in POSITIVE:
-        _check_number(values, key, lambda v: v > 0, "a number above 0")
+        _check_number(values, key, lambda v: v > 0, "a finite number above 0")
     for key in NOT_NEGATIVE:
-        _check_number(values, key, lambda v: v >= 0, "a number, 0 or more")
+        _check_number(values, key, lambda v: v >= 0, "a finite number, 0 or more")
     for key in SHARES:
         _check_number(values, key, lambda v: 0 <= v <= 1, "a number from 0 to 1")
     for key in DECAYS:
@@ -189,14 +190,13 @@ def _check_stages(values: Mapping[str, Any]) -> None:
     if len({len(stage) for stage in stages.values()}) > 1 or not all(stages.values()):
         lengths = ", ".join(f"{key} has {len(stage)}" for key, stage in stages.items())
         raise ValueError(
-            f"The schedule needs one or more stages, and one entry per stage, but {lengths}."
-        )
+            f"The schedule needs one or more stages, and one entry per stage, but {lengths}.")
     for key, (least, most) in STAGES.items():
         for value in stages.get(key, ()):
             right_kind = _is_number(value) and (isinstance(least, float) or _is_whole(value))
             limit = f" and {most} or less" if most is not None else ""
             _require(right_kind and value >= least and (most is None or value <= most), key,
-                     stages[key], f"a tuple of numbers, each {least} or more{limit}")
+                     stages[key], f"a tuple of finite numbers, each {least} or more{limit}")
     for size in stages.get("schedule.resolution", ()):
         full = values["data.resolution"]
         _require(full % size == 0, "schedule.resolution", stages["schedule.resolution"],
@@ -217,7 +217,7 @@ def _require(fine: bool, key: str, value: Any, allowed: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_whole(value: Any) -> bool:

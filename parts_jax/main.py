@@ -44,10 +44,13 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     logging.info("%s of %s in %s on %d x %s.", FLAGS.mode, config.data.name, workdir,
                  jax.device_count(), jax.devices()[0].device_kind)
-    if FLAGS.mode == "train":
-        train.train(config, workdir)
-    else:
+    if FLAGS.mode == "evaluate":
         evaluate.evaluate(config, workdir)
+        return
+    try:
+        train.train(config, workdir)
+    except train.NonFiniteError as error:
+        stop(error, exit_code=1)
 
 
 def prepare() -> tuple[ConfigDict, str]:
@@ -151,12 +154,12 @@ def _value_of(argv: list[str], flag: str) -> str | None:
     return found
 
 
-def stop(error: Exception) -> NoReturn:
-    """Prints what the user did wrong and exits with code 2; with --verbosity=1, where, too."""
+def stop(error: Exception, exit_code: int = 2) -> NoReturn:
+    """Prints what went wrong, with --verbosity=1 where, too, and exits; 2: by the user's hand."""
     if FLAGS.is_parsed() and FLAGS.verbosity >= 1:
         traceback.print_exception(error)
     print(f"Error: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training, from top to bottom: devices, model, data, state, then one loop."""
 
+import contextlib
 import functools
 import itertools
 from pathlib import Path
@@ -71,38 +72,35 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
     log, scores = progress.Log(writer, config, step), {}
-    for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
-        factor = config.data.resolution // config.schedule.resolution[stage]
-        take_step = sharding.data_parallel(
-            functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
-            mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
-        infer = evaluate.compile_inference(config, model, mesh, factor)
-        while step < last_step:
-            state, metrics = take_step(state, sharding.split_batch(next(data), mesh))
-            step += 1
-            log.append(metrics)
-            ends = step == sum(config.schedule.steps)
-            saves = ends or step % config.train.checkpoint_every == 0
+    with contextlib.closing(writer), contextlib.closing(checkpoints):  # waits for the last save
+        for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
+            factor = config.data.resolution // config.schedule.resolution[stage]
+            take_step = sharding.data_parallel(
+                functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
+                mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
+            infer = evaluate.compile_inference(config, model, mesh, factor)
+            while step < last_step:
+                state, metrics = take_step(state, sharding.split_batch(next(data), mesh))
+                step += 1
+                log.append(metrics)
+                ends = step == sum(config.schedule.steps)
+                saves = ends or step % config.train.checkpoint_every == 0
 
-            if saves or step % config.train.log_every == 0:
-                log.write(step)
-                stop_if_not_finite(state, step, config.train.max_bad_steps)
-            if ends:  # the split that is kept for last
-                scores = evaluate.evaluate_and_write(
-                    config, model, state.params, step, mesh, config.eval.final_split, workdir,
-                    writer)
-            elif step % config.train.evaluate_every == 0:
-                with log.paused():
-                    examples, _ = evaluate.evaluate_split(
-                        config, state.params, mesh, config.eval.split, infer)
-                    means = evaluate.means(examples)
-                    writer.write_scalars(step, {f"eval/{k}": v for k, v in means.items()})
-            if saves:
-                checkpoint.save(checkpoints, step, state, data)
-
-    # ---- The end: the last checkpoint on disk ------------------------------------------------
-    checkpoints.close()
-    writer.close()
+                if saves or step % config.train.log_every == 0:
+                    log.write(step)
+                    stop_if_not_finite(state, step, config.train.max_bad_steps)
+                if ends:  # the split that is kept for last
+                    scores = evaluate.evaluate_and_write(
+                        config, model, state.params, step, mesh, config.eval.final_split, workdir,
+                        writer)
+                elif step % config.train.evaluate_every == 0:
+                    with log.paused():
+                        examples, _ = evaluate.evaluate_split(
+                            config, state.params, mesh, config.eval.split, infer)
+                        means = evaluate.means(examples)
+                        writer.write_scalars(step, {f"eval/{k}": v for k, v in means.items()})
+                if saves:
+                    checkpoint.save(checkpoints, step, state, data)
     return scores
 
 

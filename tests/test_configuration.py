@@ -59,6 +59,8 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("schedule.resolution", (12, 32), "data.resolution, which is 32"),
         ("schedule.resolution", (16, 64), "data.resolution, which is 32"),
         ("schedule.learning_rate", (1e-3, -1e-3), "each 0.0 or more"),
+        ("schedule.learning_rate", (1e-3, float("inf")), "finite numbers"),
+        ("model.sigma_x", float("inf"), "finite"),
         ("schedule.final_scale", (0.1, 1.5), "1.0 or less"),
         ("schedule.warmup_steps", (100, 9_999), "below schedule.steps"),
         ("schedule.beta_warmup_start", 1.1, "from 0 to 1"),

@@ -28,7 +28,7 @@ class SizePreservingEncoder(nn.Module):
         """image [B, H, W, 3 or 4], centred on zero -> O [B, H, W, C]."""
         h = image
         for i, width in enumerate(self.channels):
-            h = nn.relu(layers.SizePreservingConv(width, self.kernel_size, name=f"conv_{i}")(h))
+            h = nn.relu(nn.Conv(width, (self.kernel_size, self.kernel_size), name=f"conv_{i}")(h))
         grid = layers.coordinates(*h.shape[-3:-1])[None]
         h = h + nn.Dense(h.shape[-1], name="position")(grid)
         return nn.relu(nn.Dense(self.output_size, name="output")(nn.LayerNorm(name="norm")(h)))

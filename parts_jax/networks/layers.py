@@ -1,4 +1,4 @@
-"""Layers that several networks share: pixel coordinates, MLP, size-preserving convolution."""
+"""Layers that several networks share: pixel coordinates, MLP, convolution of a tiled vector."""
 
 from collections.abc import Callable, Sequence
 
@@ -57,25 +57,6 @@ class MLP(nn.Module):
         return nn.Dense(self.output, kernel_init=scaled_init(self.output_scale))(h)
 
 
-class SizePreservingConv(nn.Module):
-    """Convolution with stride 1 and zero padding; a matrix product where the kernel is 1x1.
-
-    Attributes:
-      features: output channels.
-      kernel_size: odd.
-    """
-
-    features: int
-    kernel_size: int
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
-        """[..., H, W, C] -> [..., H, W, features]."""
-        if self.kernel_size == 1:
-            return nn.Dense(self.features)(inputs)
-        return nn.Conv(self.features, (self.kernel_size, self.kernel_size))(inputs)
-
-
 class BroadcastConv(nn.Module):
     """The convolution of (a vector tiled over space + a spatial basis), by linearity.
 
@@ -97,14 +78,11 @@ class BroadcastConv(nn.Module):
         k, size = self.kernel_size, z.shape[-1]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        if k == 1:
-            shared, own = basis @ kernel[0, 0], (z @ kernel[0, 0])[..., None, None, :]
-        else:
-            shared = jax.lax.conv_general_dilated(
-                basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
-            taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
-            own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
-                             taps_inside(basis.shape[1], k), taps)
+        shared = jax.lax.conv_general_dilated(
+            basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+        taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
+        own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
+                         taps_inside(basis.shape[1], k), taps)
         # Tiled by a product with ones: the gradient's sum over slots is a matrix product then,
         # which XLA on CPU does 30 times as fast as the sum.
         ones = jnp.ones(z.shape[:-1], z.dtype)

@@ -64,6 +64,22 @@ def test_broadcast_conv_equals_convolving_the_tiled_slot(kernel_size):
     np.testing.assert_allclose(layer.apply(variables, z, basis), plain, atol=1e-5)
 
 
+def test_pixel_network_by_loops():
+    """Channels first inside, but one and the same little network at every pixel of every slot."""
+    z, basis = random(2, 3, 4), random(5, 7, 4, seed=1)
+    network = decoders.PixelNetwork((6, 5, 2))
+    variables = network.init(jax.random.key(0), z, basis)
+    params = variables["params"]
+    for i, width in enumerate((6, 5, 2)):
+        params[f"bias_{i}"] = random(width, seed=2 + i)
+    expected = np.zeros((2, 3, 5, 7, 2))
+    for b, k, i, j in np.ndindex(2, 3, 5, 7):
+        h = (z[b, k] + basis[i, j]) @ params["kernel_0"] + params["bias_0"]
+        h = np.maximum(h, 0) @ params["kernel_1"] + params["bias_1"]
+        expected[b, k, i, j] = np.maximum(h, 0) @ params["kernel_2"] + params["bias_2"]
+    np.testing.assert_allclose(network.apply(variables, z, basis), expected, atol=1e-5)
+
+
 def test_coordinates_are_the_same_scene_at_every_resolution():
     fine, coarse = layers.coordinates(8, 8, 2), layers.coordinates(4, 4, 2)
     np.testing.assert_allclose(fine[..., :2].reshape(4, 2, 4, 2, 2).mean((1, 3)), coarse[..., :2])

@@ -57,12 +57,18 @@ class TopDownSlotAttention(nn.Module):
         self.query = nn.Dense(self.size, use_bias=False)
         self.key = nn.Dense(self.size, use_bias=False)
         self.value = nn.Dense(self.size, use_bias=False)
+        self.norm_encoding = nn.LayerNorm()
         self.norm_query = nn.LayerNorm()
         self.norm_update = nn.LayerNorm()
         self.update = layers.MLP(self.mlp, self.update_size, self.update_scale)
 
     def keys_and_values(self, encoding: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """k_ij = W_K O_ij and v_ij = W_V O_ij: O [B, H, W, C] -> two of [B, H, W, D_q]."""
+        """k_ij = W_K O_ij and v_ij = W_V O_ij: O [B, H, W, C] -> two of [B, H, W, D_q].
+
+        O is layer-normalised first, as the inputs of Slot Attention are: without it, attention may
+        die early in training, one slot taking all pixels of all frames.
+        """
+        encoding = self.norm_encoding(encoding)
         return self.key(encoding), self.value(encoding)
 
     def __call__(self, query_inputs: jax.Array, update_inputs: jax.Array, keys: jax.Array,

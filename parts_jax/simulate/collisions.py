@@ -10,101 +10,14 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import render
+from parts_jax.simulate import rays, render
+from parts_jax.simulate.worlds import Material, WorldSettings
 
 SHAPES = ("sphere", "box", "cylinder")
 
-# The colours of CLEVR, RGB in 0..255.
-CLEVR_COLOURS = {
-    "gray": (87, 87, 87), "red": (173, 35, 35), "blue": (42, 75, 215), "green": (29, 105, 20),
-    "brown": (129, 74, 25), "purple": (129, 38, 192), "cyan": (41, 208, 208),
-    "yellow": (255, 238, 51),
-}
-SATURATED_COLOURS = {
-    "red": (230, 30, 30), "green": (30, 190, 40), "blue": (35, 60, 235), "yellow": (240, 215, 25),
-    "magenta": (215, 35, 205), "cyan": (25, 205, 215),
-}
-# Strength and exponent of the highlight, and share of the colour that the diffuse light keeps.
-MATERIALS = {"rubber": (0.0, 1.0, 1.0), "metal": (0.7, 24.0, 0.8)}
-
 MAX_PLACEMENT_TRIES = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class WorldSettings:
-    """Everything that decides how a world looks and moves, but the seed.
-
-    Attributes:
-        resolution: height and width of the frames, in pixels.
-        num_frames: frames of a clip.
-        min_objects: fewest objects of a clip.
-        max_objects: most objects of a clip.
-        size: least and greatest half-size, in world units: the radius of a sphere or a cylinder
-            (which is twice as high as its half-size); boxes have this times `box_scale`.
-        box_scale: half the edge of a box over the radius of a sphere of the same size.
-        colours: names and RGB (0..255) to draw from.
-        distinct_colours: whether the objects of a clip all differ in colour; otherwise they differ
-            in the triple (shape, colour, material).
-        materials: names to draw from, keys of `MATERIALS`.
-        start_x: range where objects in view start, to the right, in world units.
-        start_y: the same, away from the camera.
-        entering: chance of an object to start out of view and move in.
-        min_in_view: so many objects start in view in any case.
-        entering_distance: range of its distance from the centre at the start, in world units.
-        speed: range of the initial speed of objects that start in view, in world units a second.
-        entering_speed: the same of objects that enter.
-        aim: standard deviation of the points that the objects head for, around the centre, in
-            world units: the smaller, the more collisions.
-        friction: sliding friction of all surfaces.
-        timestep: of the physics, in seconds.
-        steps_per_frame: physics steps from frame to frame.
-        camera: the viewer.
-        light: the light.
-        ground: RGB (0..1) of the floor.
-        samples: rays a pixel, along each side.
-    """
-
-    resolution: int
-    num_frames: int
-    min_objects: int
-    max_objects: int
-    size: tuple[float, float]
-    camera: render.Camera
-    box_scale: float = 0.85
-    colours: tuple[tuple[str, tuple[int, int, int]], ...] = tuple(CLEVR_COLOURS.items())
-    distinct_colours: bool = False
-    materials: tuple[str, ...] = ("rubber", "metal")
-    start_x: tuple[float, float] = (-1.5, 1.5)
-    start_y: tuple[float, float] = (-1.0, 1.8)
-    entering: float = 0.0
-    min_in_view: int = 2
-    entering_distance: tuple[float, float] = (4.0, 6.0)
-    speed: tuple[float, float] = (1.0, 3.0)
-    entering_speed: tuple[float, float] = (2.0, 4.0)
-    aim: float = 0.4
-    friction: float = 0.1
-    timestep: float = 0.005
-    steps_per_frame: int = 18
-    light: render.Light = render.Light(position=(-3.0, -2.5, 7.0))
-    ground: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    samples: int = 2
-
-
-DEMO = WorldSettings(
-    resolution=32, num_frames=8, min_objects=2, max_objects=3, size=(0.46, 0.62),
-    camera=render.Camera(position=(0.0, -4.4, 3.6), target=(0.0, 0.0, 0.1), fov=43.0),
-    colours=tuple(SATURATED_COLOURS.items()), distinct_colours=True, materials=("rubber",),
-    aim=0.8)
-
-DEMO_64 = dataclasses.replace(DEMO, resolution=64)
-
-TINY = dataclasses.replace(DEMO, resolution=16, num_frames=6, max_objects=2, samples=1)
-
-SMALL = WorldSettings(
-    resolution=64, num_frames=24, min_objects=3, max_objects=5, size=(0.36, 0.44),
-    camera=render.Camera(position=(0.0, -6.2, 4.4), target=(0.0, 0.0, 0.1), fov=40.0),
-    start_x=(-1.7, 1.7), start_y=(-1.4, 1.8), entering=0.6, entering_distance=(3.2, 5.5),
-    speed=(0.0, 2.0), entering_speed=(2.4, 5.0), aim=0.9, friction=0.02)
+MAX_CLIP_TRIES = 200
+MAX_WAY = 7.0  # from out of view to the middle, in world units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +31,35 @@ class WorldObject:
     position: tuple[float, float]
     velocity: tuple[float, float]
     angle: float
+    lying: bool = False   # a cylinder on its side, whose axis has the direction `angle`
+    thrown: bool = False  # starts above the floor, and turns as if it rolled
 
     @property
     def half_extents(self) -> tuple[float, float, float]:
         """MuJoCo's three size numbers of the geom; the last non-zero one is half the height."""
         return {"sphere": (self.size, 0.0, 0.0), "box": (self.size,) * 3,
                 "cylinder": (self.size, self.size, 0.0)}[self.shape]
+
+    @property
+    def reach(self) -> float:
+        """The distance from the centre to the furthest point of the surface."""
+        return self.size * {"sphere": 1.0, "box": 3 ** 0.5, "cylinder": 2 ** 0.5}[self.shape]
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """How N objects move over the T frames of a clip.
+
+    Attributes:
+        poses: float64 [T,7*N], MuJoCo's positions.
+        location: float64 [T,N,3], the centres of the objects.
+        collisions: int32 [C,3]: frame, id and greater id of two objects that began to touch since
+            the frame before; ids are those of the masks.
+    """
+
+    poses: np.ndarray
+    location: np.ndarray
+    collisions: np.ndarray
 
 
 def simulate_clip(settings: WorldSettings, seed: Sequence[int]) -> dict:
@@ -138,29 +74,74 @@ def simulate_clip(settings: WorldSettings, seed: Sequence[int]) -> dict:
             video: uint8 [T,H,W,3];
             segmentation: uint8 [T,H,W], 0 for background, 1..N the objects, the same in all frames;
             objects: tuple of N `WorldObject`, in the order of the ids;
-            location: float32 [T,N,3], the centres of the objects in world units.
+            location: float32 [T,N,3], the centres of the objects in world units;
+            collisions: int32 [C,3], see `Motion`.
 
     Raises:
-        ValueError: if the settings leave no room for the objects.
+        ValueError: if the settings leave no room for the objects, or for what must happen.
     """
     rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
-    objects = draw_objects(settings, rng)
-    model = build_model(settings, objects)
+    for _ in range(MAX_CLIP_TRIES):
+        objects = draw_objects(settings, rng)
+        model = build_model(settings, objects)
+        motion = move(settings, model, objects)
+        if not settings.eventful or is_eventful(settings, objects, motion):
+            break
+    else:
+        raise ValueError(f"In {MAX_CLIP_TRIES} tries no clip had a collision in view and an object "
+                         "that enters or leaves: make it longer, the objects faster or more, "
+                         f"entering (now {settings.entering}) greater, or aim (now {settings.aim}) "
+                         "less.")
+    video, segmentation = draw_frames(settings, model, objects, motion.poses)
+    return {"video": video, "segmentation": segmentation, "objects": objects,
+            "location": motion.location.astype(np.float32), "collisions": motion.collisions}
+
+
+def move(settings: WorldSettings, model: mujoco.MjModel,
+         objects: Sequence[WorldObject]) -> Motion:
+    """Runs the physics of a clip."""
     data = mujoco.MjData(model)
     place(model, data, objects)
-    surfaces = look(settings, objects)
-    frames, masks, locations = [], [], []
+    poses, locations, collisions, touching = [], [], [], set()
     for frame in range(settings.num_frames):
-        if frame:
-            mujoco.mj_step(model, data, settings.steps_per_frame)
+        before, touching = touching, set()
+        for _ in range(settings.steps_per_frame if frame else 0):
+            mujoco.mj_step(model, data)
+            # Geom 0 is the floor.
+            touching.update((int(min(pair)), int(max(pair))) for pair in data.contact.geom
+                            if min(pair) > 0)
         mujoco.mj_forward(model, data)
-        image, mask = render.render(model, data, settings.camera, settings.light, surfaces,
-                                    settings.resolution, settings.resolution, settings.samples)
-        frames.append(image)
-        masks.append(mask)
-        locations.append(data.geom_xpos[1:].astype(np.float32))
-    return {"video": np.stack(frames), "segmentation": np.stack(masks), "objects": objects,
-            "location": np.stack(locations)}
+        collisions += [(frame, *pair) for pair in sorted(touching - before)]
+        poses.append(data.qpos.copy())
+        locations.append(data.geom_xpos[1:].copy())
+    return Motion(np.stack(poses), np.stack(locations),
+                  np.array(collisions, np.int32).reshape(-1, 3))
+
+
+def is_eventful(settings: WorldSettings, objects: Sequence[WorldObject], motion: Motion) -> bool:
+    """Whether all that must happen (see `WorldSettings.eventful`) happens."""
+    distance = rays.distance_from_view(settings.camera, *settings.frame_size, motion.location)
+    inside = distance < 0                                                           # [T,N]
+    outside = distance > np.array([item.reach for item in objects])
+    collides = any(inside[frame, [one - 1, other - 1]].all()
+                   for frame, one, other in motion.collisions)
+    crosses = (inside.any(axis=0) & outside[[0, -1]].any(axis=0)).any()
+    return bool(collides and crosses and inside.any(axis=0).all())
+
+
+def draw_frames(settings: WorldSettings, model: mujoco.MjModel, objects: Sequence[WorldObject],
+                poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The frames uint8 [T,H,W,3] and masks uint8 [T,H,W] of poses [T,7*N]."""
+    data, surfaces = mujoco.MjData(model), look(settings, objects)
+    pictures = []
+    for pose in poses:
+        data.qpos[:] = pose
+        mujoco.mj_kinematics(model, data)
+        pictures.append(render.render(
+            model, data, settings.camera, settings.light, surfaces, *settings.frame_size,
+            settings.samples, settings.sky, settings.gamma))
+    video, segmentation = zip(*pictures, strict=True)
+    return np.stack(video), np.stack(segmentation)
 
 
 def draw_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[WorldObject, ...]:
@@ -174,13 +155,18 @@ def draw_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[Wor
     for shape, colour, material in draw_looks(settings, count, rng):
         size = rng.uniform(*settings.size) * (settings.box_scale if shape == "box" else 1.0)
         entering = bool(rng.random() < settings.entering) and len(objects) >= settings.min_in_view
-        position = free_place(settings, objects, size, entering, rng)
-        target = rng.normal(scale=settings.aim, size=2)
-        heading = (target - position) / np.linalg.norm(target - position)
+        start = start_beyond_view if entering else start_in_view
+        position, heading = start(settings, objects, size, rng)
         speed = rng.uniform(*(settings.entering_speed if entering else settings.speed))
+        angle, lying = rng.uniform(0, 2 * np.pi), False
+        if shape == "cylinder" and settings.lying and rng.random() < settings.lying:
+            # It rolls where it heads, but for a small error.
+            angle, lying = np.arctan2(heading[0], -heading[1]) + rng.normal(scale=0.2), True
+        thrown = bool(settings.thrown and rng.random() < settings.thrown and entering
+                      and shape != "sphere" and not lying)
         objects.append(WorldObject(
             shape, colour, material, float(size), tuple(position.tolist()),
-            tuple((speed * heading).tolist()), float(rng.uniform(0, 2 * np.pi))))
+            tuple((speed * heading).tolist()), float(angle), lying, thrown))
     return tuple(objects)
 
 
@@ -188,39 +174,61 @@ def draw_looks(settings: WorldSettings, count: int,
                rng: np.random.Generator) -> list[tuple[str, str, str]]:
     """Draws `count` different (shape, colour, material), or with different colours."""
     colours = [name for name, _ in settings.colours]
+    materials = [material.name for material in settings.materials]
     if settings.distinct_colours:
         if count > len(colours):
             raise ValueError(f"{count} objects of distinct colours were asked for, but there are "
                              f"only {len(colours)} colours.")
         return [(SHAPES[rng.integers(len(SHAPES))], colours[i],
-                 settings.materials[rng.integers(len(settings.materials))])
+                 materials[rng.integers(len(materials))])
                 for i in rng.permutation(len(colours))[:count]]
     triples = [(shape, colour, material) for shape in SHAPES for colour in colours
-               for material in settings.materials]
+               for material in materials]
     if count > len(triples):
         raise ValueError(f"{count} objects that differ in shape, colour or material were asked "
                          f"for, but there are only {len(triples)} such looks.")
     return [triples[i] for i in rng.permutation(len(triples))[:count]]
 
 
-def free_place(settings: WorldSettings, others: Sequence[WorldObject], size: float, entering: bool,
-               rng: np.random.Generator) -> np.ndarray:
-    """A start on the floor, float64 [2], that touches none of the `others`."""
+def start_in_view(settings: WorldSettings, others: Sequence[WorldObject], size: float,
+                  rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A free place on the floor and a heading towards the middle: float64 [2] each."""
     for _ in range(MAX_PLACEMENT_TRIES):
-        if entering:
-            distance = rng.uniform(*settings.entering_distance)
-            angle = rng.uniform(0, 2 * np.pi)
-            place_ = distance * np.array([np.cos(angle), np.sin(angle)])
-        else:
-            place_ = np.array([rng.uniform(*settings.start_x), rng.uniform(*settings.start_y)])
-        # Boxes reach furthest at their edges: sqrt(2) half-sizes from the centre.
-        if all(np.linalg.norm(place_ - other.position) > 1.3 * (size + other.size)
-               for other in others):
-            return place_
+        position = np.array([rng.uniform(*settings.start_x), rng.uniform(*settings.start_y)])
+        if _is_free(position, size, others):
+            way = rng.normal(scale=settings.aim, size=2) - position
+            return position, way / np.linalg.norm(way)
     raise ValueError(f"No free place was found for an object of half-size {size:.2f} beside "
                      f"{len(others)} others in {MAX_PLACEMENT_TRIES} tries: make start_x, start_y "
                      f"(now {settings.start_x}, {settings.start_y}) larger or the objects smaller "
                      "or fewer.")
+
+
+def start_beyond_view(settings: WorldSettings, others: Sequence[WorldObject], size: float,
+                      rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A free place out of view, not far from its edge, and a heading into it: float64 [2] each."""
+    way = np.arange(0.0, MAX_WAY, 0.1)
+    for _ in range(MAX_PLACEMENT_TRIES):
+        angle = rng.uniform(0, 2 * np.pi)
+        heading = np.array([np.cos(angle), np.sin(angle)])
+        target = rng.normal(scale=settings.aim, size=2)
+        places = np.c_[target - way[:, None] * heading, np.full(len(way), size)]
+        distance = rays.distance_from_view(settings.camera, *settings.frame_size, places)
+        unseen = distance > 1.75 * size  # no shape reaches further than sqrt(3) half-sizes
+        if unseen.any():
+            further = way[np.argmax(unseen)] + rng.uniform(*settings.entering_distance)
+            if _is_free(target - further * heading, size, others):
+                return target - further * heading, heading
+    raise ValueError(f"No free place was found beyond the edge of the view for an object of "
+                     f"half-size {size:.2f} in {MAX_PLACEMENT_TRIES} tries: the edge must be less "
+                     f"than {MAX_WAY} from the middle.")
+
+
+def _is_free(position: np.ndarray, size: float, others: Sequence[WorldObject]) -> bool:
+    """Whether an object at `position` touches no other, whichever way they are turned."""
+    # Boxes reach furthest at their edges: sqrt(2) half-sizes from the centre.
+    return all(np.linalg.norm(position - other.position) > 1.3 * (size + other.size)
+               for other in others)
 
 
 def build_model(settings: WorldSettings, objects: Sequence[WorldObject]) -> mujoco.MjModel:
@@ -228,42 +236,56 @@ def build_model(settings: WorldSettings, objects: Sequence[WorldObject]) -> mujo
     spec = mujoco.MjSpec()
     spec.option.timestep = settings.timestep
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    contact = {"friction": [settings.friction, 0.005, 0.0001], "solref": [0.015, 0.4]}
-    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[50, 50, 1], **contact)
+    contact = {"solref": [0.015, 0.4]}
+    floor = {"friction": [settings.friction, 0.005, 0.0001], **contact}
+    bodies = {"friction": [settings.grip or settings.friction, 0.005, 0.0001], **contact}
+    if settings.grip:
+        floor["priority"] = 1  # its friction counts wherever it is touched
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[50, 50, 1], **floor)
     for item in objects:
-        body = spec.worldbody.add_body(pos=[*item.position, item.size],
-                                       quat=[np.cos(item.angle / 2), 0, 0, np.sin(item.angle / 2)])
+        half = item.angle / 2
+        rotation = np.array([np.cos(half), 0, 0, np.sin(half)])
+        if item.lying:  # first a quarter turn about y
+            rotation = (rotation[[0, 3, 0, 3]] * [1, -1, 1, 1]) / np.sqrt(2)
+        height = (1.5 if item.thrown else 1.0) * item.size
+        body = spec.worldbody.add_body(pos=[*item.position, height], quat=rotation)
         body.add_freejoint()
         body.add_geom(type=getattr(mujoco.mjtGeom, f"mjGEOM_{item.shape.upper()}"),
-                      size=item.half_extents, density=1000.0, **contact)
+                      size=item.half_extents, density=1000.0, **bodies)
     return spec.compile()
 
 
 def place(model: mujoco.MjModel, data: mujoco.MjData, objects: Sequence[WorldObject]) -> None:
     """Sets the state to the start of the clip: places from the model, velocities of the objects.
 
-    Spheres roll from the start (their angular velocity is that of rolling without sliding).
+    Spheres, lying cylinders and what is thrown roll from the start (their angular velocity is that
+    of rolling without sliding).
     """
     mujoco.mj_resetData(model, data)
     velocity = data.qvel.reshape(len(objects), 6)
     for i, item in enumerate(objects):
         velocity[i, :2] = item.velocity
-        if item.shape == "sphere":
+        if item.shape == "sphere" or item.thrown:
             # The angular velocity of a free joint is in the frame of the body.
             rolling = np.array([-item.velocity[1], item.velocity[0]]) / item.size
             cos, sin = np.cos(item.angle), np.sin(item.angle)
             velocity[i, 3:5] = [cos * rolling[0] + sin * rolling[1],
                                 -sin * rolling[0] + cos * rolling[1]]
+        elif item.lying:  # about its axis, which is z in its frame
+            velocity[i, 5] = (np.cos(item.angle) * -item.velocity[1]
+                              + np.sin(item.angle) * item.velocity[0]) / item.size
 
 
 def look(settings: WorldSettings, objects: Sequence[WorldObject]) -> render.Surfaces:
     """The look of the floor (instance 0) and of the objects (instances 1..N)."""
     rgb = dict(settings.colours)
-    materials = [MATERIALS[item.material] for item in objects]
-    albedo = [settings.ground] + [np.array(rgb[item.colour]) / 255 * kept
-                                  for item, (_, _, kept) in zip(objects, materials, strict=True)]
+    kinds = {material.name: material for material in settings.materials}
+    materials = [Material("floor")] + [kinds[item.material] for item in objects]
+    colours = np.array([settings.ground] + [np.array(rgb[item.colour]) / 255 for item in objects],
+                       np.float64)
     return render.Surfaces(
-        albedo=np.array(albedo, np.float64),
-        specular=np.array([0.0] + [strength for strength, _, _ in materials]),
-        shininess=np.array([1.0] + [exponent for _, exponent, _ in materials]),
-        instance=np.arange(len(objects) + 1, dtype=np.uint8))
+        albedo=colours * np.array([[material.diffuse] for material in materials]),
+        specular=np.array([material.specular for material in materials]),
+        shininess=np.array([material.shininess for material in materials]),
+        instance=np.arange(len(objects) + 1, dtype=np.uint8),
+        mirror=colours * np.array([[material.mirror] for material in materials]))

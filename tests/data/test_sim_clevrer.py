@@ -7,9 +7,9 @@ import pytest
 
 from parts_jax import data
 from parts_jax.data import frames, sim_clevrer
-from parts_jax.simulate import collisions
+from parts_jax.simulate import collisions, worlds
 
-WORLD = dataclasses.replace(collisions.DEMO, resolution=16, samples=1, num_frames=4)
+WORLD = dataclasses.replace(worlds.DEMO, resolution=16, samples=1, num_frames=4)
 
 
 def make_builder(data_dir, num_workers=1):
@@ -79,9 +79,26 @@ def test_frames_survive_encoding():
     np.testing.assert_array_equal(frames.decode(frames.encode(mask)), mask)
 
 
+def test_collisions_are_a_feature_where_they_are_annotated(builder, tmp_path):
+    assert "collisions" not in builder.as_data_source(split="test")[0]
+    world = dataclasses.replace(worlds.SMALL, resolution=(16, 24), samples=1)
+    config = sim_clevrer.SimClevrerConfig(
+        name="test", description="For tests.", world=world, num_clips=(2, 1, 1), num_workers=1,
+        version="1.1.0", annotates_collisions=True)
+    built = sim_clevrer.SimClevrer(config=config, data_dir=tmp_path, file_format="array_record")
+    built.download_and_prepare()
+    assert (tmp_path / "sim_clevrer" / "test" / "1.1.0" / "dataset_info.json").exists()
+    example = built.as_data_source(split="train")[1]
+    simulated = collisions.simulate_clip(world, (0, 0, 1))
+    assert example["collisions"].dtype == np.int32 and len(example["collisions"]) > 0
+    np.testing.assert_array_equal(example["collisions"], simulated["collisions"])
+    np.testing.assert_array_equal(frames.decode(example["video"]), simulated["video"])
+    assert simulated["video"].shape == (24, 16, 24, 3)
+
+
 def test_shipped_variants():
     configs = {config.name: config for config in sim_clevrer.SimClevrer.BUILDER_CONFIGS}
-    assert set(configs) == {"demo", "demo_64", "small", "tiny"}
+    assert set(configs) == {"demo", "demo_64", "small", "full", "large", "tiny"}
     assert configs["demo"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].seed == configs["demo"].seed
@@ -91,6 +108,15 @@ def test_shipped_variants():
     assert (demo.resolution, demo.num_frames, demo.steps_per_frame) == (32, 8, 18)
     assert configs["demo_64"].world == dataclasses.replace(demo, resolution=64)
     assert (small.resolution, small.num_frames, small.max_objects) == (64, 24, 5)
+    assert configs["large"].world.frame_size == (320, 480)
+    assert configs["large"].seed == configs["small"].seed
+
+
+def test_versions_of_the_variants(tmp_path):
+    versions = {name: str(sim_clevrer.SimClevrer(config=name, data_dir=tmp_path).version)
+                for name in ("demo", "demo_64", "tiny", "small", "full", "large")}
+    assert versions == {"demo": "1.0.0", "demo_64": "1.0.0", "tiny": "1.0.0", "small": "1.1.0",
+                        "full": "1.1.0", "large": "1.1.0"}
 
 
 def test_unknown_names_are_answered_with_the_nearest():

@@ -12,10 +12,13 @@ JAX = ">=0.10,<0.12"
 INSTALL_REQUIRES = [
     "absl-py>=2.1",
     "array-record>=0.8",
+    "av>=15.0",
     "chex>=0.1.90",
     "clu==0.0.12",
     "flax>=0.12",
+    "google-crc32c>=1.6",
     "grain>=0.2.15",
+    "h5py>=3.12",
     f"jax{JAX}",
     "ml-collections>=1.1",
     "mujoco>=4.0",
@@ -23,9 +26,10 @@ INSTALL_REQUIRES = [
     "optax>=0.2.5",
     "orbax-checkpoint>=0.12",
     "pillow>=11.0",
+    "pycocotools>=2.0.9",
     "scipy>=1.13",
     "tensorboard>=2.18",
-    "tensorflow-datasets>=4.9.8",
+    "tensorflow-datasets>=4.9.8,<4.10",
     "tqdm>=4.66",
 ]
 

@@ -47,6 +47,8 @@ def paper() -> ml_collections.ConfigDict:
     config.data = ml_collections.ConfigDict()
     config.data.name = "clevrer"         # a TFDS name, with its builder config: "sim_clevrer/demo"
     config.data.data_dir = ""            # where prepared sets are; empty: TFDS's own default
+    config.data.source_dir = ""          # folder with the files of a set that is made from yours
+    config.data.download = True          # whether a set that can be downloaded may be
     config.data.train_split = "train"
     config.data.num_frames = 25          # T
     config.data.stride = 1               # every stride-th frame of the video

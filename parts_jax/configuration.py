@@ -25,8 +25,7 @@ FILE_NAME = "config.json"
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
     "eval.",
-    "data.data_dir",
-    "data.num_threads",
+    *("data.data_dir", "data.download", "data.num_threads"),
     "train.checkpoint_every",
     "train.evaluate_every",
     "train.keep_checkpoints",

@@ -106,7 +106,7 @@ def evaluate_split(config, params, mesh, split: str, infer) -> tuple[dict, dict]
     """
     batches = pipeline.eval_iterator(
         config.data, split, batch_size=config.eval.batch_size // jax.process_count(),
-        num_sequences=config.eval.num_sequences,
+        num_sequences=config.eval.num_sequences, action_size=config.model.action_size,
         process_index=jax.process_index(), process_count=jax.process_count())
     scores, pictures, missing = [], [], config.eval.num_pictures
     for batch in batches:

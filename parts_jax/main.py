@@ -68,14 +68,15 @@ def prepare() -> tuple[ConfigDict, str]:
         config = configuration.for_evaluation(trained, overrides)
         configuration.check(config, jax.device_count())
         checkpoint.choose_step(workdir, config.eval.step)
-        pipeline.check(config.data, eval_splits=[config.eval.split])
+        pipeline.check(config.data, eval_splits=[config.eval.split],
+                       action_size=config.model.action_size)
         return config, workdir
     config = flag.value
     configuration.check(config, jax.device_count())
     models.create(config.model)
     configuration.check_workdir(workdir, config)
     pipeline.check(config.data, config.data.train_split,
-                   [config.eval.split, config.eval.final_split])
+                   [config.eval.split, config.eval.final_split], config.model.action_size)
     if jax.process_index() == 0:
         configuration.claim_workdir(workdir, config)
     return config, workdir

@@ -21,7 +21,12 @@ class Log:
         self.writer = writer
         self.last_step = sum(config.schedule.steps)
         self.frames_per_step = config.train.batch_size * config.data.num_frames
-        self.metrics, self.step, self.since = [], step, time.monotonic()
+        self.start(step)
+
+    def start(self, step: int) -> None:
+        """Begins to collect anew."""
+        self.metrics, self.step = [], step
+        self.since, self.waited = time.monotonic(), 0.0
 
     def append(self, metrics: dict[str, jax.Array]) -> None:
         """Keeps the metrics of one step, scalars on the device."""
@@ -31,14 +36,26 @@ class Log:
         """Writes the means since the last write, and speed, to the metric writer and the log."""
         fetched = jax.device_get(self.metrics)
         means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
-        steps_per_second = (step - self.step) / (time.monotonic() - self.since)
+        seconds = time.monotonic() - self.since
+        steps_per_second = (step - self.step) / seconds
         means |= {"steps_per_second": steps_per_second,
-                  "frames_per_second": steps_per_second * self.frames_per_step}
+                  "frames_per_second": steps_per_second * self.frames_per_step,
+                  "waiting_share": self.waited / seconds}
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
         left = (self.last_step - step) / steps_per_second
         logging.info("step %d/%d: %s, %.3g steps/s, %.1f min left", step, self.last_step,
                      ", ".join(f"{k} {means[k]:.4g}" for k in SHOWN), steps_per_second, left / 60)
-        self.metrics, self.step, self.since = [], step, time.monotonic()
+        self.start(step)
+
+    @contextlib.contextmanager
+    def waiting(self):
+        """Times what waits for input: `waiting_share` is its share of the time between writes.
+
+        It bounds from above how long the devices wait, which may still be busy meanwhile.
+        """
+        start = time.monotonic()
+        yield
+        self.waited += time.monotonic() - start
 
     @contextlib.contextmanager
     def paused(self):

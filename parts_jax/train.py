@@ -55,6 +55,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     # ---- Data -------------------------------------------------------------------------------
     data = pipeline.train_iterator(
         config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
+        action_size=config.model.action_size,
         process_index=jax.process_index(), process_count=jax.process_count())
 
     # ---- State: new, or from the newest checkpoint ------------------------------------------
@@ -80,7 +81,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
             infer = evaluate.compile_inference(config, model, mesh, factor)
             while step < last_step:
-                state, metrics = take_step(state, sharding.split_batch(next(data), mesh))
+                with log.waiting():
+                    batch = next(data)
+                state, metrics = take_step(state, sharding.split_batch(batch, mesh))
                 step += 1
                 log.append(metrics)
                 ends = step == sum(config.schedule.steps)

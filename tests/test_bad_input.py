@@ -77,7 +77,7 @@ def refused(tmp_path, monkeypatch, capsys):
     # The data set.
     (["--config.data.name=sim_clever/demo"],
      ["no data set 'sim_clever/demo'", "nearest are: sim_clevrer/demo", "All data sets: "]),
-    (["--config.data.name=sim_clevrer"], ["no data set 'sim_clevrer'", "sim_clevrer/demo"]),
+    (["--config.data.name=playroom"], ["made from files", "--config.data.source_dir=FOLDER"]),
     # The command itself.
     (["--mode=tarin"], ["mode", "tarin", "train|evaluate"]),
     (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "workdir"]),
@@ -99,8 +99,7 @@ def test_a_config_that_is_not_there_is_named(refused, config, parts):
 
 
 def test_clevrer_missing_tells_how_to_get_it_and_how_to_do_without(refused):
-    """The bare command of the paper's setting needs no other flag to say so."""
-    message = refused(f"--config={FILE}")
+    message = refused(f"--config={FILE}", "--config.data.download=False")
     for part in ("'clevrer'", "http://data.csail.mit.edu/clevrer/", "video_train.zip",
                  "video_validation.zip", "'sim_clevrer'", "--config=configs/parts_clevrer.py:small",
                  "--config=configs/parts_clevrer.py:demo"):
@@ -154,14 +153,17 @@ GOOD = {"video": np.zeros((8, 32, 32, 3), np.uint8),
     ({"segmentation": np.zeros((8, 16, 16), np.uint8)},
      ["segmentation must be uint8", "as large as its video [1, 32, 32]", "uint8 [1, 16, 16]"]),
     ({"video": np.zeros((5, 32, 32, 3), np.uint8)},
-     ["data.num_frames is 6", "clips have 5 frames"]),
+     ["data.num_frames is 6", "shortest clip has 5 frames"]),
 ])
 @pytest.mark.parametrize("bad_split", ["train", "validation", "test"])
 def test_videos_of_a_wrong_form_are_refused_before_training(refused, monkeypatch, change, parts,
                                                             bad_split):
     """In any of the three splits, so that no run fails at its last step."""
-    monkeypatch.setattr(pipeline, "open_split", lambda data_config, split: [
-        GOOD | (change if split == bad_split else {})])
+    def open_split(data_config, name):
+        example = GOOD | (change if name == bad_split else {})
+        return pipeline.Split([example], len(example["video"]))
+
+    monkeypatch.setattr(pipeline, "open_split", open_split)
     message = refused(DEMO)
     assert all(part in message for part in parts), message
     assert message.endswith(".")
@@ -176,13 +178,15 @@ def test_a_split_that_is_not_there_is_refused_before_training(refused, monkeypat
         def as_data_source(self, split):
             return [GOOD]
 
-    monkeypatch.setattr(pipeline.data, "prepare", lambda name, data_dir: Builder())
+    monkeypatch.setattr(pipeline.data, "prepare", lambda *arguments: Builder())
+    monkeypatch.setattr(pipeline.data, "fewest_frames", lambda builder, split: 8)
     message = refused(DEMO, f"--config.{key}=tset")
     assert "'sim_clevrer/demo' has no split 'tset'; it has: train, validation, test." in message
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--config=configs/parts_clevrer.py"], "The data set 'clevrer' has no builder"),
+    (["--config=configs/parts_clevrer.py", "--config.data.download=False"],
+     "The data set 'clevrer'"),
     (["--config=configs/parts_clevrer.py:demo", "--config.data.num_frames=1"],
      "data.num_frames is 1, but must be a whole number, 2 or more."),
 ])

@@ -1,7 +1,9 @@
 """Every shipped config can run: its steps are traced at their real sizes; nothing is computed."""
 
 import functools
+import importlib
 import itertools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,40 +11,56 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import configuration, evaluate, models, optimizer, sharding, train
+from parts_jax import configuration, data, evaluate, models, optimizer, sharding, train
 
-CASES = [(variant, stage) for variant in parts_clevrer.VARIANTS
-         for stage in range(len(parts_clevrer.get_config(variant).schedule.steps))]
+FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py"))
+SHIPPED = [f"{file}:{variant}" for file in FILES
+           for variant in importlib.import_module(f"configs.{file}").VARIANTS]
+
+
+def get_config(name: str):
+    """The config of "file:variant"."""
+    file, _, variant = name.partition(":")
+    return importlib.import_module(f"configs.{file}").get_config(variant)
+
+
+CASES = [(name, stage) for name in SHIPPED
+         for stage in range(len(get_config(name).schedule.steps))]
 
 
 def shapes_of_batch(config, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """What the pipeline gives."""
     size, frames = config.data.resolution, config.data.num_frames
     of = jax.ShapeDtypeStruct
-    return {"video": of((batch_size, frames, size, size, 3), jnp.uint8),
+    action_size = config.model.action_size
+    actions = {"actions": of((batch_size, frames, action_size), jnp.float32)} if action_size else {}
+    return actions | {
+            "video": of((batch_size, frames, size, size, 3), jnp.uint8),
             "segmentation": of((batch_size, frames, size, size), jnp.uint8),
             "valid": of((batch_size,), jnp.bool), "index": of((batch_size,), jnp.int32)}
 
 
 @functools.cache
-def prepared(variant: str):
-    config = parts_clevrer.get_config(variant).lock()
+def prepared(name: str):
+    config = get_config(name).lock()
     model, tx = models.create(config.model), optimizer.create(config)
     return config, model, tx, jax.eval_shape(
         functools.partial(train.create_state, config, model, tx))
 
 
-@pytest.mark.parametrize("variant", parts_clevrer.VARIANTS)
-def test_values_are_allowed(variant):
-    """On one device, on four, and on eight."""
+@pytest.mark.parametrize("name", SHIPPED)
+def test_values_are_allowed(name):
+    """On one device, on four, and on eight; and the set is one that there is."""
     for num_devices in (1, 4, 8):
-        configuration.check(parts_clevrer.get_config(variant), num_devices)
+        configuration.check(get_config(name), num_devices)
+    known = get_config(name).data.name
+    assert known in (*data.KNOWN_NAMES, *data.BUILDERS)
 
 
-@pytest.mark.parametrize("variant, stage", CASES)
-def test_train_step_can_be_traced(variant, stage):
+@pytest.mark.parametrize("name, stage", CASES)
+def test_train_step_can_be_traced(name, stage):
     """The step of every stage, on four devices; the state that comes out is as what went in."""
-    config, model, tx, state = prepared(variant)
+    config, model, tx, state = prepared(name)
     factor = config.data.resolution // config.schedule.resolution[stage]
     step = sharding.data_parallel(
         functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
@@ -55,10 +73,10 @@ def test_train_step_can_be_traced(variant, stage):
     assert {"loss", "nll", "kl", "mse", "gradient_norm", "skipped_steps"} <= set(metrics)
 
 
-@pytest.mark.parametrize("variant, stage", CASES)
-def test_inference_step_can_be_traced(variant, stage):
+@pytest.mark.parametrize("name, stage", CASES)
+def test_inference_step_can_be_traced(name, stage):
     """Evaluation at the end, and during every stage at the resolution of that stage."""
-    config, model, _, state = prepared(variant)
+    config, model, _, state = prepared(name)
     factor = config.data.resolution // config.schedule.resolution[stage]
     infer = evaluate.compile_inference(config, model, sharding.make_mesh(), factor)
     batch_size = config.eval.batch_size
@@ -71,10 +89,10 @@ def test_inference_step_can_be_traced(variant, stage):
     assert output["recon"].shape == (*frames, size, size, 3)
 
 
-@pytest.mark.parametrize("variant", parts_clevrer.VARIANTS)
-def test_last_stage_is_at_full_resolution(variant):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_last_stage_is_at_full_resolution(name):
     """Evaluation after training is, so training must end there."""
-    config = parts_clevrer.get_config(variant)
+    config = get_config(name)
     assert config.schedule.resolution[-1] == config.data.resolution
     for coarse, fine in itertools.pairwise(config.schedule.resolution):
         assert coarse <= fine
@@ -105,14 +123,26 @@ def test_full_colour_demo_differs_from_the_demo_in_the_decoders_colour():
     assert parts_clevrer.get_config("demo_full_colour").model.decoder.colour == "full"
 
 
-def test_an_unknown_variant_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match="no variant 'big'; it has: paper, small, demo"):
-        parts_clevrer.get_config("big")
+@pytest.mark.parametrize("file", FILES)
+def test_an_unknown_variant_is_named_with_those_there_are(file):
+    with pytest.raises(ValueError, match=f"{file}.py has no variant 'big'; it has: paper, small"):
+        get_config(f"{file}:big")
+
+
+def test_configs_with_actions_differ_in_the_data_alone():
+    """Length, slots and the size of the actions: the rest is parts_clevrer's, said once."""
+    for name in ("parts_playroom", "parts_robotics_arm"):
+        for variant in ("paper", "small"):
+            differing = configuration.differences(parts_clevrer.get_config(variant),
+                                                  get_config(f"{name}:{variant}"))
+            keys = {key for key, _, _ in differing}
+            assert {"data.name", "model.action_size"} <= keys <= {
+                "data.name", "data.num_frames", "model.action_size", "model.num_slots"}
 
 
 def test_parameters_of_the_paper_are_counted():
     """Wide networks, as in the paper; a count that is far off is a network gone missing."""
-    _, _, _, state = prepared("paper")
+    _, _, _, state = prepared("parts_clevrer:paper")
     networks = {name: sum(int(np.prod(p.shape)) for p in jax.tree.leaves(tree))
                 for name, tree in state.params.items()}
     assert set(networks) == {"transition", "decoder", "encoder", "attention"}

@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 40
 # The steps of logs, evaluations and checkpoints coincide and do not.
 PERIODS = {"train.log_every": 3, "train.evaluate_every": 8, "train.checkpoint_every": 8}
-SPEED = ("train/steps_per_second", "train/frames_per_second")
+SPEED = ("train/steps_per_second", "train/frames_per_second", "train/waiting_share")
 SEGMENTATION = ("fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
                 "miou_last", "miou")
 EVALUATION = ("step", "dataset", "split", "num_sequences", "seed", *SEGMENTATION, "mse", "mse_last",

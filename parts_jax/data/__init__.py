@@ -1,64 +1,139 @@
 """Data sets as TFDS builders, read by grain; nothing here needs TensorFlow.
 
-`prepare` resolves a name and builds the set on first use; `pipeline` makes iterators of it.
+`prepare` resolves a name and builds the set on first use; `pipeline` makes iterators of it. Names
+are "family/variant", such as "sim_clevrer/demo"; "family" alone is its first variant.
 """
 
 import contextlib
+import dataclasses
 import difflib
+import hashlib
 import io
+import json
 import os
+import pathlib
 
 import tensorflow_datasets as tfds
 from absl import logging
 
-from parts_jax.data import sim_clevrer
+from parts_jax.data import (
+    bouncing_balls,
+    clevrer,
+    episodes,
+    folder,
+    movi,
+    multi_object,
+    playroom,
+    rlds,
+    robotics_arm,
+    sim_clevrer,
+    sim_playroom,
+    sim_robotics_arm,
+    spool,
+)
 
-BUILDERS = {"sim_clevrer": sim_clevrer.SimClevrer}
+BUILDERS = {builder.name: builder for builder in (
+    clevrer.Clevrer, playroom.Playroom, robotics_arm.RoboticsArm,
+    sim_clevrer.SimClevrer, sim_playroom.SimPlayroom, sim_robotics_arm.SimRoboticsArm,
+    rlds.Rlds, movi.Movi, multi_object.MultiObject, bouncing_balls.BouncingBalls, folder.Folder)}
 KNOWN_NAMES = tuple(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                     for config in builder.BUILDER_CONFIGS)
-
-CLEVRER_MESSAGE = (
-    "The data set 'clevrer' has no builder in this version of parts_jax yet. The videos are at "
-    "http://data.csail.mit.edu/clevrer/ (videos/train/video_train.zip, 12.4 GB; "
-    "videos/validation/video_validation.zip, 6.2 GB; derender_proposals.zip, 0.4 GB, has the "
-    "masks); keep them for the version that reads them. Until then the simulated stand-in "
-    "'sim_clevrer' runs without any download: --config=configs/parts_clevrer.py:small (one GPU) "
-    "or --config=configs/parts_clevrer.py:demo (two CPU cores).")
+LENGTHS = "lengths.json"
 
 
-def prepare(name: str, data_dir: str = "") -> tfds.core.DatasetBuilder:
+def prepare(name: str, data_dir: str = "", source_dir: str = "",
+            download: bool = True) -> tfds.core.DatasetBuilder:
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
-        name: such as "sim_clevrer/demo".
+        name: such as "sim_clevrer/demo", or "sim_clevrer" for its first variant.
         data_dir: where prepared sets are; empty: TFDS's default (the environment variable
             TFDS_DATA_DIR, or ~/tensorflow_datasets).
+        source_dir: the folder with the files that the set is made from. A set that cannot be
+            downloaded needs one; what is prepared belongs to this very content of the folder.
+        download: whether a set that can be downloaded may be.
 
     Returns:
         A TFDS builder whose data are on disk.
 
     Raises:
-        ValueError: if there is no set of this name, or a folder in its place that is not one.
+        ValueError: if there is no set of this name, a folder in its place that is not one, or a
+            file that cannot be read as what it should be.
+        OSError: if a file or the network is missing, or the disk is full.
     """
-    if name.split("/")[0] == "clevrer":
-        raise ValueError(CLEVRER_MESSAGE)
-    if name not in KNOWN_NAMES:
-        nearest = difflib.get_close_matches(name, (*KNOWN_NAMES, "clevrer"), n=3, cutoff=0.4)
-        hint = f"The nearest are: {', '.join(nearest)}. " if nearest else ""
-        raise ValueError(f"There is no data set {name!r}. {hint}"
-                         f"All data sets: {', '.join(KNOWN_NAMES)}.")
-    family, config = name.split("/")
+    family, config = _resolve(name)
+    config = _with_source(family, config, source_dir)
     builder = _builder(family, config, data_dir)
     if _is_finished(builder):
         return builder
     if builder.data_path.exists():
         raise ValueError(f"The folder {builder.data_dir} is not a finished data set: it has no "
                          "dataset_info.json. Delete it, and the set is built again.")
-    _build(builder)
+    if family == clevrer.Clevrer.name:
+        clevrer.check_available(config, builder.data_dir, download)
+    build(builder)
     return _builder(family, config, data_dir)
 
 
-def _builder(family: str, config: str, data_dir: str) -> tfds.core.DatasetBuilder:
+def fewest_frames(builder: tfds.core.DatasetBuilder, split: str) -> int:
+    """Frames of the shortest clip of a split, kept beside the data once they were counted."""
+    path = builder.data_path / LENGTHS
+    if not path.exists():
+        lengths = {name: min((len(example["video"]) for example in builder.as_data_source(name)),
+                             default=0) for name in builder.info.splits}
+        partial = path.with_name(f".{LENGTHS}.{os.getpid()}")
+        partial.write_text(json.dumps(lengths))
+        partial.replace(path)
+    return json.loads(path.read_text())[split]
+
+
+def _resolve(name: str) -> tuple[str, tfds.core.BuilderConfig]:
+    """Family and variant of a name; ValueError with the nearest names if there is none."""
+    family, _, variant = name.partition("/")
+    configs = {config.name: config for config in BUILDERS[family].BUILDER_CONFIGS} \
+        if family in BUILDERS else {}
+    if family in BUILDERS and not variant and "/" not in name:
+        return family, next(iter(configs.values()))
+    if variant not in configs:
+        nearest = difflib.get_close_matches(name, (*KNOWN_NAMES, *BUILDERS), n=3, cutoff=0.4)
+        hint = f"The nearest are: {', '.join(nearest)}. " if nearest else ""
+        raise ValueError(f"There is no data set {name!r}. {hint}"
+                         f"All data sets: {', '.join(KNOWN_NAMES)}.")
+    return family, configs[variant]
+
+
+def _with_source(family: str, config: tfds.core.BuilderConfig,
+                 source_dir: str) -> tfds.core.BuilderConfig:
+    """The variant made from the files in `source_dir`, named after them."""
+    if not isinstance(config, episodes.SourceConfig):
+        if source_dir:
+            raise ValueError(f"The data set {family!r} is simulated, not made from files: "
+                             f"data.source_dir must be empty; got {source_dir!r}.")
+        return config
+    if not source_dir and family == clevrer.Clevrer.name:
+        return config  # it can be downloaded
+    if not source_dir:
+        raise ValueError(f"The data set {family!r} is made from files that you have: give their "
+                         "folder with --config.data.source_dir=FOLDER. docs/data.md says which.")
+    source_dir = os.path.abspath(os.path.expanduser(source_dir))
+    if not os.path.isdir(source_dir):
+        raise FileNotFoundError(f"data.source_dir is {source_dir!r}, but there is no such folder.")
+    name = f"{config.name}-{_fingerprint(source_dir)}"
+    return dataclasses.replace(config, name=name, source_dir=source_dir)
+
+
+def _fingerprint(folder_: str) -> str:
+    """Eight letters that change when a file below a folder comes, goes, or is written again."""
+    listing = []
+    for path in sorted(pathlib.Path(folder_).rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            listing.append((str(path.relative_to(folder_)), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:8]
+
+
+def _builder(family: str, config: tfds.core.BuilderConfig,
+             data_dir: str) -> tfds.core.DatasetBuilder:
     return BUILDERS[family](config=config, file_format="array_record",
                             data_dir=os.path.expanduser(data_dir) or None)
 
@@ -67,13 +142,13 @@ def _is_finished(builder: tfds.core.DatasetBuilder) -> bool:
     return (builder.data_path / "dataset_info.json").exists()
 
 
-def _build(builder: tfds.core.DatasetBuilder) -> None:
-    """Builds a set: into a folder named `incomplete...`, renamed when all is written."""
+def build(builder: tfds.core.DatasetBuilder) -> None:
+    """Builds a set, whatever its size: into a folder named `incomplete...`, renamed at the end."""
     logging.info("Building %s in %s.", builder.info.full_name, builder.data_dir)
     # The builders show their own progress, with totals; TFDS's bars and notes would be beside it.
     tfds.display_progress_bar(False)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), spool.installed():
             builder.download_and_prepare()
     except OSError:
         # Another process may have finished the same set first; its folder is as good.

@@ -21,9 +21,25 @@ MAX_SEED = 2 ** 32 - 1
 Source = Sequence[Mapping[str, Any]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split of a set, opened for reading.
+
+    Attributes:
+        examples: see `preprocess.read_window` for what an example holds.
+        fewest_frames: of its shortest clip.
+        mirrored_actions: the components of an action whose sign a mirrored video turns; None if
+            the set does not say.
+    """
+
+    examples: Source
+    fewest_frames: int
+    mirrored_actions: tuple[int, ...] | None = None
+
+
 def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
-                   process_index: int = 0, process_count: int = 1,
-                   source: Source | None = None) -> grain.DatasetIterator:
+                   action_size: int = 0, process_index: int = 0, process_count: int = 1,
+                   split: Split | None = None) -> grain.DatasetIterator:
     """Endless shuffled batches of random windows.
 
     Every epoch has an order of its own. What is drawn depends on `seed` and the position in the
@@ -35,29 +51,30 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
             (H = W), `flip` and `num_threads`.
         batch_size: clips of a batch of this process (B).
         seed: 0 to 2**32-1.
+        action_size: A, which the set must have; 0: actions are not read.
         process_index: number of this process, 0 to `process_count` - 1.
         process_count: processes that share the data.
-        source: examples to read in place of the set that `data_config` names; see
-            `preprocess.read_window` for what an example holds.
+        split: clips to read in place of the set that `data_config` names.
 
     Returns:
-        A grain iterator over dicts of numpy arrays: `video` uint8 [B,T,H,W,3]; `segmentation`
-        uint8 [B,T,H,W] and `actions` float32 [B,T,A] where the set has them; `valid` bool [B], all
-        True.
+        A grain iterator over dicts of numpy arrays: `video` uint8 [B,T,H,W,3]; `actions` float32
+        [B,T,A] if asked for; `valid` bool [B], all True. Masks are not read.
 
     Raises:
-        ValueError: if a number is out of range, the split does not exist, the clips are too short,
-            or the set has actions and `flip` or a stride is asked for.
+        ValueError: if a number is out of range, the split does not exist, clips are too short or
+            have other actions, or with actions a stride is asked for, or flips that the set does
+            not know to mirror.
     """
     _check_numbers(data_config, batch_size, process_index, process_count)
     if not 0 <= seed <= MAX_SEED:
         raise ValueError(f"The seed must be between 0 and {MAX_SEED}; got {seed}.")
-    if source is None:
-        source = open_split(data_config, data_config.train_split)
-    _check_source(source, data_config, flip=data_config.flip)
-    reader = _TrainReader(source, data_config.num_frames, data_config.stride,
+    if split is None:
+        split = open_split(data_config, data_config.train_split)
+    _check_split(split, data_config, action_size, flip=data_config.flip)
+    keys = ("video", "actions") if action_size else ("video",)
+    reader = _TrainReader(split, keys, data_config.num_frames, data_config.stride,
                           data_config.resolution, data_config.flip)
-    dataset = (grain.MapDataset.range(len(source))
+    dataset = (grain.MapDataset.range(len(split.examples))
                .seed(seed)
                .shuffle()
                .repeat()
@@ -67,26 +84,26 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     return iter(dataset.to_iter_dataset(_read_options(data_config)))
 
 
-def eval_iterator(data_config: ml_collections.ConfigDict, split: str, *, batch_size: int,
-                  num_sequences: int = 0, process_index: int = 0, process_count: int = 1,
-                  source: Source | None = None) -> grain.DatasetIterator:
+def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *, batch_size: int,
+                  num_sequences: int = 0, action_size: int = 0, process_index: int = 0,
+                  process_count: int = 1) -> grain.DatasetIterator:
     """The first window of every example of a split, once and in order.
 
     All processes get the same number of batches.
 
     Args:
         data_config: as for `train_iterator`; clips are not flipped.
-        split: name of the split, such as "validation".
+        split: name of the split, such as "validation", or clips to read in its place.
         batch_size: clips of a batch of this process (B).
         num_sequences: only so many examples from the start of the split; 0: all.
+        action_size: as for `train_iterator`.
         process_index: number of this process, 0 to `process_count` - 1.
         process_count: processes that share the data.
-        source: examples to read in place of the set that `data_config` names.
 
     Returns:
-        As `train_iterator`, and `index` int32 [B], the position of the example in the split. The
-        last batch is filled up with clips that are all zero, whose `valid` is False and whose
-        `index` runs on past the end.
+        As `train_iterator`, and `segmentation` uint8 [B,T,H,W] where the set has masks, and `index`
+        int32 [B], the position of the example in the split. The last batch is filled up with clips
+        that are all zero, whose `valid` is False and whose `index` runs on past the end.
 
     Raises:
         ValueError: as `train_iterator`, and if `num_sequences` is negative.
@@ -95,13 +112,14 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str, *, batch_s
     if num_sequences < 0:
         raise ValueError("num_sequences must be 0 (the whole split) or more; "
                          f"got {num_sequences}.")
-    if source is None:
-        source = open_split(data_config, split)
-    _check_source(source, data_config, flip=False)
-    count = min(num_sequences or len(source), len(source))
+    if isinstance(split, str):
+        split = open_split(data_config, split)
+    _check_split(split, data_config, action_size, flip=False)
+    keys = ("video", "segmentation", "actions") if action_size else ("video", "segmentation")
+    count = min(num_sequences or len(split.examples), len(split.examples))
     global_batch = batch_size * process_count
     padded = -(-count // global_batch) * global_batch
-    reader = _EvalReader(source, data_config.num_frames, data_config.stride,
+    reader = _EvalReader(split.examples, keys, data_config.num_frames, data_config.stride,
                          data_config.resolution, count)
     dataset = (grain.MapDataset.range(padded)
                .map(reader)
@@ -111,7 +129,7 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str, *, batch_s
 
 
 def check(data_config: ml_collections.ConfigDict, train_split: str | None = None,
-          eval_splits: Sequence[str] = ()) -> None:
+          eval_splits: Sequence[str] = (), action_size: int = 0) -> None:
     """Builds the set if need be, and looks whether its splits can be read as they will be.
 
     Args:
@@ -124,43 +142,48 @@ def check(data_config: ml_collections.ConfigDict, train_split: str | None = None
             first example has a wrong shape or dtype, or the set has actions and `flip` or a stride
             is asked for.
     """
-    for split in eval_splits:
-        _check_source(open_split(data_config, split), data_config, flip=False)
+    for name in eval_splits:
+        _check_split(open_split(data_config, name), data_config, action_size, flip=False)
     if train_split is not None:
-        _check_source(open_split(data_config, train_split), data_config, flip=data_config.flip)
+        _check_split(open_split(data_config, train_split), data_config, action_size,
+                     flip=data_config.flip)
 
 
-def open_split(data_config: ml_collections.ConfigDict, split: str) -> Source:
-    """Random access to the examples of a split of the set that `data_config` names.
+def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
+    """Opens a split of the set that `data_config` names, which is prepared first if need be.
 
     Raises:
         ValueError: if there is no such set or split.
     """
-    builder = data.prepare(data_config.name, data_config.data_dir)
-    if split not in builder.info.splits:
-        raise ValueError(f"The data set {data_config.name!r} has no split {split!r}; "
+    c = data_config
+    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download)
+    if name not in builder.info.splits:
+        raise ValueError(f"The data set {c.name!r} has no split {name!r}; "
                          f"it has: {', '.join(builder.info.splits)}.")
-    return builder.as_data_source(split=split)
+    return Split(builder.as_data_source(split=name), data.fewest_frames(builder, name),
+                 getattr(builder, "MIRRORED_ACTIONS", None))
 
 
 @dataclasses.dataclass(frozen=True)
 class _TrainReader(grain.transforms.RandomMap):
     """Index of an example -> a random window of it."""
 
-    source: Source
+    split: Split
+    keys: tuple[str, ...]
     num_frames: int
     stride: int
     resolution: int
     flip: bool
 
     def random_map(self, element: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        example = self.source[int(element)]
+        example = _only(self.keys, self.split.examples[int(element)])
         num_starts = len(example["video"]) - (self.num_frames - 1) * self.stride
         start = int(rng.integers(max(num_starts, 1)))
         flipped = self.flip and rng.random() < 0.5
         clip = preprocess.resize(
             preprocess.read_window(example, start, self.num_frames, self.stride), self.resolution)
-        clip = preprocess.flip_left_right(clip) if flipped else clip
+        if flipped:
+            clip = preprocess.flip_left_right(clip, self.split.mirrored_actions or ())
         return {**clip, "valid": np.True_}
 
 
@@ -168,7 +191,8 @@ class _TrainReader(grain.transforms.RandomMap):
 class _EvalReader(grain.transforms.Map):
     """Index of an example -> its first window, or zeros past the end."""
 
-    source: Source
+    examples: Source
+    keys: tuple[str, ...]
     num_frames: int
     stride: int
     resolution: int
@@ -176,12 +200,17 @@ class _EvalReader(grain.transforms.Map):
 
     def map(self, element: int) -> dict[str, np.ndarray]:
         index = int(element)
-        example = self.source[min(index, self.count - 1)]
+        example = _only(self.keys, self.examples[min(index, self.count - 1)])
         clip = preprocess.resize(
             preprocess.read_window(example, 0, self.num_frames, self.stride), self.resolution)
         if index >= self.count:
             clip = {key: np.zeros_like(value) for key, value in clip.items()}
         return {**clip, "valid": np.bool_(index < self.count), "index": np.int32(index)}
+
+
+def _only(keys: Sequence[str], example: Mapping[str, Any]) -> dict[str, Any]:
+    """Some arrays of an example; what is not asked for need not be decoded."""
+    return {key: example[key] for key in keys if key in example}
 
 
 def _read_options(data_config: ml_collections.ConfigDict) -> grain.ReadOptions:
@@ -205,20 +234,29 @@ def _check_numbers(data_config: ml_collections.ConfigDict, batch_size: int, proc
                          f"{process_count} processes; got {process_index}.")
 
 
-def _check_source(source: Source, data_config: ml_collections.ConfigDict, *, flip: bool) -> None:
-    """Raises ValueError if the first example does not allow what is asked for."""
-    if len(source) == 0:
+def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_size: int, *,
+                 flip: bool) -> None:
+    """Raises ValueError if a split does not allow what is asked for."""
+    if len(split.examples) == 0:
         raise ValueError("There are no examples to read.")
-    example = source[0]
-    length = len(example["video"])
-    num_frames, stride = data_config.num_frames, data_config.stride
+    num_frames, stride, length = data_config.num_frames, data_config.stride, split.fewest_frames
     if (num_frames - 1) * stride + 1 > length:
         raise ValueError(
-            f"data.num_frames is {num_frames} with data.stride {stride}, but the clips have "
+            f"data.num_frames is {num_frames} with data.stride {stride}, but the shortest clip has "
             f"{length} frames: at most {(length - 1) // stride + 1} frames can be read with this "
             "stride.")
-    if "actions" in example and (flip or stride > 1):
-        raise ValueError("The data have actions, which hold for unflipped frames one step apart: "
-                         f"data.flip must be False and data.stride 1; got {flip} and "
-                         f"{stride}.")
+    example = split.examples[0]
     preprocess.read_window(example, 0, 1, 1)
+    if action_size == 0:
+        return
+    there = f"actions of size {example['actions'].shape[-1]}" if "actions" in example \
+        else "no actions"
+    if there != f"actions of size {action_size}":
+        raise ValueError(f"model.action_size is {action_size}, but the data have {there}; "
+                         "0 leaves actions out.")
+    if stride > 1:
+        raise ValueError("Actions hold for frames one step apart: data.stride must be 1 where "
+                         f"model.action_size is not 0; got {stride}.")
+    if flip and split.mirrored_actions is None:
+        raise ValueError("The set does not say what its actions are in a mirrored video: "
+                         "data.flip must be False where model.action_size is not 0; got True.")

@@ -79,12 +79,33 @@ def resize(clip: Mapping[str, np.ndarray], resolution: int) -> dict[str, np.ndar
     return resized
 
 
-def flip_left_right(clip: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mirrors all frames of a clip; actions stay as they are."""
+def crop(clip: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
+    """Cuts the largest square out of the middle of all frames ("center"), or nothing ("none").
+
+    Raises:
+        ValueError: if `kind` is neither.
+    """
+    if kind not in ("none", "center"):
+        raise ValueError(f"The crop must be none or center; got {kind!r}.")
+    height, width = clip["video"].shape[1:3]
+    if kind == "none" or height == width:
+        return dict(clip)
+    size = min(height, width)
+    top, left = (height - size) // 2, (width - size) // 2
+    return {key: value[:, top:top + size, left:left + size]
+            if key in ("video", "segmentation") else value for key, value in clip.items()}
+
+
+def flip_left_right(clip: Mapping[str, np.ndarray],
+                    mirrored_actions: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
+    """Mirrors all frames of a clip, and turns the sign of the `mirrored_actions` components."""
     flipped = dict(clip)
     for key, axis in (("video", 2), ("segmentation", 2)):
         if key in clip:
             flipped[key] = np.ascontiguousarray(np.flip(clip[key], axis))
+    if "actions" in clip:
+        flipped["actions"] = clip["actions"].copy()
+        flipped["actions"][:, list(mirrored_actions)] *= -1
     return flipped
 
 

@@ -15,7 +15,8 @@ LENGTH = 10
 
 def make_config(**changes):
     return ml_collections.ConfigDict({
-        "name": "sim_clevrer/demo", "data_dir": "", "train_split": "train", "num_frames": 4,
+        "name": "sim_clevrer/demo", "data_dir": "", "source_dir": "", "download": False,
+        "train_split": "train", "num_frames": 4,
         "stride": 1, "resolution": 4, "flip": False, "num_threads": 2, **changes})
 
 
@@ -50,30 +51,39 @@ def same(one, other):
                for a, b in zip(one, other, strict=True))
 
 
-def train(source=None, batch_size=3, seed=0, process_index=0, process_count=1, **changes):
+def train(source=None, batch_size=3, seed=0, process_index=0, process_count=1,
+          mirrored_actions=None, action_size=0, **changes):
     return pipeline.train_iterator(
-        make_config(**changes), batch_size=batch_size, seed=seed, process_index=process_index,
-        process_count=process_count, source=make_source() if source is None else source)
+        make_config(**changes), batch_size=batch_size, seed=seed, action_size=action_size,
+        process_index=process_index,
+        process_count=process_count, split=make_split(source, mirrored_actions))
+
+
+def make_split(source=None, mirrored_actions=None):
+    examples = make_source() if source is None else source
+    return pipeline.Split(examples, LENGTH, mirrored_actions)
 
 
 def evaluate(source=None, batch_size=3, **arguments):
-    return pipeline.eval_iterator(make_config(num_frames=3, stride=2), "test",
-                                  batch_size=batch_size, source=source or make_source(),
-                                  **arguments)
+    return pipeline.eval_iterator(make_config(num_frames=3, stride=2), make_split(source),
+                                  batch_size=batch_size, **arguments)
 
 
 def test_shapes_and_dtypes():
     batch = next(train())
-    assert set(batch) == {"video", "segmentation", "valid"}
+    assert set(batch) == {"video", "valid"}
     assert batch["video"].shape == (3, 4, 4, 4, 3) and batch["video"].dtype == np.uint8
-    assert batch["segmentation"].shape == (3, 4, 4, 4)
-    assert batch["segmentation"].dtype == np.uint8
+    evaluated = next(evaluate())
+    assert set(evaluated) == {"video", "segmentation", "valid", "index"}
+    assert evaluated["segmentation"].shape == (3, 3, 4, 4)
+    assert evaluated["segmentation"].dtype == np.uint8
     assert batch["valid"].dtype == bool and batch["valid"].tolist() == [True] * 3
 
 
 def test_actions_are_passed_on():
     actions = np.arange(2 * LENGTH, dtype=np.float32).reshape(LENGTH, 2)
-    batch = next(train(make_source(actions=actions)))
+    assert "actions" not in next(train(make_source(actions=actions)))
+    batch = next(train(make_source(actions=actions), action_size=2))
     assert batch["actions"].shape == (3, 4, 2) and batch["actions"].dtype == np.float32
     np.testing.assert_array_equal(batch["actions"][..., 0], 2 * frames_of(batch))
 
@@ -113,7 +123,6 @@ def test_flips_mirror_whole_clips_half_of_the_time():
     for batch in take(train(flip=True), 60):
         left = batch["video"][:, :, :, 0, 2] == 255
         assert (left.all((1, 2)) | ~left.any((1, 2))).all()
-        np.testing.assert_array_equal(batch["segmentation"] == 1, batch["video"][..., 2] == 255)
         flipped.extend(left.all((1, 2)))
     assert 0.35 < np.mean(flipped) < 0.65
     assert not any((batch["video"][:, :, :, 0, 2] == 255).any() for batch in take(train(), 20))
@@ -188,8 +197,8 @@ def test_processes_evaluate_all_examples_in_as_many_batches():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"num_frames": 11}, "num_frames is 11 with data.stride 1, but the clips have 10 frames: at "
-                         "most 10 frames"),
+    ({"num_frames": 11}, "num_frames is 11 with data.stride 1, but the shortest clip has 10 "
+                         "frames: at most 10 frames"),
     ({"num_frames": 5, "stride": 3}, "at most 4 frames can be read with this stride"),
     ({"num_frames": 0}, "data.num_frames must be at least 1; got 0"),
     ({"stride": 0}, "data.stride must be at least 1; got 0"),
@@ -214,11 +223,37 @@ def test_wrong_examples_are_refused_at_once():
         evaluate(source)
 
 
-@pytest.mark.parametrize("changes", [{"flip": True}, {"stride": 2}])
-def test_actions_forbid_flips_and_strides(changes):
+@pytest.mark.parametrize("changes, message", [
+    ({"flip": True}, "data.flip must be False where model.action_size is not 0; got True"),
+    ({"stride": 2}, "data.stride must be 1 where model.action_size is not 0; got 2"),
+    ({"action_size": 3}, "model.action_size is 3, but the data have actions of size 2"),
+])
+def test_what_actions_do_not_allow(changes, message):
     source = make_source(actions=np.zeros((LENGTH, 2), np.float32))
-    with pytest.raises(ValueError, match="The data have actions.*flip must be False"):
-        train(source, **changes)
+    with pytest.raises(ValueError, match=message):
+        train(source, **({"action_size": 2} | changes))
+
+
+def test_actions_that_are_not_there_are_missed():
+    with pytest.raises(ValueError, match="model.action_size is 2, but the data have no actions"):
+        evaluate(action_size=2)
+
+
+def test_flips_mirror_the_actions_that_the_set_names():
+    source = make_source(actions=np.tile(np.float32([1, 2, 3]), (LENGTH, 1)))
+    seen = set()
+    for batch in take(train(source, flip=True, action_size=3, mirrored_actions=(0, 2)), 20):
+        flipped = batch["video"][:, 0, 0, 0, 2] == 255
+        for mirrored, actions in zip(flipped, batch["actions"], strict=True):
+            assert (actions == ([-1, 2, -3] if mirrored else [1, 2, 3])).all()
+            seen.add(bool(mirrored))
+    assert seen == {True, False}
+
+
+def test_the_shortest_clip_decides():
+    split = pipeline.Split(make_source(), fewest_frames=3)
+    with pytest.raises(ValueError, match="shortest clip has 3 frames: at most 3 frames"):
+        pipeline.train_iterator(make_config(), batch_size=1, seed=0, split=split)
 
 
 def test_negative_num_sequences_is_refused():
@@ -228,6 +263,6 @@ def test_negative_num_sequences_is_refused():
 
 def test_an_unknown_split_is_answered_with_the_splits(monkeypatch):
     builder = type("Builder", (), {"info": type("Info", (), {"splits": {"train": 0, "test": 0}})})
-    monkeypatch.setattr(pipeline.data, "prepare", lambda name, data_dir: builder)
+    monkeypatch.setattr(pipeline.data, "prepare", lambda *arguments: builder)
     with pytest.raises(ValueError, match="'sim_clevrer/demo' has no split 'dev'.* train, test"):
         pipeline.eval_iterator(make_config(), "dev", batch_size=1)

@@ -1,0 +1,71 @@
+"""Draws docs/sim_*.png: frames over masks of the simulated sets.
+
+    python -m docs.contact_sheets
+    python -m docs.contact_sheets --sets=sim_playroom/small --out=/tmp
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+
+import numpy as np
+from absl import app, flags
+
+from parts_jax import data, visualize
+from parts_jax.data import frames
+
+STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
+
+
+def draw(name: str, num_clips: int, num_columns: int, scale: int = 2) -> np.ndarray:
+    """The first clips of a simulated set's training split.
+
+    Args:
+      name: such as "sim_playroom/small".
+      num_clips: rows, two of pictures each: frames, and masks below them.
+      num_columns: frames of a clip, evenly spread over it.
+      scale: pixels of the sheet for one of the frame.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    family, variant = name.split("/")
+    builder_class = data.BUILDERS[family]
+    config = {config.name: config for config in builder_class.BUILDER_CONFIGS}[variant]
+    config = dataclasses.replace(config, name=f"{variant}_{num_clips}",
+                                 num_clips=(num_clips, 1, 1))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        builder = builder_class(config=config, file_format="array_record", data_dir=folder)
+        data.build(builder)
+        for example in builder.as_data_source("train"):
+            shown = np.linspace(0, len(example["video"]) - 1, num_columns).round().astype(int)
+            video = frames.decode([example["video"][t] for t in shown])
+            masks = frames.decode([example["segmentation"][t] for t in shown])
+            rows += [list(video), list(visualize.colour_segmentation(masks))]
+    cells = [np.concatenate([pad(cell) for cell in row], axis=1) for row in rows]
+    return visualize.enlarge(np.concatenate(cells), scale)
+
+
+def pad(cell: np.ndarray) -> np.ndarray:
+    """A white border of one pixel to the right and below."""
+    return np.pad(cell, ((0, 1), (0, 1), (0, 0)), constant_values=255)
+
+
+def main(arguments) -> None:
+    """Writes one PNG a set."""
+    del arguments
+    values = flags.FLAGS
+    for name in values.sets:
+        sheet = draw(name, values.num_clips, values.num_columns)
+        path = pathlib.Path(values.out) / f"{name.split('/')[0]}.png"
+        visualize.save_png(path, sheet)
+        print(path)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_list("sets", STAND_INS, "Simulated sets.")
+    flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
+    flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
+    flags.DEFINE_string("out", "docs", "The folder to write to.")
+    app.run(main)

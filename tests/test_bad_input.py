@@ -15,7 +15,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from parts_jax import configuration, evaluate, main, train
-from parts_jax.data import pipeline, sim_clevrer
+from parts_jax.data import pipeline, simulated
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = f"{ROOT}/configs/parts_clevrer.py"
@@ -38,7 +38,7 @@ def refused(tmp_path, monkeypatch, capsys):
         raise AssertionError("It was not refused in time.")
 
     for module, name in ((train, "train"), (evaluate, "evaluate"),
-                         (sim_clevrer, "simulate_clips"), (main, "quiet_libraries"),
+                         (simulated, "simulate_clips"), (main, "quiet_libraries"),
                          (main, "prepare_devices")):
         replacement = too_late if module is not main else lambda: None
         monkeypatch.setattr(module, name, replacement)

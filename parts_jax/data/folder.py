@@ -68,8 +68,7 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         found = splits.find(self.builder_config.source_dir, find_videos, WHAT)
         for paths in found.values():
             for path in paths:
-                # What can be seen without decoding is refused before anything is written.
-                find_frames(path) if path.is_dir() else containers.check_whole(path)
+                look_over(path)
         return {split: self._generate_examples(split, paths) for split, paths in found.items()}
 
     def _generate_examples(self, split: str,
@@ -97,6 +96,15 @@ def find_videos(folder: pathlib.Path) -> list[pathlib.Path]:
                if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     return sorted({path for path in visible if path.is_file() and video_files.is_video(path)}
                   | {path.parent for path in visible if _is_frame(path)} - {folder})
+
+
+def look_over(path: pathlib.Path) -> None:
+    """Raises ValueError for what can be seen without decoding, before anything is written."""
+    if path.is_dir():
+        find_frames(path)
+    else:
+        with path.open("rb") as file:
+            containers.check_whole(path, file)
 
 
 def find_frames(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -1,41 +1,23 @@
-"""`sim_clevrer`: simulated clips in the manner of CLEVRER, as a TFDS builder without TensorFlow.
-
-The clips are simulated on first use by a pool of processes. Every clip depends on (seed, split,
-clip) alone, so the examples are the same whatever the number of processes.
-"""
+"""`sim_clevrer`: simulated clips in the manner of CLEVRER, as a TFDS builder."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
-from parts_jax.data import frames
-from parts_jax.simulate import collisions, parallel, worlds
-
-SPLITS = ("train", "validation", "test")  # their positions are part of the seed of every clip
-CLIPS_PER_TASK = 8
+from parts_jax.data import frames, simulated
+from parts_jax.simulate import collisions, worlds
 
 
 @dataclasses.dataclass
-class SimClevrerConfig(tfds.core.BuilderConfig):
+class SimClevrerConfig(simulated.SimulatedConfig):
     """A variant of `sim_clevrer`.
 
     Attributes:
-        world: the simulated world.
-        num_clips: clips of each split, in the order of `SPLITS`.
-        seed: seed of the variant; variants that share it and differ in resolution alone have the
-            same clips.
-        num_workers: processes that simulate; 0: one for each core.
         annotates_collisions: whether examples have `collisions`.
     """
 
-    world: worlds.WorldSettings = worlds.DEMO
-    num_clips: tuple[int, int, int] = (3000, 256, 256)
-    seed: int = 0
-    num_workers: int = 0
     annotates_collisions: bool = False
 
 
@@ -64,11 +46,11 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
-        SimClevrerConfig(name="demo", world=worlds.DEMO,
+        SimClevrerConfig(name="demo", world=worlds.DEMO, num_clips=(3000, 256, 256),
                          description="32x32, 8 frames, 2-3 large objects of saturated colours."),
-        SimClevrerConfig(name="demo_64", world=worlds.DEMO_64,
+        SimClevrerConfig(name="demo_64", world=worlds.DEMO_64, num_clips=(3000, 256, 256),
                          description="The clips of demo at 64x64."),
-        SimClevrerConfig(name="small", world=worlds.SMALL, num_clips=(4000, 256, 256),
+        SimClevrerConfig(name="small", world=worlds.SMALL,
                          version="1.1.0", annotates_collisions=True,
                          description="64x64, 24 frames, 3-5 objects that enter and leave."),
         SimClevrerConfig(name="full", world=worlds.FULL, num_clips=(10000, 500, 500),
@@ -100,48 +82,22 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in SPLITS}
+        return {split: self._generate_examples(split) for split in simulated.SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        config = self.builder_config
-        index = SPLITS.index(split)
-        clips = simulate_clips(config.world, (config.seed, index), config.num_clips[index],
-                               config.num_workers)
-        progress = tqdm.tqdm(clips, total=config.num_clips[index], unit=" clips", mininterval=1.0,
-                             desc=f"Simulating {self.name}/{config.name}, {split}")
-        for clip, example in enumerate(progress):
-            example["id"] = f"{split}-{clip:05d}"
+        clips = simulated.with_progress(make_example, self.name, self.builder_config, split)
+        for clip, example in clips:
             yield clip, {name: example[name] for name in self.info.features}
 
 
-def simulate_clips(world: worlds.WorldSettings, seed: tuple[int, ...], num_clips: int,
-                   num_workers: int = 0) -> Iterator[dict]:
-    """Yields clips 0, 1, ... in order, encoded for the builder, simulated in several processes.
-
-    Args:
-        world: the world.
-        seed: seed of the split; clip i has the seed (*seed, i).
-        num_clips: how many.
-        num_workers: processes; 0: one for each core that this process may use; 1: none but this.
-    """
-    tasks = ((world, seed, range(first, min(first + CLIPS_PER_TASK, num_clips)))
-             for first in range(0, num_clips, CLIPS_PER_TASK))
-    return itertools.chain.from_iterable(
-        parallel.ordered_map(simulate_range, tasks, num_workers))
-
-
-def simulate_range(world: worlds.WorldSettings, seed: tuple[int, ...],
-                   clips: range) -> list[dict]:
-    """The examples of some clips, without their ids."""
-    examples = []
-    for clip in clips:
-        simulated = collisions.simulate_clip(world, (*seed, clip))
-        examples.append({
-            "video": frames.encode(simulated["video"]),
-            "segmentation": frames.encode(simulated["segmentation"]),
-            "location": simulated["location"],
-            "objects": [f"{item.colour} {item.material} {item.shape}"
-                        for item in simulated["objects"]],
-            "collisions": simulated["collisions"],
-        })
-    return examples
+def make_example(world: worlds.WorldSettings, seed: tuple[int, int, int], id: str) -> dict:
+    """The example of a clip, of any picture size, with all that some variant has."""
+    clip = collisions.simulate_clip(world, seed)
+    return {
+        "video": frames.encode(clip["video"]),
+        "segmentation": frames.encode(clip["segmentation"]),
+        "location": clip["location"],
+        "objects": [f"{item.colour} {item.material} {item.shape}" for item in clip["objects"]],
+        "collisions": clip["collisions"],
+        "id": id,
+    }

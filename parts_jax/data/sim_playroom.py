@@ -1,39 +1,12 @@
-"""`sim_playroom`: simulated clips in the manner of the Playroom, as a TFDS builder.
+"""`sim_playroom`: simulated clips in the manner of the Playroom, as a TFDS builder."""
 
-The clips are simulated on first use by a pool of processes. Every clip depends on (seed, split,
-clip) alone, so the examples are the same whatever the number of processes.
-"""
-
-import dataclasses
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
-from parts_jax.data import episodes
-from parts_jax.simulate import parallel, playroom
-
-SPLITS = ("train", "validation", "test")  # their positions are part of the seed of every clip
-CLIPS_PER_TASK = 4
-
-
-@dataclasses.dataclass
-class SimPlayroomConfig(tfds.core.BuilderConfig):
-    """A variant of `sim_playroom`.
-
-    Attributes:
-        world: the simulated world.
-        num_clips: clips of each split, in the order of `SPLITS`.
-        seed: seed of the variant.
-        num_workers: processes that simulate; 0: one for each core.
-    """
-
-    world: playroom.PlayroomSettings = playroom.SMALL
-    num_clips: tuple[int, int, int] = (4000, 256, 256)
-    seed: int = 0
-    num_workers: int = 0
+from parts_jax.data import episodes, simulated
+from parts_jax.simulate import playroom
 
 
 class SimPlayroom(tfds.core.GeneratorBasedBuilder):
@@ -58,10 +31,12 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
-        SimPlayroomConfig(name="small", world=playroom.SMALL,
-                          description="64x64, 25 frames, 5-7 objects in view on average."),
-        SimPlayroomConfig(name="tiny", world=playroom.TINY, num_clips=(16, 8, 8), num_workers=1,
-                          description="16x16, 6 frames: for tests and a first try."),
+        simulated.SimulatedConfig(
+            name="small", world=playroom.SMALL,
+            description="64x64, 25 frames, 5-7 objects in view on average."),
+        simulated.SimulatedConfig(
+            name="tiny", world=playroom.TINY, num_clips=(16, 8, 8), num_workers=1,
+            description="16x16, 6 frames: for tests and a first try."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -77,45 +52,17 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in SPLITS}
+        return {split: self._generate_examples(split) for split in simulated.SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        config = self.builder_config
-        num_clips = config.num_clips[SPLITS.index(split)]
-        clips = simulate_clips(config.world, config.seed, split, num_clips, config.num_workers)
-        progress = tqdm.tqdm(clips, total=num_clips, unit=" clips", mininterval=1.0,
-                             desc=f"Simulating {self.name}/{config.name}, {split}")
-        yield from enumerate(progress)
+        return simulated.with_progress(make_example, self.name, self.builder_config, split)
 
 
-def simulate_clips(world: playroom.PlayroomSettings, seed: int, split: str, num_clips: int,
-                   num_workers: int = 0) -> Iterator[dict]:
-    """Yields clips 0, 1, ... in order, encoded for the builder, simulated in several processes.
-
-    Args:
-        world: the world.
-        seed: seed of the variant; clip i has the seed (seed, position of the split, i).
-        split: one of `SPLITS`.
-        num_clips: how many.
-        num_workers: processes; 0: one for each core that this process may use; 1: none but this.
-    """
-    tasks = ((world, seed, split, range(first, min(first + CLIPS_PER_TASK, num_clips)))
-             for first in range(0, num_clips, CLIPS_PER_TASK))
-    return itertools.chain.from_iterable(
-        parallel.ordered_map(simulate_range, tasks, num_workers))
-
-
-def simulate_range(world: playroom.PlayroomSettings, seed: int, split: str,
-                   clips: range) -> list[dict]:
-    """The examples of some clips."""
-    examples = []
-    for clip in clips:
-        simulated = playroom.simulate_clip(world, (seed, SPLITS.index(split), clip))
-        examples.append(episodes.encode(
-            "The simulated clip", simulated["video"], id=f"{split}-{clip:05d}",
-            resolution=world.resolution, segmentation=simulated["segmentation"],
-            actions=simulated["actions"], poses=simulated["poses"].astype(np.float32),
-            location=simulated["location"],
-            objects=[f"{item.colours[0]} {item.name.replace('_', ' ')}"
-                     for item in simulated["objects"]]))
-    return examples
+def make_example(world: playroom.PlayroomSettings, seed: tuple[int, int, int], id: str) -> dict:
+    """The example of a clip."""
+    clip = playroom.simulate_clip(world, seed)
+    return episodes.encode(
+        f"The simulated clip {id}", clip["video"], id=id, resolution=world.resolution,
+        segmentation=clip["segmentation"], actions=clip["actions"],
+        poses=clip["poses"].astype(np.float32), location=clip["location"],
+        objects=[f"{item.colours[0]} {item.name.replace('_', ' ')}" for item in clip["objects"]])

@@ -15,8 +15,9 @@ import av
 import numpy as np
 from PIL import Image, ImageSequence
 
+from parts_jax.data import containers
+
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
-MP4_STARTS = (b"ftyp", b"mdat", b"moov", b"free", b"wide", b"skip")
 GIF_START, GIF_END = b"GIF8", b"\x3b"
 # PyAV's, and all that PIL raises where a file ends or goes wrong.
 DECODING_ERRORS = (av.FFmpegError, OSError, EOFError, IndexError, SyntaxError, struct.error)
@@ -92,10 +93,7 @@ def _gif_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
 
 def _decoded_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
     """By PyAV."""
-    size, needed = file.seek(0, os.SEEK_END), _end_of_boxes(file)
-    if needed > size:
-        raise ValueError(f"The video {path} is truncated: it has {size:,} bytes, but should have "
-                         f"{needed:,}.")
+    containers.check_whole(path, file)
     file.seek(0)
     with av.open(file) as container:
         if not container.streams.video:
@@ -104,29 +102,3 @@ def _decoded_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
             picture = frame.to_ndarray(format="rgb24")
             quarters = round(frame.rotation / 90) % 4
             yield np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
-
-
-def _end_of_boxes(file: BinaryIO) -> int:
-    """Where the pictures and the index of an mp4 or mov end (ISO/IEC 14496-12); else 0.
-
-    Decoders take a missing end for the end of the video, and the number of frames that a file
-    declares may rightly differ from what is shown (edit lists), so it is the bytes that count.
-    """
-    position = end = 0
-    while len(header := _read_at(file, position, 16)) >= 8:
-        length, kind = struct.unpack(">I4s", header[:8])
-        if position == 0 and kind not in MP4_STARTS:
-            return 0
-        if length == 1 and len(header) == 16:
-            length = struct.unpack(">Q", header[8:])[0]
-        if length < 8:  # 0: as far as the file goes
-            return end
-        position += length
-        if kind in (b"mdat", b"moov", b"moof"):
-            end = position
-    return end
-
-
-def _read_at(file: BinaryIO, position: int, length: int) -> bytes:
-    file.seek(position)
-    return file.read(length)

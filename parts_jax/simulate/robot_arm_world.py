@@ -20,11 +20,11 @@ PLANE, BOX, SPHERE, CAPSULE, CYLINDER, ELLIPSOID = (
 CUBE_COLOURS = {"red": (205, 32, 32), "green": (32, 150, 52), "blue": (28, 66, 200)}
 DISTRACTOR_COLOURS = {"yellow": (232, 196, 32), "orange": (228, 116, 24), "purple": (122, 52, 160),
                       "pink": (226, 110, 160), "white": (225, 225, 215)}
-# Half-sizes of the distractors, as MuJoCo counts them.
+# Kind, half-sizes as MuJoCo counts them, and the height of the centre of one that lies.
 DISTRACTORS = {
-    "ball": (SPHERE, (0.024, 0.0, 0.0)), "can": (CYLINDER, (0.022, 0.028, 0.0)),
-    "brick": (BOX, (0.042, 0.021, 0.016)), "pebble": (ELLIPSOID, (0.034, 0.025, 0.019)),
-    "rod": (CAPSULE, (0.015, 0.035, 0.0))}
+    "ball": (SPHERE, (0.024, 0.0, 0.0), 0.024), "can": (CYLINDER, (0.022, 0.028, 0.0), 0.028),
+    "brick": (BOX, (0.042, 0.021, 0.016), 0.016), "rod": (CAPSULE, (0.015, 0.035, 0.0), 0.015),
+    "pebble": (ELLIPSOID, (0.034, 0.025, 0.019), 0.019)}
 # RGB in [0,1], strength of the highlight and its exponent over 128.
 PAINTS = {
     "table": ((0.20, 0.19, 0.18), 0.0, 0.1), "rim": ((0.74, 0.75, 0.76), 0.1, 0.1),
@@ -157,14 +157,12 @@ def draw_items(settings: WorldSettings, rng: np.random.Generator) -> tuple[Item,
         ValueError: if the basket has no room for them.
     """
     half = rng.uniform(*settings.edge) / 2
-    looks = [(colour, "cube", BOX, (half, half, half)) for colour in CUBE_COLOURS]
+    looks = [(colour, "cube", BOX, (half, half, half), half) for colour in CUBE_COLOURS]
     shape = str(rng.choice(list(DISTRACTORS)))
     looks.append((str(rng.choice(list(DISTRACTOR_COLOURS))), shape, *DISTRACTORS[shape]))
     items = []
-    for colour, shape, kind, half_extents in looks:
+    for colour, shape, kind, half_extents, height in looks:
         place = free_place(settings, [item.position for item in items], rng)
-        # Rods lie, but MuJoCo's capsules stand: `build_model` turns them.
-        height = half_extents[0 if shape in ("ball", "rod") else 1 if shape == "can" else 2]
         items.append(Item(colour, shape, kind, half_extents,
                           (*place.tolist(), height - settings.basket_depth),
                           float(rng.uniform(0, 2 * np.pi))))
@@ -265,7 +263,8 @@ def add_item(spec: mujoco.MjSpec, item: Item) -> None:
     body = spec.worldbody.add_body(
         pos=item.position, quat=[np.cos(item.angle / 2), 0, 0, np.sin(item.angle / 2)])
     body.add_freejoint()
-    quat = [0.5 ** 0.5, 0.5 ** 0.5, 0, 0] if item.shape == "rod" else [1, 0, 0, 0]
+    # MuJoCo's capsules stand; rods lie.
+    quat = [0.5 ** 0.5, 0.5 ** 0.5, 0, 0] if item.kind == CAPSULE else [1, 0, 0, 0]
     # Rolling friction, so that balls come to rest.
     body.add_geom(type=item.kind, size=item.half_extents, quat=quat, density=900.0, condim=6,
                   friction=[0.7, 0.01, 0.0005 if item.shape == "cube" else 0.002],
@@ -278,7 +277,7 @@ def add_arm(spec: mujoco.MjSpec, settings: WorldSettings) -> None:
                                    quat=[0.5 ** 0.5, 0, 0, -0.5 ** 0.5])
     for link in LINKS:
         body = body.add_body(pos=link.offset, gravcomp=1)
-        body.add_joint(type=mujoco.mjtJoint.mjJNT_HINGE, axis=link.axis, ref=0, stiffness=1.0,
+        body.add_joint(type=mujoco.mjtJoint.mjJNT_HINGE, axis=link.axis, stiffness=1.0,
                        springref=link.home, damping=0.5, armature=0.02)
         for paint, kind, ends, radius in link.shapes:
             body.add_geom(type=kind, fromto=ends, size=[radius, 0, 0], density=60.0,

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from parts_jax import data
 from parts_jax.data import frames, sim_clevrer
 from parts_jax.simulate import collisions, worlds
 
@@ -39,17 +38,6 @@ def test_what_is_read_is_what_was_simulated(builder):
             assert example["id"] == f"{split}-{clip:05d}".encode()
             item = simulated["objects"][0]
             assert example["objects"][0].decode() == f"{item.colour} {item.material} {item.shape}"
-
-
-def test_one_and_two_processes_simulate_the_same_bytes():
-    one = list(sim_clevrer.simulate_clips(WORLD, (5, 0), 20, num_workers=1))
-    two = list(sim_clevrer.simulate_clips(WORLD, (5, 0), 20, num_workers=2))
-    assert len(one) == len(two) == 20
-    for first, second in zip(one, two, strict=True):
-        assert first["video"] == second["video"]
-        assert first["segmentation"] == second["segmentation"]
-        assert first["location"].tobytes() == second["location"].tobytes()
-        assert first["objects"] == second["objects"]
 
 
 def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
@@ -117,38 +105,3 @@ def test_versions_of_the_variants(tmp_path):
                 for name in ("demo", "demo_64", "tiny", "small", "full", "large")}
     assert versions == {"demo": "1.0.0", "demo_64": "1.0.0", "tiny": "1.0.0", "small": "1.1.0",
                         "full": "1.1.0", "large": "1.1.0"}
-
-
-def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="no data set 'sim_clever/demo'.*nearest.*sim_clevrer/dem"):
-        data.prepare("sim_clever/demo")
-    with pytest.raises(ValueError, match="no data set 'qqqq'. All data sets: sim_clevrer/demo"):
-        data.prepare("qqqq")
-
-
-def test_clevrer_says_what_to_do():
-    with pytest.raises(ValueError) as error:
-        data.prepare("clevrer")
-    message = str(error.value)
-    for part in ("http://data.csail.mit.edu/clevrer/", "video_train.zip", "12.4 GB",
-                 "no builder in this version", "--config=configs/parts_clevrer.py:small",
-                 "--config=configs/parts_clevrer.py:demo"):
-        assert part in message
-
-
-def test_a_folder_that_is_not_a_data_set_is_named(tmp_path):
-    folder = tmp_path / "sim_clevrer" / "demo" / "1.0.0"
-    folder.mkdir(parents=True)
-    with pytest.raises(ValueError, match="not a finished data set.*Delete it"):
-        data.prepare("sim_clevrer/demo", str(tmp_path))
-
-
-def test_prepare_builds_once(tmp_path, monkeypatch):
-    tiny = sim_clevrer.SimClevrerConfig(name="demo", description="For tests.", world=WORLD,
-                                        num_clips=(2, 1, 1), num_workers=1)
-    monkeypatch.setattr(sim_clevrer.SimClevrer, "builder_configs", {"demo": tiny})
-    built = data.prepare("sim_clevrer/demo", str(tmp_path))
-    assert len(built.as_data_source(split="train")) == 2
-    monkeypatch.setattr(collisions, "simulate_clip", None)  # would fail if it were called again
-    again = data.prepare("sim_clevrer/demo", str(tmp_path))
-    assert again.as_data_source(split="train")[1]["id"] == b"train-00001"

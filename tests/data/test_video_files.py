@@ -124,7 +124,7 @@ def test_frames_that_a_file_hides_are_no_loss(tmp_path, mp4):
 def test_a_truncated_mp4_is_refused(mp4, boundary):
     """Also where it is cut between two frames, which a decoder takes for the end."""
     cut_file(mp4, end_of_frame(mp4, 5) - (0 if boundary else 3))
-    with pytest.raises(ValueError, match=r"clip.mp4 is truncated: it has [\d,]+ bytes, but should"):
+    with pytest.raises(ValueError, match=r"clip.mp4 is truncated: it has [\d,]+ bytes, but says"):
         video_files.read_video(mp4)
 
 

@@ -1,40 +1,12 @@
-"""`sim_robotics_arm`: simulated clips in the manner of the Robotics Arm set, as a TFDS builder.
+"""`sim_robotics_arm`: simulated clips in the manner of the Robotics Arm, as a TFDS builder."""
 
-The clips are simulated on first use by a pool of processes. Every clip depends on (seed, split,
-clip) alone, so the examples are the same whatever the number of processes.
-"""
-
-import dataclasses
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
-from parts_jax.data import episodes
-from parts_jax.simulate import parallel, robot_arm, robot_arm_world
-
-SPLITS = ("train", "validation", "test")  # their positions are part of the seed of every clip
-CLIPS_PER_TASK = 8
-
-
-@dataclasses.dataclass
-class SimRoboticsArmConfig(tfds.core.BuilderConfig):
-    """A variant of `sim_robotics_arm`.
-
-    Attributes:
-        world: the simulated world.
-        num_clips: clips of each split, in the order of `SPLITS`.
-        seed: seed of the variant; variants that share it and differ in resolution alone have the
-            same clips.
-        num_workers: processes that simulate; 0: one for each core.
-    """
-
-    world: robot_arm_world.WorldSettings = robot_arm.SMALL
-    num_clips: tuple[int, int, int] = (4000, 256, 256)
-    seed: int = 0
-    num_workers: int = 0
+from parts_jax.data import episodes, simulated
+from parts_jax.simulate import robot_arm, robot_arm_world
 
 
 class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
@@ -57,11 +29,12 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
-        SimRoboticsArmConfig(name="small", world=robot_arm.SMALL,
-                             description="64x64, 25 frames of episodes of grasping and stacking."),
-        SimRoboticsArmConfig(name="tiny", world=robot_arm.TINY, num_clips=(16, 8, 8),
-                             num_workers=1,
-                             description="16x16, 8 frames: for tests and a first try."),
+        simulated.SimulatedConfig(
+            name="small", world=robot_arm.SMALL,
+            description="64x64, 25 frames of episodes of grasping and stacking."),
+        simulated.SimulatedConfig(
+            name="tiny", world=robot_arm.TINY, num_clips=(16, 8, 8), num_workers=1,
+            description="16x16, 8 frames: for tests and a first try."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -77,45 +50,18 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in SPLITS}
+        return {split: self._generate_examples(split) for split in simulated.SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        config = self.builder_config
-        num_clips = config.num_clips[SPLITS.index(split)]
-        clips = simulate_clips(config.world, config.seed, split, num_clips, config.num_workers)
-        progress = tqdm.tqdm(clips, total=num_clips, unit=" clips", mininterval=1.0,
-                             desc=f"Simulating {self.name}/{config.name}, {split}")
-        yield from enumerate(progress)
+        return simulated.with_progress(make_example, self.name, self.builder_config, split)
 
 
-def simulate_clips(world: robot_arm_world.WorldSettings, seed: int, split: str, num_clips: int,
-                   num_workers: int = 0) -> Iterator[dict]:
-    """Yields the examples of clips 0, 1, ... in order, simulated in several processes.
-
-    Args:
-        world: the world.
-        seed: seed of the variant.
-        split: one of `SPLITS`.
-        num_clips: how many.
-        num_workers: processes; 0: one for each core that this process may use; 1: none but this.
-    """
-    tasks = ((world, seed, split, range(first, min(first + CLIPS_PER_TASK, num_clips)))
-             for first in range(0, num_clips, CLIPS_PER_TASK))
-    return itertools.chain.from_iterable(
-        parallel.ordered_map(simulate_range, tasks, num_workers))
-
-
-def simulate_range(world: robot_arm_world.WorldSettings, seed: int, split: str,
-                   clips: range) -> list[dict]:
-    """The examples of some clips of a split."""
-    examples = []
-    for clip in clips:
-        simulated = robot_arm.simulate_clip(world, (seed, SPLITS.index(split), clip))
-        objects = [f"{item.colour} {item.shape}" for item in simulated["objects"]]
-        name = f"{split}-{clip:05d}"
-        examples.append(episodes.encode(
-            f"The simulated clip {name}", simulated["video"], id=name, resolution=world.resolution,
-            segmentation=simulated["segmentation"], actions=simulated["actions"],
-            objects=[*objects, "robot arm"], location=simulated["location"],
-            gripper=simulated["gripper"]))
-    return examples
+def make_example(world: robot_arm_world.WorldSettings, seed: tuple[int, int, int],
+                 id: str) -> dict:
+    """The example of a clip."""
+    clip = robot_arm.simulate_clip(world, seed)
+    return episodes.encode(
+        f"The simulated clip {id}", clip["video"], id=id, resolution=world.resolution,
+        segmentation=clip["segmentation"], actions=clip["actions"], location=clip["location"],
+        gripper=clip["gripper"],
+        objects=[*(f"{item.colour} {item.shape}" for item in clip["objects"]), "robot arm"])

@@ -189,7 +189,8 @@ def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, m
     config, _, _, _ = setup
     clips = random_clips(CLIPS, config)
     source = [{key: value[i] for key, value in clips.items()} for i in range(CLIPS)]
-    monkeypatch.setattr(pipeline, "open_split", lambda data_config, split: source)
+    split = pipeline.Split(source, fewest_frames=len(source[0]["video"]))
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: split)
     examples, pictures = evaluated(setup, 1, 3, source)
     assert all(values.shape == (CLIPS,) for values in examples.values())
     assert {"fg_ari_last", "ari_video_refined", "mse", "neg_elbo"} <= set(examples)

@@ -73,7 +73,7 @@ def main(arguments) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("sets", STAND_INS, "Simulated sets.")
+    flags.DEFINE_list("sets", list(STAND_INS), "Simulated sets.")
     flags.DEFINE_integer("num_clips", 2000, "Clips of the training split.")
     flags.DEFINE_list("workers", ["0"], "Numbers of processes to try; 0: one for each core.")
     flags.DEFINE_string("out", "", "Where the JSON is written, too.")

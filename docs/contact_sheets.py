@@ -64,7 +64,7 @@ def main(arguments) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("sets", STAND_INS, "Simulated sets.")
+    flags.DEFINE_list("sets", list(STAND_INS), "Simulated sets.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
     flags.DEFINE_string("out", "docs", "The folder to write to.")

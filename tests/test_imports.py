@@ -32,13 +32,18 @@ ALLOWED = {
     "optimizer": {"types"},
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
-    "report": {"types", "visualize"},
+    "charts": set(),
+    "results": {"types", "visualize"},
+    "rollout_metrics": {"metrics"},
     # On top.
     "evaluate": MODEL | BESIDE | {"models"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
-    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
-             "report"},
-    "__init__": MODEL | BESIDE | {"models", "evaluate"},
+    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train"},
+    "pretrained_model": MODEL | BESIDE | {"models", "results"},
+    "segment": {"pretrained_model", "results", "data"},
+    "evaluate_rollout": {"pretrained_model", "rollout_metrics", "evaluate", "data"},
+    "report": {"charts", "configuration", "visualize", "pretrained_model", "evaluate", "data"},
+    "__init__": {"pretrained_model", "results"},
 }
 
 

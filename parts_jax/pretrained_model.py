@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -131,12 +130,12 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, 0)
         slots = self._check_slots(num_slots)
         if after is None:
-            state = self._model.initial_state(len(video), slots)
-            first, start = jnp.zeros_like(actions[:, 0]), 0
+            state = jax.tree.map(np.asarray, self._model.initial_state(len(video), slots))
+            first, start = np.zeros_like(actions[:, 0]), 0
         else:
             state, first = self._continue(after, len(video), num_slots, single)
             start = after.num_frames
-        previous = np.concatenate([np.asarray(first)[:, None], actions[:, :-1]], axis=1)
+        previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
         q, pictures, attention, state = self._infer(
             self._params, to_float(video), previous, state, seed, start)
         result = Segmentation(

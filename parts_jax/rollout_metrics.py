@@ -13,6 +13,7 @@ from parts_jax import metrics
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+LEAST_MSE = 1e-10  # of a PSNR
 
 
 def mse(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -23,10 +24,9 @@ def mse(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def psnr(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Peak signal to noise ratio, -10 log10(MSE) dB: two of [..., H, W, 3] -> [...].
 
-    The peak is 1. It is infinite where the two are equal.
+    The peak is 1. It is 100 dB at the most, for frames that are equal, so that means are finite.
     """
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(mse(true, predicted))
+    return -10 * np.log10(np.maximum(mse(true, predicted), LEAST_MSE))
 
 
 def ssim(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -32,17 +32,16 @@ ALLOWED = {
     "optimizer": {"types"},
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
-    "charts": set(),
+    "report": {"types", "visualize"},
     "results": {"types", "visualize"},
     "rollout_metrics": {"metrics"},
     # On top.
     "evaluate": MODEL | BESIDE | {"models"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
-    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train"},
+    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
+             "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
-    "evaluate_rollout": {"pretrained_model", "rollout_metrics", "evaluate", "data"},
-    "report": {"charts", "configuration", "visualize", "pretrained_model", "evaluate", "data"},
     "__init__": {"pretrained_model", "results"},
 }
 

@@ -34,3 +34,29 @@ def tiny() -> dict:
         "schedule.final_scale": (0.3, 0.1), "schedule.beta_scale": (1.0, 0.3),
         "schedule.beta_warmup_steps": 10,
         "train.batch_size": 4, "eval.batch_size": 4}
+
+
+@pytest.fixture(scope="session")
+def save_untrained(tiny):
+    """Makes the workdir of a run that was stopped before its first step."""
+    import grain
+
+    from configs import parts_clevrer
+    from parts_jax import checkpoint, configuration, models, optimizer, train
+
+    def save(workdir: str, steps: tuple[int, ...] = (0,), **changes):
+        """`changes` are dotted keys of the config, with __ for the dots."""
+        config = parts_clevrer.get_config("demo")
+        config.update_from_flattened_dict(
+            tiny | {key.replace("__", "."): value for key, value in changes.items()})
+        configuration.claim_workdir(str(workdir), config)
+        model, tx = models.create(config.model), optimizer.create(config)
+        state = jax.jit(lambda: train.create_state(config, model, tx))()
+        with checkpoint.open_checkpoints(str(workdir), keep=len(steps)) as manager:
+            for step in steps:  # no two have the same parameters
+                params = jax.tree.map(lambda p, step=step: p + 0.1 * step, state.params)
+                checkpoint.save(manager, step, state.replace(params=params),
+                                iter(grain.MapDataset.range(1).to_iter_dataset()))
+        return workdir
+
+    return save

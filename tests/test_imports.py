@@ -33,12 +33,16 @@ ALLOWED = {
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
     "report": {"types", "visualize"},
+    "results": {"types", "visualize"},
+    "rollout_metrics": {"metrics"},
     # On top.
     "evaluate": MODEL | BESIDE | {"models"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
     "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
              "report"},
-    "__init__": MODEL | BESIDE | {"models", "evaluate"},
+    "pretrained_model": MODEL | BESIDE | {"models", "results"},
+    "segment": {"pretrained_model", "results", "data"},
+    "__init__": {"pretrained_model", "results"},
 }
 
 

@@ -1,14 +1,16 @@
-"""Frames of video files: mp4 and others by PyAV, whose wheel brings its own decoders; gif by PIL.
+"""Frames of video files: mp4 and others by PyAV, whose wheel brings its own codecs; gif by PIL.
 
 A file that ends too early, or breaks off in the middle, is an error and never a shorter video.
 """
 
+import contextlib
+import fractions
 import io
 import itertools
 import os
 import pathlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import av
@@ -102,3 +104,73 @@ def _decoded_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
             picture = frame.to_ndarray(format="rgb24")
             quarters = round(frame.rotation / 90) % 4
             yield np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
+
+
+def frame_rate(path: str | os.PathLike) -> float | None:
+    """Frames a second as a video file says, on average; None where it does not say.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_video`.
+    """
+    next(iter_frames(path), None)  # says what is wrong with the file, if anything is
+    with open(path, "rb") as file:
+        if file.read(len(GIF_START)) == GIF_START:
+            with Image.open(file) as picture:
+                milliseconds = picture.info.get("duration", 0)
+            return 1000.0 / milliseconds if milliseconds else None
+    with av.open(os.fspath(path)) as container:
+        rate = container.streams.video[0].average_rate
+    return float(rate) if rate else None
+
+
+@contextlib.contextmanager
+def open_writer(path: str | os.PathLike, frames_per_second: float):
+    """Writes a video file frame by frame: H.264 in .mp4, or .gif.
+
+        with open_writer("out.mp4", 25.0) as append:
+            append(frame)  # uint8 [H,W,3], all of one size
+
+    The file is there once all is written; after an error there is none.
+
+    Raises:
+        ValueError: if the name ends otherwise, or frames_per_second is not above 0.
+    """
+    path = pathlib.Path(path)
+    writers = {".mp4": _mp4_writer, ".gif": _gif_writer}
+    if path.suffix.lower() not in writers:
+        raise ValueError(f"Videos are written as {' or '.join(writers)}; got {str(path)!r}.")
+    if not frames_per_second > 0:
+        raise ValueError(f"The frames a second must be above 0; got {frames_per_second}.")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        with writers[path.suffix.lower()](partial, frames_per_second) as append:
+            yield append
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _mp4_writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable]:
+    rate = fractions.Fraction(frames_per_second).limit_denominator(1001)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+        stream.pix_fmt = "yuv420p"
+
+        def append(frame: np.ndarray) -> None:
+            height, width = frame.shape[:2]  # H.264 with half the colours wants them even
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+        yield append
+        container.mux(stream.encode())
+
+
+@contextlib.contextmanager
+def _gif_writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable]:
+    images = []
+    yield lambda frame: images.append(Image.fromarray(frame))
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], loop=0,
+                   duration=round(1000.0 / frames_per_second), optimize=False)

@@ -203,3 +203,40 @@ def test_files_are_closed(mp4):
     video_files.read_video(mp4, 2)
     names = [str(link.resolve()) for link in pathlib.Path("/proc/self/fd").iterdir()]
     assert str(mp4) not in names
+
+
+@pytest.mark.parametrize("name, tolerance", [("out.mp4", 4), ("out.gif", 6)])
+def test_what_is_written_is_read(tmp_path, name, tolerance):
+    """With an odd size, which H.264 rounds up."""
+    video = make_video(5, height=31, width=47)
+    with video_files.open_writer(tmp_path / name, 12.5) as append:
+        for frame in video:
+            append(frame)
+            assert not (tmp_path / name).exists()
+    written = video_files.read_video(tmp_path / name)
+    assert len(written) == 5
+    error = np.abs(written[:, :31, :47].astype(int) - video)
+    assert error.mean() < tolerance
+    assert video_files.frame_rate(tmp_path / name) == 12.5
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif"])
+def test_a_video_of_which_the_writing_fails_is_not_there(tmp_path, name):
+    with pytest.raises(RuntimeError, match="no more"):
+        with video_files.open_writer(tmp_path / name, 8.0) as append:
+            append(make_video(1)[0])
+            raise RuntimeError("no more")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="written as .mp4 or .gif; got '.*out.avi'"):
+        with video_files.open_writer(tmp_path / "out.avi", 8.0):
+            pass
+    with pytest.raises(ValueError, match="must be above 0; got -1"):
+        with video_files.open_writer(tmp_path / name, -1):
+            pass
+
+
+def test_the_frame_rate_of_a_gif_that_says_none_is_unknown(tmp_path):
+    Image.fromarray(make_video(1)[0]).save(tmp_path / "one.gif")
+    assert video_files.frame_rate(tmp_path / "one.gif") is None
+    with pytest.raises(FileNotFoundError, match="no video file"):
+        video_files.frame_rate(tmp_path / "nothing.gif")

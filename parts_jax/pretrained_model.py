@@ -1,0 +1,322 @@
+"""A trained model for those who want to use it: numpy in, numpy out.
+
+    import parts_jax
+    model = parts_jax.load("runs/demo")
+    result = model.segment(video)                          # video: [T, H, W, 3], uint8 or in [0, 1]
+    future = model.predict(video, actions=None, num_steps=6)
+    change = model.traverse(video, slot=0, dim=3, values=[-2, -1, 0, 1, 2])
+
+Deterministic: slots are alike before the first frame, and what tells them apart is the noise of
+the sampled posterior (section 3.2), so that noise comes from a fixed seed, `seed=`, and the number
+of the frame, the same for every clip. All that is returned is decoded at the posterior's mean.
+Another seed gives objects to other slots. Each method is compiled once for each shape.
+"""
+
+import functools
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from parts_jax import checkpoint, configuration, models
+from parts_jax.data import preprocess
+from parts_jax.models import rollout
+from parts_jax.results import Prediction, Segmentation, Traversal
+
+
+def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "PretrainedModel":
+    """Loads a trained model.
+
+    Args:
+      workdir_or_checkpoint: a run's folder, or that of one checkpoint, such as
+        runs/demo/checkpoints/6800.
+      step: which checkpoint of a workdir; -1: the newest.
+
+    Raises:
+      FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.
+      ValueError: config.json or the checkpoint cannot be read.
+    """
+    path = pathlib.Path(os.path.abspath(workdir_or_checkpoint))
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from.")
+    if path.parent.name == checkpoint.FOLDER and path.name.isdecimal():
+        if step not in (-1, int(path.name)):
+            raise ValueError(f"{str(path)!r} is the checkpoint of step {path.name}, but step is "
+                             f"{step}; give the workdir, or leave out step.")
+        path, step = path.parent.parent, int(path.name)
+    workdir = str(path)
+    config = configuration.load(workdir)
+    step = checkpoint.choose_step(workdir, step)
+    shape = jax.eval_shape(functools.partial(
+        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+    try:
+        params, step = checkpoint.restore_params(workdir, shape, step)
+        check_params(params, shape)
+    except Exception as error:  # orbax raises errors of many kinds for files that are damaged
+        raise ValueError(
+            f"The checkpoint of step {step} in {workdir!r} cannot be read: it is damaged, or not "
+            f"of the model that {configuration.FILE_NAME} describes ({error}).") from error
+    return PretrainedModel(config, params, step)
+
+
+class PretrainedModel:
+    """A model with its parameters. No file is needed any more.
+
+    Args:
+      config: of the run; `config.data.resolution` is the height and width of frames.
+      params: parameters, as `checkpoint.restore_params` returns them.
+      step: of training.
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int):
+        self.config, self.step = config, step
+        self._params = jax.device_put(params)
+        # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
+        self._model = model = models.create(config.model).clone(unroll=1)
+        self._infer = jax.jit(functools.partial(rollout.infer, model))
+        self._roll_out = jax.jit(functools.partial(rollout.roll_out, model), static_argnums=3)
+        self._decode = jax.jit(functools.partial(rollout.decode, model), static_argnums=2)
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (f"PretrainedModel({c.model.name} of {c.data.name}, step {self.step}, "
+                f"{self.resolution}x{self.resolution}, {c.model.num_slots} slots, actions of size "
+                f"{c.model.action_size})")
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the frames that the model was trained on."""
+        return self.config.data.resolution
+
+    def fit(self, video: np.ndarray, crop: str = "center") -> np.ndarray:
+        """Brings a video of any size to the model's resolution.
+
+        Args:
+          video: uint8 [T, H, W, 3].
+          crop: "center": the largest square in the middle; "none": all, squeezed to a square.
+
+        Returns:
+          uint8 [T, resolution, resolution, 3].
+
+        Raises:
+          ValueError: it is no such video, or no such crop.
+        """
+        clip = {"video": np.asarray(video)}
+        preprocess.check_clip(clip)
+        return preprocess.resize(preprocess.crop(clip, crop), self.resolution)["video"]
+
+    def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
+                num_slots: int | None = None, *, seed: int = 0,
+                after: Segmentation | None = None) -> Segmentation:
+        """Splits every frame of a video, of one frame or more, into slots.
+
+        Args:
+          video: one clip [T, H, W, 3] or a batch [B, T, H, W, 3], uint8, or floats in [0, 1].
+          actions: [T, A] or [B, T, A], actions[t] taken between frame t and t+1; None for a model
+            without actions.
+          num_slots: K; None: that of training.
+          seed: of the noise; see the top of this file.
+          after: goes on from the end of an earlier part of the same video, with the same numbers
+            as if both parts had been given at once.
+
+        Raises:
+          ValueError: video, actions, num_slots or after are not as said.
+        """
+        video, actions, single = self._check_input(video, actions, 0)
+        slots = self._check_slots(num_slots)
+        if after is None:
+            state = jax.tree.map(np.asarray, self._model.initial_state(len(video), slots))
+            first, start = np.zeros_like(actions[:, 0]), 0
+        else:
+            state, first = self._continue(after, len(video), num_slots, single)
+            start = after.num_frames
+        previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
+        q, pictures, attention, state = self._infer(
+            self._params, to_float(video), previous, state, seed, start)
+        result = Segmentation(
+            video=video, posterior=q, attention=attention, state=state,
+            last_action=actions[:, -1], num_frames=start + video.shape[1],
+            **_fields(pictures), segmentation=_segmentation(pictures.masks))
+        return _as_numpy(result, single)
+
+    def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
+                num_slots: int | None = None, *, seed: int = 0) -> Prediction:
+        """Looks at a video, then predicts the frames that follow by the transition alone.
+
+        Args:
+          video: the frames to look at ("burn-in"), as for `segment`.
+          actions: [T + num_steps, A], or a batch of that: of the frames given and of those to
+            come; the last one changes nothing. None for a model without actions.
+          num_steps: how many frames to predict, 1 or more.
+          num_slots, seed: as for `segment`.
+
+        Raises:
+          ValueError: video, actions, num_steps or num_slots are not as said.
+        """
+        if not _is_whole(num_steps) or num_steps < 1:
+            raise ValueError(f"num_steps is {num_steps!r}, but must be a whole number, 1 or more.")
+        video, actions, single = self._check_input(video, actions, num_steps)
+        burn_in = video.shape[1]
+        given = actions[:, :burn_in] if self.config.model.action_size else None
+        seen = self.segment(video, given, num_slots, seed=seed)
+        ahead = actions[:, burn_in - 1:-1]
+        q, pictures = self._roll_out(self._params, seen.state, ahead, video.shape[2:4])
+        return _as_numpy(Prediction(
+            seen=seen, posterior=q, **_fields(pictures),
+            segmentation=_segmentation(pictures.masks)), single)
+
+    def traverse(self, video: np.ndarray, slot: int | None, dim: int, values: Sequence[float],
+                 actions: np.ndarray | None = None, num_slots: int | None = None, *,
+                 seed: int = 0) -> Traversal:
+        """Changes one number of a slot of the last frame and decodes what comes of it.
+
+        Args:
+          video, actions, num_slots, seed: as for `segment`.
+          slot: which slot, from 0; None: all slots at once.
+          dim: which of its D numbers, from 0.
+          values: what that number becomes, one picture each; the prior has mean 0 and standard
+            deviation 1.
+
+        Raises:
+          ValueError: slot or dim do not exist, or values are not finite numbers.
+        """
+        slots = self._check_slots(num_slots)
+        _check_index("slot", slot, slots, "; None changes all slots at once", none_allowed=True)
+        _check_index("dim", dim, self.config.model.slot_size)
+        values = tuple(float(value) for value in values)
+        if not values or not all(map(math.isfinite, values)):
+            raise ValueError(f"values are {values}, but must be one or more finite numbers.")
+        seen = self.segment(video, actions, num_slots, seed=seed)
+        single = seen.masks.ndim == 4
+        mean = seen.posterior.mean[None, -1] if single else seen.posterior.mean[:, -1]
+        z = np.repeat(mean[:, None], len(values), axis=1)  # [B, V, K, D]
+        z[:, :, slice(None) if slot is None else slot, dim] = (
+            np.reshape(values, (-1, 1)) if slot is None else values)
+        pictures = self._decode(self._params, z, seen.masks.shape[-2:])
+        return _as_numpy(Traversal(**_fields(pictures), values=values, slot=slot, dim=dim), single)
+
+    def _check_slots(self, num_slots: int | None) -> int:
+        if num_slots is None:
+            return self.config.model.num_slots
+        if not _is_whole(num_slots) or num_slots < 1:
+            raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, "
+                             "or None.")
+        return int(num_slots)
+
+    def _check_input(self, video, actions, num_steps: int):
+        """Returns video [B, T, H, W, 3], actions [B, T + num_steps, A], whether it was one clip.
+
+        Raises:
+          ValueError: they are not as `segment` and `predict` say.
+        """
+        video = check_video(video, self.resolution)
+        single = video.ndim == 4
+        video = video[None] if single else video
+        length, size = video.shape[1] + num_steps, self.config.model.action_size
+        wanted = (length, size) if single else (len(video), length, size)
+        if size == 0 and actions is not None:
+            raise ValueError("This model was trained without actions, but actions of shape "
+                             f"{list(np.shape(actions))} were given; give None.")
+        if size > 0 and actions is None:
+            raise ValueError(f"This model needs actions, {list(wanted)}, one after each frame, but "
+                             "none were given.")
+        actions = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions)
+        if actions.shape != wanted or actions.dtype.kind not in "fiu":
+            raise ValueError(f"Actions must be numbers of shape {list(wanted)}, one after each "
+                             f"frame; got {actions.dtype} {list(actions.shape)}.")
+        actions = actions.astype(np.float32)
+        if not np.isfinite(actions).all():
+            raise ValueError("Actions must be finite numbers; some are not.")
+        return video, actions[None] if single else actions, single
+
+    def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None, single: bool):
+        """The state [B, K, ...] and the action [B, A] that an earlier part ended with."""
+        before_single = after.masks.ndim == 4
+        state, action = (after.state, after.last_action) if not before_single else jax.tree.map(
+            lambda a: a[None], (after.state, after.last_action))
+        before_batch, before_slots = state.posterior.mean.shape[:2]
+        if (single, batch_size) != (before_single, before_batch):
+            raise ValueError(f"after is of {_clips(before_single, before_batch)}, but the video is "
+                             f"{_clips(single, batch_size)}; the two must be parts of the same.")
+        if num_slots not in (None, before_slots):
+            raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
+                             "it out to go on with the same slots.")
+        return state, action
+
+
+def check_params(params: Any, shape: Any) -> None:
+    """Raises a ValueError if parameters are missing or of another shape, which orbax lets pass."""
+    expected = jax.tree_util.tree_leaves_with_path(shape)
+    found = dict(jax.tree_util.tree_leaves_with_path(params))
+    for path, leaf in expected:
+        array = found.get(path)
+        if not isinstance(array, np.ndarray) or array.shape != leaf.shape:
+            got = list(array.shape) if isinstance(array, np.ndarray) else "nothing"
+            raise ValueError(f"{jax.tree_util.keystr(path)} should have the shape "
+                             f"{list(leaf.shape)}; got {got}")
+
+
+def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
+    """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
+
+    Raises:
+      ValueError: it is not uint8, nor floats in [0, 1]; not in colour; empty; or H and W are not
+        `resolution`.
+    """
+    video = np.asarray(video)
+    if video.ndim not in (4, 5) or video.shape[-1] != 3:
+        raise ValueError(
+            "A video must be in colour, [T, H, W, 3] or a batch [B, T, H, W, 3]; got "
+            f"{list(video.shape)}. Give one of grey levels as three equal colours: "
+            "np.repeat(video[..., None], 3, axis=-1).")
+    if 0 in video.shape:
+        raise ValueError(f"A video must have one frame or more; got {list(video.shape)}.")
+    if video.shape[-3:-1] != (resolution, resolution):
+        height, width = video.shape[-3:-1]
+        raise ValueError(f"The model was trained on frames of {resolution}x{resolution} pixels; "
+                         f"got {height}x{width}. The model's fit(video) crops and resizes.")
+    if video.dtype != np.uint8 and video.dtype.kind != "f":
+        raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
+    if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
+        raise ValueError("A video of floats must lie in [0, 1]; got values from "
+                         f"{video.min():.4g} to {video.max():.4g}. Divide by 255, or give uint8.")
+    return video
+
+
+def to_float(video: np.ndarray) -> np.ndarray:
+    """uint8 in 0..255, or floats in [0, 1], to float32 in [0, 1]."""
+    return video.astype(np.float32) / (255 if video.dtype == np.uint8 else 1)
+
+
+def _check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
+    if index is None and none_allowed:
+        return
+    if not _is_whole(index) or not 0 <= index < size:
+        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
+                         f"{size - 1}{more}.")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _clips(single: bool, batch_size: int) -> str:
+    return "one clip" if single else f"a batch of {batch_size}"
+
+
+def _fields(pictures: rollout.Pictures) -> dict[str, jax.Array]:
+    return dict(masks=pictures.masks, recon=pictures.recon, slots=pictures.means)
+
+
+def _segmentation(masks: jax.Array) -> np.ndarray:
+    return np.argmax(np.asarray(masks), axis=-3).astype(np.uint8)
+
+
+def _as_numpy(result, single: bool):
+    """Arrays as numpy; of one clip without their first axis."""
+    return jax.tree.map(lambda a: np.asarray(a)[0] if single else np.asarray(a), result)

@@ -1,0 +1,192 @@
+"""What a pretrained model returns, as numpy arrays, and how a notebook shows it.
+
+Leading axes: a batch is [B, ...] as it was given; of one clip they are left out. Slots are
+numbered from 0, and slot k has the colour `visualize.palette(K)[k]` wherever it is shown.
+"""
+
+import base64
+
+import numpy as np
+from flax import struct
+
+from parts_jax import visualize
+from parts_jax.types import Gaussian, InferenceState
+
+MOST_CLIPS = 4
+MOST_ROWS = 8
+TILE = 64  # pixels of a tile's height on the screen, at the least
+
+
+@struct.dataclass
+class Segmentation:
+    """The slots of the frames that were given, after refinement by each frame.
+
+    Attributes:
+      video: the frames, [T, H, W, 3], as they were given.
+      masks: [T, K, H, W], sum to 1 over K.
+      segmentation: the slot with the greatest mask, uint8 [T, H, W].
+      recon: the picture that the slots make together, [T, H, W, 3].
+      slots: the picture of each slot, [T, K, H, W, 3]; it counts where its mask is.
+      posterior: q of each slot, mean and log standard deviation, [T, K, D] each.
+      attention: which slot attends to which pixel, sums to 1 over K, [T, K, H, W].
+      state: after the last frame, from which the model goes on.
+      last_action: the action after the last frame, [A].
+      num_frames: frames seen so far, those of earlier parts counted.
+    """
+
+    video: np.ndarray
+    masks: np.ndarray
+    segmentation: np.ndarray
+    recon: np.ndarray
+    slots: np.ndarray
+    posterior: Gaussian
+    attention: np.ndarray
+    state: InferenceState
+    last_action: np.ndarray
+    num_frames: int = struct.field(pytree_node=False)
+
+    def table(self, clip: int = 0, truth: np.ndarray | None = None) -> np.ndarray:
+        """Frame, masks, reconstruction and slots, a row a frame: uint8 [height, width, 3].
+
+        `truth`: true ids of that clip to show beside the frame, [T, H, W].
+        """
+        return _table(self._columns(clip, truth))
+
+    def animation(self, clip: int = 0, tile: int = TILE,
+                  truth: np.ndarray | None = None) -> np.ndarray:
+        """A picture a frame, its tiles `tile` pixels high or more: uint8 [T, height, width, 3]."""
+        return _animation(self._columns(clip, truth), tile)
+
+    def _columns(self, clip, truth=None):
+        columns = {"frame": visualize.to_uint8(_clip(self.video, 4, clip))}
+        if truth is not None:
+            columns["truth"] = visualize.colour_segmentation(truth)
+        return columns | _columns(self, clip, "recon")
+
+    def _repr_html_(self) -> str:
+        return _html(self, f"{_size(self.masks)}: frame, masks, reconstruction, slots", moving=True)
+
+
+@struct.dataclass
+class Prediction:
+    """The frames to come, by the transition alone.
+
+    Attributes:
+      seen: the Segmentation of the frames that were given.
+      masks, segmentation, recon, slots, posterior: as in Segmentation, of S predicted frames.
+    """
+
+    seen: Segmentation
+    masks: np.ndarray
+    segmentation: np.ndarray
+    recon: np.ndarray
+    slots: np.ndarray
+    posterior: Gaussian
+
+    def table(self, clip: int = 0) -> np.ndarray:
+        """Predicted frame, masks and slots, a row a step: uint8 [height, width, 3]."""
+        return _table(self._columns(clip))
+
+    def animation(self, clip: int = 0, tile: int = TILE) -> np.ndarray:
+        """A picture a step, its tiles `tile` pixels high or more: uint8 [S, height, width, 3]."""
+        return _animation(self._columns(clip), tile)
+
+    def _columns(self, clip):
+        return _columns(self, clip, "predicted")
+
+    def _repr_html_(self) -> str:
+        caption = f"{_size(self.masks)} predicted: masks, predicted frame, slots"
+        return _html(self, caption, moving=True)
+
+
+@struct.dataclass
+class Traversal:
+    """The last frame decoded with one number of the slots changed.
+
+    Attributes:
+      masks, recon, slots: as in Segmentation, with V values in place of T frames.
+      values: the V values.
+      slot: the slot that was changed; None: all of them at once.
+      dim: which of its D numbers.
+    """
+
+    masks: np.ndarray
+    recon: np.ndarray
+    slots: np.ndarray
+    values: tuple[float, ...] = struct.field(pytree_node=False)
+    slot: int | None = struct.field(pytree_node=False)
+    dim: int = struct.field(pytree_node=False)
+
+    def table(self, clip: int = 0) -> np.ndarray:
+        """Masks, picture and slots, a row a value: uint8 [height, width, 3]."""
+        return _table(self._columns(clip))
+
+    def _columns(self, clip):
+        return _columns(self, clip, "picture")
+
+    def _repr_html_(self) -> str:
+        who = "All slots" if self.slot is None else f"Slot {self.slot}"
+        shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
+        return _html(self, f"{who}, number {self.dim}, from top to bottom: {shown}", moving=False)
+
+
+def _clip(array: np.ndarray, num_axes: int, clip: int) -> np.ndarray:
+    """One clip of an array whose clips have `num_axes` axes."""
+    return array if array.ndim == num_axes else array[clip]
+
+
+def _num_clips(masks: np.ndarray) -> int:
+    return 1 if masks.ndim == 4 else len(masks)
+
+
+def _size(masks: np.ndarray) -> str:
+    num_frames, num_slots, height, width = masks.shape[-4:]
+    clips = f"{_num_clips(masks)} clips of " if masks.ndim == 5 else ""
+    return f"{clips}{num_frames} frames of {height}x{width}, {num_slots} slots"
+
+
+def _columns(result, clip: int, title: str) -> dict[str, np.ndarray]:
+    """Columns of a table by their titles, uint8 [T, H, W, 3] each."""
+    masks = _clip(result.masks, 4, clip)
+    slots = visualize.masked_slots(_clip(result.slots, 5, clip), masks)
+    columns = {"masks": visualize.colour_masks(masks),
+               title: visualize.to_uint8(_clip(result.recon, 4, clip))}
+    return columns | {f"slot {k}": slots[:, k] for k in range(slots.shape[1])}
+
+
+def _rows(num_rows: int) -> list[int]:
+    """Which rows are shown, evenly chosen where there are many; first and last always."""
+    return sorted({round(i) for i in np.linspace(0, num_rows - 1, min(num_rows, MOST_ROWS))})
+
+
+def _table(columns: dict[str, np.ndarray], tile: int = TILE) -> np.ndarray:
+    tiles = list(columns.values())
+    scale = max(1, -(-tile // tiles[0].shape[1]))
+    return visualize.titled_table(
+        [[visualize.enlarge(column[row], scale) for column in tiles]
+         for row in _rows(len(tiles[0]))], list(columns))
+
+
+def _animation(columns: dict[str, np.ndarray], tile: int) -> np.ndarray:
+    frames = [{title: column[t:t + 1] for title, column in columns.items()}
+              for t in range(len(columns["masks"]))]
+    return np.stack([_table(frame, tile) for frame in frames])
+
+
+def _html(result, caption: str, moving: bool) -> str:
+    """A figure that needs no other file: an animation where `moving`, and the table of frames."""
+    images = []
+    for clip in range(min(MOST_CLIPS, _num_clips(result.masks))):
+        if moving and result.masks.shape[-4] > 1:
+            moving_picture = visualize.animation(result.animation(clip))
+            images.append(_image("gif", moving_picture, "animation"))
+        images.append(_image("png", visualize.encode_png(result.table(clip)), "frames"))
+    left_out = _num_clips(result.masks) - MOST_CLIPS
+    more = f" ({left_out} more clips are not shown)" if left_out > 0 else ""
+    return f"<figure><figcaption>{caption}{more}</figcaption>{''.join(images)}</figure>"
+
+
+def _image(kind: str, content: bytes, text: str) -> str:
+    data = base64.b64encode(content).decode()
+    return (f'<img alt="{text}" src="data:image/{kind};base64,{data}" '
+            'style="display:block;max-width:100%;image-rendering:pixelated;margin:4px 0">')

@@ -80,6 +80,7 @@ DECAYS = ("optimizer.decay", "optimizer.momentum")  # from 0 to 1, 1 not allowed
 ODD = ("model.decoder.kernel_size", "model.encoder.kernel_size")
 WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.mlp")
 CHOICES = {
+    "model.dtype": ("float32", "bfloat16"),
     "model.decoder.colour": ("full", "affine", "shaded"),
     "optimizer.name": ("rmsprop", "adam"),
 }

@@ -18,28 +18,34 @@ from parts_jax.types import Gaussian, InferenceState, ModelOutput, PixelMixture
 
 def create(config: ml_collections.ConfigDict) -> "PARTS":
     """Builds the model that `config` (the `model` part of a config) describes."""
-    c = config
+    c, dtype = config, compute_dtype(config)
     return PARTS(
         transition=transition.TransformerLSTM(
             width=c.transition.width, num_layers=c.transition.num_layers,
             num_heads=c.transition.num_heads, mlp_width=c.transition.mlp_width,
-            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size),
+            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size, dtype=dtype),
         decoder=decoders.SpatialBroadcastDecoder(
             channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
             colour=c.decoder.colour, frequencies=c.decoder.frequencies,
-            shade=c.decoder.shade),
+            shade=c.decoder.shade, dtype=dtype),
         encoder=encoders.SizePreservingEncoder(
             channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
-            output_size=c.encoder.output_size),
+            output_size=c.encoder.output_size, dtype=dtype),
         attention=slot_attention.TopDownSlotAttention(
             size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
-            update_scale=c.attention.update_scale),
+            update_scale=c.attention.update_scale, dtype=dtype),
         num_slots=c.num_slots, slot_size=c.slot_size, action_size=c.action_size,
         num_refinements=c.num_refinements, truncation=c.truncation, unroll=c.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
         examples_at_once=c.decoder.examples_at_once)
+
+
+def compute_dtype(config: ml_collections.ConfigDict) -> Any:
+    """What convolutions and matrix products are computed in; None: as the parameters, float32."""
+    # Models that were trained before there was a choice have no such key, and were in float32.
+    return jnp.bfloat16 if config.get("dtype", "float32") == "bfloat16" else None
 
 
 PICTURES = ("recon", "masks", "means", "posterior", "attention")

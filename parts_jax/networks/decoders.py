@@ -1,10 +1,12 @@
 """The soft spatial broadcast decoder D_theta, equation (1)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from parts_jax.networks import layers
 from parts_jax.types import PixelMixture
@@ -29,6 +31,7 @@ class SpatialBroadcastDecoder(nn.Module):
           surface under changing light.
       frequencies: sines and cosines added to the coordinates.
       colour_width: hidden width of the affine colour's network.
+      dtype: of convolutions and matrix products; the mixture is float32.
     """
 
     channels: Sequence[int]
@@ -37,6 +40,7 @@ class SpatialBroadcastDecoder(nn.Module):
     frequencies: int = 0
     shade: float = 0.5
     colour_width: int = 32
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, z: jax.Array, resolution: tuple[int, int]) -> PixelMixture:
@@ -53,9 +57,11 @@ class SpatialBroadcastDecoder(nn.Module):
         basis = nn.Dense(z.shape[-1], name="basis")(grid)
         widths = (*self.channels, {"full": 4, "affine": 1, "shaded": 2}[self.colour])
         if self.kernel_size == 1:
-            h = PixelNetwork(widths, name="pixels")(z, basis)
+            network = PixelNetwork(widths, self.dtype, name="pixels")
         else:
-            h = ConvolutionalNetwork(widths, self.kernel_size, name="convolutions")(z, basis)
+            network = ConvolutionalNetwork(
+                widths, self.kernel_size, self.dtype, name="convolutions")
+        h = layers.at_least_float32(network(z, basis))
         mask_logits = h[..., -1]
         if self.colour == "full":
             return PixelMixture(h[..., :3] + 0.5, mask_logits)
@@ -66,7 +72,7 @@ class SpatialBroadcastDecoder(nn.Module):
 
     def affine_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:
         """A colour per slot, affine in the coordinates: [..., K, D] -> [..., K, H, W, 3]."""
-        coefficients = layers.MLP((self.colour_width,), 9, name="colour")(z)
+        coefficients = layers.MLP((self.colour_width,), 9, dtype=self.dtype, name="colour")(z)
         coefficients = coefficients.reshape(*z.shape[:-1], 3, 3)
         terms = jnp.concatenate([jnp.ones_like(grid[..., :1]), grid[..., :2]], axis=-1)
         return jnp.einsum("...ct,hwt->...hwc", coefficients, terms) + 0.5
@@ -78,17 +84,23 @@ class ConvolutionalNetwork(nn.Module):
     Attributes:
       widths: channels of the layers, the last without ReLU.
       kernel_size: odd.
+      dtype: of the convolutions, and of the output.
     """
 
     widths: Sequence[int]
     kernel_size: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
         """z [..., D], basis [H, W, D] -> [..., H, W, widths[-1]]."""
-        h = layers.BroadcastConv(self.widths[0], self.kernel_size, name="layer_0")(z, basis)
+        first = layers.BroadcastConv(
+            self.widths[0], self.kernel_size, self.dtype, name="layer_0")
+        h = first(z, basis)
         for i, width in enumerate(self.widths[1:], start=1):
-            h = nn.Conv(width, (self.kernel_size, self.kernel_size), name=f"layer_{i}")(nn.relu(h))
+            convolve = nn.Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
+                               name=f"layer_{i}")
+            h = convolve(nn.relu(h))
         return h
 
 
@@ -100,13 +112,16 @@ class PixelNetwork(nn.Module):
 
     Attributes:
       widths: channels of the layers, the last without ReLU.
+      dtype: of the matrix products, and of the output.
     """
 
     widths: Sequence[int]
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
         """z [..., D], basis [H, W, D] -> [..., H, W, widths[-1]]."""
+        z, basis = promote_dtype(z, basis, dtype=self.dtype)
         slots, pixels = z.reshape(-1, z.shape[-1]).T, basis.reshape(-1, basis.shape[-1]).T
         kernel, bias = self.layer(0, z.shape[-1])
         h = (kernel.T @ slots)[:, :, None] + (kernel.T @ pixels + bias[:, None])[:, None]
@@ -119,4 +134,5 @@ class PixelNetwork(nn.Module):
     def layer(self, i: int, inputs: int) -> tuple[jax.Array, jax.Array]:
         """Kernel [inputs, widths[i]] and bias [widths[i]] of a layer."""
         kernel = self.param(f"kernel_{i}", nn.initializers.lecun_normal(), (inputs, self.widths[i]))
-        return kernel, self.param(f"bias_{i}", nn.initializers.zeros, (self.widths[i],))
+        bias = self.param(f"bias_{i}", nn.initializers.zeros, (self.widths[i],))
+        return promote_dtype(kernel, bias, dtype=self.dtype)

@@ -1,6 +1,7 @@
 """The bottom-up encoder (section 3.2.2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,18 +18,23 @@ class SizePreservingEncoder(nn.Module):
       channels: widths of the convolutions.
       kernel_size: odd.
       output_size: C, channels of O.
+      dtype: of convolutions and matrix products.
     """
 
     channels: Sequence[int]
     kernel_size: int
     output_size: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
         """image [B, H, W, 3 or 4], centred on zero -> O [B, H, W, C]."""
         h = image
         for i, width in enumerate(self.channels):
-            h = nn.relu(nn.Conv(width, (self.kernel_size, self.kernel_size), name=f"conv_{i}")(h))
+            convolve = nn.Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
+                               name=f"conv_{i}")
+            h = nn.relu(convolve(h))
         grid = layers.coordinates(*h.shape[-3:-1])[None]
-        h = h + nn.Dense(h.shape[-1], name="position")(grid)
-        return nn.relu(nn.Dense(self.output_size, name="output")(nn.LayerNorm(name="norm")(h)))
+        h = h + nn.Dense(h.shape[-1], dtype=self.dtype, name="position")(grid)
+        output = nn.Dense(self.output_size, dtype=self.dtype, name="output")
+        return nn.relu(output(nn.LayerNorm(name="norm")(h)))

@@ -1,11 +1,18 @@
-"""Layers that several networks share: pixel coordinates, MLP, convolution of a tiled vector."""
+"""Layers that several networks share: pixel coordinates, MLP, convolution of a tiled vector.
+
+Every network has a `dtype`: what its convolutions and matrix products are computed in, None for
+that of parameters and inputs. Parameters, what networks hand to the model, norms and softmaxes
+stay in float32 whatever it is.
+"""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
 
 
 def coordinates(height: int, width: int, frequencies: int = 0) -> np.ndarray:
@@ -35,6 +42,11 @@ def scaled_init(scale: float) -> Callable:
     return nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
 
 
+def at_least_float32(array: jax.Array) -> jax.Array:
+    """What was computed in bfloat16 as float32; float32 and float64 stay as they are."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+
+
 class MLP(nn.Module):
     """Hidden layers with ReLU, then one linear layer.
 
@@ -42,19 +54,22 @@ class MLP(nn.Module):
       hidden: widths of the hidden layers.
       output: width of the output.
       output_scale: initial scale of the last layer's kernel.
+      dtype: of the matrix products.
     """
 
     hidden: Sequence[int]
     output: int
     output_scale: float = 1.0
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """[..., C] -> [..., output]."""
         h = inputs
         for width in self.hidden:
-            h = nn.relu(nn.Dense(width)(h))
-        return nn.Dense(self.output, kernel_init=scaled_init(self.output_scale))(h)
+            h = nn.relu(nn.Dense(width, dtype=self.dtype)(h))
+        last = nn.Dense(self.output, kernel_init=scaled_init(self.output_scale), dtype=self.dtype)
+        return at_least_float32(last(h))
 
 
 class BroadcastConv(nn.Module):
@@ -67,10 +82,12 @@ class BroadcastConv(nn.Module):
     Attributes:
       features: output channels.
       kernel_size: odd.
+      dtype: of the products, and of the output.
     """
 
     features: int
     kernel_size: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
@@ -78,11 +95,12 @@ class BroadcastConv(nn.Module):
         k, size = self.kernel_size, z.shape[-1]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        z, basis, kernel, bias = promote_dtype(z, basis, kernel, bias, dtype=self.dtype)
         shared = jax.lax.conv_general_dilated(
             basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
         taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
-        own = jnp.einsum("hv,xw,...vwc->...hxc", taps_inside(basis.shape[0], k),
-                         taps_inside(basis.shape[1], k), taps)
+        rows, columns = (taps_inside(size, k).astype(z.dtype) for size in basis.shape[:2])
+        own = jnp.einsum("hv,xw,...vwc->...hxc", rows, columns, taps)
         # Tiled by a product with ones: the gradient's sum over slots is a matrix product then,
         # which XLA on CPU does 30 times as fast as the sum.
         ones = jnp.ones(z.shape[:-1], z.dtype)

@@ -1,6 +1,7 @@
 """Recurrent, top-down slot attention (section 3.2.3): equations (4), (5), (6)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,7 +21,8 @@ def attention_weights(queries: jax.Array, keys: jax.Array) -> jax.Array:
       Weights that sum to 1 over slots at every pixel, [B, K, H, W], laid out like masks.
     """
     scaled = queries / jnp.sqrt(jnp.asarray(queries.shape[-1], queries.dtype))
-    return jax.nn.softmax(jnp.einsum("bkd,bhwd->bkhw", scaled, keys), axis=-3)
+    logits = layers.at_least_float32(jnp.einsum("bkd,bhwd->bkhw", scaled, keys))
+    return jax.nn.softmax(logits, axis=-3)
 
 
 def slot_outputs(attn: jax.Array, values: jax.Array, epsilon: float = 1e-6) -> jax.Array:
@@ -35,7 +37,8 @@ def slot_outputs(attn: jax.Array, values: jax.Array, epsilon: float = 1e-6) -> j
       [B, K, C].
     """
     attn = attn + epsilon
-    return jnp.einsum("bkhw,bhwc->bkc", attn, values) / jnp.sum(attn, axis=(-2, -1))[..., None]
+    sums = jnp.einsum("bkhw,bhwc->bkc", attn.astype(values.dtype), values)
+    return sums / jnp.sum(attn, axis=(-2, -1))[..., None]
 
 
 class TopDownSlotAttention(nn.Module):
@@ -46,21 +49,23 @@ class TopDownSlotAttention(nn.Module):
       mlp: hidden widths of the update MLP.
       update_size: size of the update of a slot, 2 D.
       update_scale: initial scale of the MLP's last layer.
+      dtype: of matrix products.
     """
 
     size: int
     mlp: Sequence[int]
     update_size: int
     update_scale: float
+    dtype: Any = None
 
     def setup(self):
-        self.query = nn.Dense(self.size, use_bias=False)
-        self.key = nn.Dense(self.size, use_bias=False)
-        self.value = nn.Dense(self.size, use_bias=False)
+        self.query = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
+        self.key = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
+        self.value = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
         self.norm_encoding = nn.LayerNorm()
         self.norm_query = nn.LayerNorm()
         self.norm_update = nn.LayerNorm()
-        self.update = layers.MLP(self.mlp, self.update_size, self.update_scale)
+        self.update = layers.MLP(self.mlp, self.update_size, self.update_scale, self.dtype)
 
     def keys_and_values(self, encoding: jax.Array) -> tuple[jax.Array, jax.Array]:
         """k_ij = W_K O_ij and v_ij = W_V O_ij: O [B, H, W, C] -> two of [B, H, W, D_q].

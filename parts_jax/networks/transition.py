@@ -1,5 +1,7 @@
 """The prediction network P (section 3.2.1): a transformer, then a slot-wise LSTM."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,17 +17,21 @@ class TransformerBlock(nn.Module):
     Attributes:
       num_heads: heads of the self-attention.
       mlp_width: hidden width of the MLP.
+      dtype: of matrix products.
     """
 
     num_heads: int
     mlp_width: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, slots: jax.Array) -> jax.Array:
         """[B, K, width] -> [B, K, width]."""
-        attend = nn.MultiHeadDotProductAttention(self.num_heads, name="attention")
+        attend = nn.MultiHeadDotProductAttention(
+            self.num_heads, dtype=self.dtype, force_fp32_for_softmax=self.dtype is not None,
+            name="attention")
         slots = slots + attend(nn.LayerNorm(name="norm_attention")(slots))
-        mlp = layers.MLP((self.mlp_width,), slots.shape[-1], name="mlp")
+        mlp = layers.MLP((self.mlp_width,), slots.shape[-1], dtype=self.dtype, name="mlp")
         return slots + mlp(nn.LayerNorm(name="norm_mlp")(slots))
 
 
@@ -39,6 +45,7 @@ class TransformerLSTM(nn.Module):
       mlp_width: hidden width of each block's MLP.
       lstm_size: of the slot-wise LSTM, whose parameters all slots share.
       output_size: 2 D.
+      dtype: of matrix products.
     """
 
     width: int
@@ -47,6 +54,7 @@ class TransformerLSTM(nn.Module):
     mlp_width: int
     lstm_size: int
     output_size: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, slots: jax.Array, hidden: tuple[jax.Array, jax.Array]):
@@ -59,12 +67,15 @@ class TransformerLSTM(nn.Module):
         Returns:
           Output [B, K, 2 D] and the new hidden state.
         """
-        h = nn.Dense(self.width, name="input")(slots)
+        h = nn.Dense(self.width, dtype=self.dtype, name="input")(slots)
+        h = layers.at_least_float32(h)
         for i in range(self.num_layers):
-            h = TransformerBlock(self.num_heads, self.mlp_width, name=f"block_{i}")(h)
-        hidden, h = nn.OptimizedLSTMCell(self.lstm_size, name="lstm")(hidden, h)
-        output = nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1), name="output")(h)
-        return output, hidden
+            h = TransformerBlock(self.num_heads, self.mlp_width, self.dtype, name=f"block_{i}")(h)
+        lstm = nn.OptimizedLSTMCell(self.lstm_size, dtype=self.dtype, name="lstm")
+        hidden, h = lstm(hidden, h)
+        output = nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1),
+                          dtype=self.dtype, name="output")
+        return layers.at_least_float32(output(h)), hidden
 
     def initial_hidden(self, batch_size: int, num_slots: int) -> tuple[jax.Array, jax.Array]:
         """The recurrent state before the first frame: all zeros (section 4)."""

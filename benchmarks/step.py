@@ -262,21 +262,40 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor()
 
 
+# ---- The command line, in what it shares with the other benchmarks of a step --------------------
+
+
 def main(arguments: list[str]) -> None:
     """Reads the flags, measures, prints and writes."""
     del arguments
+    values, config = flags.FLAGS, read_config()
+    report = {"config": values["config"].config_filename}
+    report |= measure(config, values.stage, values.num_steps, values.compile_only)
+    print(json.dumps(report, indent=2))
+    write(report, values.out)
+
+
+def read_config() -> ml_collections.ConfigDict:
+    """The config of the flags, checked; and no compiled program is taken from a cache."""
     values = flags.FLAGS
     config = values.config
     if values.batch_size:
         config.train.batch_size = config.eval.batch_size = values.batch_size
     jax.config.update("jax_enable_compilation_cache", False)
     configuration.check(config, jax.device_count())
-    report = {"config": values["config"].config_filename}
-    report |= measure(config, values.stage, values.num_steps, values.compile_only)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if values.out:
-        pathlib.Path(values.out).write_text(text + "\n", encoding="utf-8")
+    return config
+
+
+def write(report: dict[str, Any], path: str | None) -> None:
+    """Writes a report as JSON, if a path is given."""
+    if path:
+        pathlib.Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table, numbers to the right of their columns."""
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def define_flags() -> None:

@@ -17,6 +17,7 @@ What makes it the minimum:
 - Inference takes the decoder's gradient to z alone.
 - Nothing goes back to the encoder's input: pixels are data, the log-likelihood is a constant.
 - The encoder runs once a frame if it does not see the log-likelihood, else once a refinement.
+- Keys and values are never formed: W_K meets each query, W_V each slot's output, not each pixel.
 - The last refinement of all is not needed for the loss, and the last refinement before each cut of
   truncated time is needed forward only. The first frame after a cut sends no gradient to the state.
 
@@ -132,7 +133,7 @@ def decoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
 
 
 def encoder(model: ml_collections.ConfigDict, size: int) -> Cost:
-    """The encoder for one frame: convolutions, C_last -> C at every pixel; keys and values of it.
+    """The encoder for one frame: convolutions, C_last -> C at every pixel.
 
     Without `encoder_shared`. Nothing goes back to its input.
     """
@@ -141,8 +142,7 @@ def encoder(model: ml_collections.ConfigDict, size: int) -> Cost:
     layers = [convolution(size, c.kernel_size, *layer)
               for layer in zip(channels, channels[1:], strict=False)]
     cost = sum(layers[1:], layers[0].of_constant())
-    cost += linear(size**2, channels[-1], c.output_size)
-    return cost + linear(size**2, c.output_size, model.attention.size) * 2
+    return cost + linear(size**2, channels[-1], c.output_size)
 
 
 def encoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
@@ -153,12 +153,14 @@ def encoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
 def attention(model: ml_collections.ConfigDict, size: int) -> Cost:
     """One refinement: queries (4), weights (5), slot outputs (6), and the update's MLP.
 
-    K (4 D + A -> D_q); K x D_q x H W twice; K (D_q + 4 D + A -> ... -> 2 D).
+    K (4 D + A -> D_q -> C), as keys are not formed; K x C x H W twice; K (C -> D_q), as values are
+    not; K (D_q + 4 D + A -> ... -> 2 D).
     """
-    slots, d, c = model.num_slots, model.slot_size, model.attention
+    slots, d, c, seen = model.num_slots, model.slot_size, model.attention, model.encoder.output_size
     inputs = 4 * d + model.action_size
     cost = linear(slots, inputs if c.top_down else 2 * d, c.size)
-    cost += product(slots, c.size, size**2) + product(slots, size**2, c.size)
+    cost += linear(slots, c.size, seen) + linear(slots, seen, c.size)
+    cost += product(slots, seen, size**2) + product(slots, size**2, seen)
     return cost + mlp(slots, (c.size + inputs, *c.mlp, 2 * d))
 
 

@@ -180,7 +180,7 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
                      "inference_step": (inference_program, flops.inference_step)}[name]
     step, arguments, _ = make(without_loops(config), stage, mesh)
     lowered = step.lower(*arguments)
-    has_loops = loops(config, arguments[1]["video"].shape[0] // mesh.size)
+    has_loops = loops(config, name, arguments[1]["video"].shape[0] // mesh.size)
     counted, least = xla_flops(lowered if has_loops else compiled, mesh), minimum(config, stage)
     return {"compiled_flops": xla_flops(compiled, mesh),
             "flops_of_scan_unrolled": xla_flops(lowered, mesh), "flops": counted,
@@ -188,10 +188,12 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
             "flops_over_minimum": counted / least["total"]}
 
 
-def loops(config: ml_collections.ConfigDict, examples: int) -> bool:
+def loops(config: ml_collections.ConfigDict, name: str, examples: int) -> bool:
     """Whether a step of so many examples a device has a loop over frames or parts of the batch."""
-    at_once = config.model.decoder.examples_at_once
-    return config.model.unroll < config.data.num_frames or bool(at_once and at_once % examples)
+    at_once, longest = config.model.decoder.examples_at_once, config.data.num_frames
+    if name == "train_step":  # chunks are not looped over where the frames of one are not
+        longest = min(longest, config.model.truncation)
+    return config.model.unroll < longest or bool(at_once and at_once % examples)
 
 
 def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -262,21 +264,40 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor()
 
 
+# ---- The command line, in what it shares with the other benchmarks of a step --------------------
+
+
 def main(arguments: list[str]) -> None:
     """Reads the flags, measures, prints and writes."""
     del arguments
+    values, config = flags.FLAGS, read_config()
+    report = {"config": values["config"].config_filename}
+    report |= measure(config, values.stage, values.num_steps, values.compile_only)
+    print(json.dumps(report, indent=2))
+    write(report, values.out)
+
+
+def read_config() -> ml_collections.ConfigDict:
+    """The config of the flags, checked; and no compiled program is taken from a cache."""
     values = flags.FLAGS
     config = values.config
     if values.batch_size:
         config.train.batch_size = config.eval.batch_size = values.batch_size
     jax.config.update("jax_enable_compilation_cache", False)
     configuration.check(config, jax.device_count())
-    report = {"config": values["config"].config_filename}
-    report |= measure(config, values.stage, values.num_steps, values.compile_only)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if values.out:
-        pathlib.Path(values.out).write_text(text + "\n", encoding="utf-8")
+    return config
+
+
+def write(report: dict[str, Any], path: str | None) -> None:
+    """Writes a report as JSON, if a path is given."""
+    if path:
+        pathlib.Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table, numbers to the right of their columns."""
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def define_flags() -> None:

@@ -166,13 +166,20 @@ def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[s
         batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
     start = sharding.vary(model.initial_state(num_examples))
     output = model.apply({"params": params}, video, actions, noise, start)
-    q = output.posterior
-    refined = model.apply({"params": params}, q.mean, (height, width), method="decode")
-    error = jnp.mean(jnp.square(likelihood.mean(refined) - video), axis=(-3, -2, -1))
+    def decode_refined(_, inputs):
+        z, frame = inputs
+        mixture = model.apply({"params": params}, z, (height, width), method="decode")
+        error = jnp.mean(jnp.square(likelihood.mean(mixture) - frame), axis=(-3, -2, -1))
+        return None, (jnp.argmax(mixture.mask_logits, axis=-3).astype(jnp.uint8), error)
+
+    # Frame by frame: the decoder's activations are by far the largest arrays.
+    frames = jax.tree.map(parts.time_first, (output.posterior.mean, video))
+    _, refined = jax.lax.scan(decode_refined, None, frames, unroll=min(c.unroll, num_frames))
+    refined, error = jax.tree.map(parts.batch_first, refined)
     result = {name: output.metrics[key] for name, key in FROM_MODEL.items()} | dict(
         valid=batch["valid"], log_likelihood=-output.metrics["nll"], mse_refined=error, video=video,
         predicted=jnp.argmax(output.masks, axis=2).astype(jnp.uint8),
-        refined=jnp.argmax(refined.mask_logits, axis=2).astype(jnp.uint8),
+        refined=refined,
         recon=output.recon, masks=output.masks, slot_means=output.means)
     if "segmentation" in batch:
         result["segmentation"] = preprocess.majority_pool(batch["segmentation"], factor, 256) \

@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from concurrent import futures
+from typing import Any
 
 import jax
 import ml_collections
@@ -9,43 +11,77 @@ import numpy as np
 from absl import logging
 
 SHOWN = ("loss", "nll", "kl", "mse", "mask_entropy")
+STEPS_AHEAD = 2  # of the device, at the most
 
 
 class Log:
-    """Collects the metrics of steps and writes their means.
+    """Collects the metrics of steps and writes their means, in a thread of its own.
 
-    Metrics stay on the device until they are written, so that no step waits for them.
+    Neither device nor host waits for the other: metrics stay on the device until a write, which
+    fetches them while the next steps run; the host keeps so few steps ahead of the device that
+    their batches need little memory.
+
+    Attributes:
+      latest: the metrics of the last step that was written, and its number `step`; before the
+        first write, empty.
     """
 
     def __init__(self, writer, config: ml_collections.ConfigDict, step: int):
         self.writer = writer
         self.last_step = sum(config.schedule.steps)
         self.frames_per_step = config.train.batch_size * config.data.num_frames
-        self.start(step)
-
-    def start(self, step: int) -> None:
-        """Begins to collect anew."""
-        self.metrics, self.step = [], step
-        self.since, self.waited = time.monotonic(), 0.0
+        self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
+        self.writing = None
+        self.latest = {}
+        self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
+        self.since = time.monotonic()
+        jax.monitoring.register_event_duration_secs_listener(self._note_duration)
 
     def append(self, metrics: dict[str, jax.Array]) -> None:
-        """Keeps the metrics of one step, scalars on the device."""
+        """Keeps the metrics of one step, scalars on the device; waits if it is too far ahead."""
         self.metrics.append(metrics)
+        if len(self.metrics) > STEPS_AHEAD:
+            jax.block_until_ready(self.metrics[-1 - STEPS_AHEAD])
 
     def write(self, step: int) -> None:
-        """Writes the means since the last write, and speed, to the metric writer and the log."""
-        fetched = jax.device_get(self.metrics)
+        """Starts to write the means since the last write, and speed: metric writer and log.
+
+        Raises:
+          Exception: an error of the write before this one.
+        """
+        self.wait()
+        self.writing = self.thread.submit(
+            self._write, step, step - self.step, self.metrics, self.waited, self.compiled)
+        self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
+
+    def wait(self) -> None:
+        """Waits until what was written is written; raises its error, if any."""
+        if self.writing is not None:
+            self.writing.result()
+            self.writing = None
+
+    def _write(self, step: int, num_steps: int, metrics: list, waited: float,
+               compiled: float) -> None:
+        fetched = jax.device_get(metrics)  # waits for the last of the steps
+        now = time.monotonic()
+        seconds, self.since = now - self.since, now
         means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
-        seconds = time.monotonic() - self.since
-        steps_per_second = (step - self.step) / seconds
+        steps_per_second = num_steps / seconds
         means |= {"steps_per_second": steps_per_second,
                   "frames_per_second": steps_per_second * self.frames_per_step,
-                  "waiting_share": self.waited / seconds}
+                  "waiting_share": waited / seconds, "compile_seconds": compiled}
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
         left = (self.last_step - step) / steps_per_second
-        logging.info("step %d/%d: %s, %.3g steps/s, %.1f min left", step, self.last_step,
-                     ", ".join(f"{k} {means[k]:.4g}" for k in SHOWN), steps_per_second, left / 60)
-        self.start(step)
+        shown = ", ".join(f"{k} {means[k]:.4g}" for k in SHOWN)
+        compilation = f" ({compiled:.0f} s of it compilation)" if compiled > 1 else ""
+        logging.info("step %d/%d: %s, %.3g steps/s%s, %.1f min left", step, self.last_step, shown,
+                     steps_per_second, compilation, left / 60)
+        self.latest = {"step": step} | fetched[-1]
+
+    def _note_duration(self, event: str, seconds: float, **_: Any) -> None:
+        """Adds up what JAX spends on compiling, or on loading what it had compiled before."""
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.compiled += seconds
 
     @contextlib.contextmanager
     def waiting(self):
@@ -59,7 +95,14 @@ class Log:
 
     @contextlib.contextmanager
     def paused(self):
-        """Stops the clock, for what is not training."""
+        """Stops the clock, for what is not training: when the steps and their write are done."""
+        self.wait()
+        jax.block_until_ready(self.metrics)
         start = time.monotonic()
         yield
         self.since += time.monotonic() - start
+
+    def close(self) -> None:
+        """Ends the thread, after the write that is going on."""
+        jax.monitoring.unregister_event_duration_listener(self._note_duration)
+        self.thread.shutdown()

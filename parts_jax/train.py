@@ -56,7 +56,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     data = pipeline.train_iterator(
         config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
         action_size=config.model.action_size,
-        process_index=jax.process_index(), process_count=jax.process_count())
+        process_index=jax.process_index(), process_count=jax.process_count(),
+        place=functools.partial(sharding.split_batch, mesh=mesh))
 
     # ---- State: new, or from the newest checkpoint ------------------------------------------
     checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints)
@@ -73,7 +74,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
     log, scores = progress.Log(writer, config, step), {}
-    with contextlib.closing(writer), contextlib.closing(checkpoints):  # waits for the last save
+    with contextlib.closing(writer), contextlib.closing(log), contextlib.closing(checkpoints):
         for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
             factor = config.data.resolution // config.schedule.resolution[stage]
             take_step = sharding.data_parallel(
@@ -83,7 +84,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             while step < last_step:
                 with log.waiting():
                     batch = next(data)
-                state, metrics = take_step(state, sharding.split_batch(batch, mesh))
+                state, metrics = take_step(state, batch)
                 step += 1
                 log.append(metrics)
                 ends = step == sum(config.schedule.steps)
@@ -91,7 +92,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
                 if saves or step % config.train.log_every == 0:
                     log.write(step)
-                    stop_if_not_finite(state, step, config.train.max_bad_steps)
+                if saves:
+                    log.wait()
+                stop_if_not_finite(log.latest, config.train.max_bad_steps)
                 if ends:  # the split that is kept for last
                     scores = evaluate.evaluate_and_write(
                         config, model, state.params, step, mesh, config.eval.final_split, workdir,
@@ -113,12 +116,18 @@ def create_state(config: ml_collections.ConfigDict, model, tx) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
 
 
-def stop_if_not_finite(state: TrainState, step: int, max_bad_steps: int) -> None:
-    """Raises NonFiniteError when the last max_bad_steps updates were all skipped as not finite."""
-    in_a_row = int(state.opt_state.notfinite_count)
+def stop_if_not_finite(metrics: dict, max_bad_steps: int) -> None:
+    """Raises NonFiniteError when the last max_bad_steps updates were all skipped as not finite.
+
+    Args:
+      metrics: of the last step that was written to the log, `progress.Log.latest`.
+      max_bad_steps: config.train.max_bad_steps.
+    """
+    in_a_row = int(metrics.get("skipped_in_a_row", 0))
     if in_a_row >= max_bad_steps:
         raise NonFiniteError(
-            f"Loss or gradient was not finite for {in_a_row} steps in a row, up to step {step}, "
+            f"Loss or gradient was not finite for {in_a_row} steps in a row, up to step "
+            f"{metrics['step']}, "
             f"and config.train.max_bad_steps allows {max_bad_steps}. The parameters are those of "
             "before; lower the learning rate, or start from another seed.")
 
@@ -159,7 +168,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
     params = sharding.vary(state.params)
     start = sharding.vary(model.initial_state(num_examples))
     (loss, _, metrics), gradients = inference.chunked_value_and_grad(
-        chunk_loss, c.truncation, c.unroll >= num_frames)(
+        chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))(
             params, start, jax.tree.map(parts.time_first, (video, actions, noise)))
     loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
 

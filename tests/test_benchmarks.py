@@ -80,15 +80,14 @@ def test_encoder_is_as_xla_counts(kernel_size, use_likelihood):
                             "data.resolution": S})
     image = shape(B, S, S, 3 + use_likelihood)
     encode, params = lone_network(config, "encoder", image)
-    keys = flops.linear(S**2, config.model.encoder.output_size, config.model.attention.size) * 2
     own, shared = flops.encoder(config.model, S) * B, flops.encoder_shared(config.model, S)
-    expected = own.forward + shared.forward - B * keys.forward
+    expected = own.forward + shared.forward
     assert_close(xla_flops(encode, params, image), expected, 0.05)
 
     to_parameters = lambda given, params, image: with_gradients(
         lambda params: encode(params, image))(given, params)
     given = shape(B, S, S, config.model.encoder.output_size)
-    expected = own.total + shared.total - B * keys.total
+    expected = own.total + shared.total
     assert_close(xla_flops(to_parameters, given, params, image), expected, 0.05)
 
 
@@ -98,8 +97,7 @@ def test_attention_is_as_xla_counts(top_down):
     c = config.model
     wide = shape(B, K, 4 * c.slot_size + c.action_size)
     narrow = wide if top_down else shape(B, K, 2 * c.slot_size)
-    pixels = shape(B, S, S, c.attention.size)
-    arguments = (narrow, wide, pixels, pixels)
+    arguments = (narrow, wide, shape(B, S, S, c.encoder.output_size))
     attend, params = lone_network(config, "attention", *arguments)
     expected = flops.attention(c, S) * B
     assert_close(xla_flops(attend, params, *arguments), expected.forward, 0.10)

@@ -5,7 +5,7 @@ rows p*B to (p+1)*B of it.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -16,6 +16,7 @@ from parts_jax import data
 from parts_jax.data import preprocess
 
 NUM_PREFETCHED = 8  # batches
+NUM_PLACED = 2      # of them, placed on the devices ahead of their step
 MAX_SEED = 2 ** 32 - 1
 
 Source = Sequence[Mapping[str, Any]]
@@ -39,7 +40,8 @@ class Split:
 
 def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
                    action_size: int = 0, process_index: int = 0, process_count: int = 1,
-                   split: Split | None = None) -> grain.DatasetIterator:
+                   split: Split | None = None,
+                   place: Callable[[dict], Any] | None = None) -> grain.DatasetIterator:
     """Endless shuffled batches of random windows.
 
     Every epoch has an order of its own. What is drawn depends on `seed` and the position in the
@@ -55,10 +57,14 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
         process_index: number of this process, 0 to `process_count` - 1.
         process_count: processes that share the data.
         split: clips to read in place of the set that `data_config` names.
+        place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
+            that no step waits for the transfer. The iterator's state stays that of the batches
+            handed out.
 
     Returns:
-        A grain iterator over dicts of numpy arrays: `video` uint8 [B,T,H,W,3]; `actions` float32
-        [B,T,A] if asked for; `valid` bool [B], all True. Masks are not read.
+        A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
+        [B,T,H,W,3]; `actions` float32 [B,T,A] if asked for; `valid` bool [B], all True. Masks are
+        not read.
 
     Raises:
         ValueError: if a number is out of range, the split does not exist, clips are too short or
@@ -81,7 +87,11 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
                .random_map(reader)
                .batch(batch_size)
                .slice(slice(process_index, None, process_count)))
-    return iter(dataset.to_iter_dataset(_read_options(data_config)))
+    dataset = dataset.to_iter_dataset(_read_options(data_config))
+    if place is not None:
+        dataset = grain.experimental.ThreadPrefetchIterDataset(
+            dataset.map(place), prefetch_buffer_size=NUM_PLACED)
+    return iter(dataset)
 
 
 def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *, batch_size: int,

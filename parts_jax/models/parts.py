@@ -149,7 +149,7 @@ class PARTS(nn.Module):
         beta = self.beta * beta_scale * (video.shape[2] * video.shape[3] / self.beta_pixels)
 
         frames = jax.tree.map(time_first, (video, actions, noise))
-        encodings = None if self.use_likelihood else encode_all(networks, frames[0])
+        encodings = None if self.use_likelihood else encode_all(networks.encoder, frames[0])
 
         def step(state, inputs):
             t, frame = inputs
@@ -221,10 +221,10 @@ class PARTS(nn.Module):
         """
         if encoding is None:
             log_prob = inference.standardise(score.log_prob)[..., None]
-            encoding = encode(networks, jnp.concatenate([2 * x - 1, log_prob], axis=-1))
+            encoding = networks.encoder(jnp.concatenate([2 * x - 1, log_prob], axis=-1))
         inputs = inference.refinement_inputs(posterior, score.gradient, action)
         queries_from = inputs if self.top_down else inputs[..., :2 * self.slot_size]
-        update, attn = networks.attention(queries_from, inputs, *encoding)
+        update, attn = networks.attention(queries_from, inputs, encoding)
         return Gaussian(*jnp.split(update, 2, axis=-1)), attn
 
     def decode(self, z: jax.Array, resolution: tuple[int, int]) -> PixelMixture:
@@ -248,18 +248,13 @@ class PARTS(nn.Module):
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], channels)))
         inputs = inference.refinement_inputs(posterior, posterior, action)
         queries_from = inputs if self.top_down else inputs[..., :2 * self.slot_size]
-        self.attention(queries_from, inputs, *self.attention.keys_and_values(encoding))
+        self.attention(queries_from, inputs, encoding)
 
 
-def encode(networks: Networks, image: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Keys and values of pictures: image [B, H, W, 3 or 4] -> two of [B, H, W, D_q]."""
-    return networks.attention(networks.encoder(image), method="keys_and_values")
-
-
-def encode_all(networks: Networks, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`encode` for all frames at once, time first: [T, B, H, W, 3] -> two of [T, B, H, W, D_q]."""
-    flat = encode(networks, 2 * frames.reshape(-1, *frames.shape[2:]) - 1)
-    return jax.tree.map(lambda a: a.reshape(*frames.shape[:2], *a.shape[1:]), flat)
+def encode_all(encoder: Function, frames: jax.Array) -> jax.Array:
+    """Encodes all frames at once, time first: [T, B, H, W, 3] -> O [T, B, H, W, C]."""
+    encoding = encoder(2 * frames.reshape(-1, *frames.shape[2:]) - 1)
+    return encoding.reshape(*frames.shape[:2], *encoding.shape[1:])
 
 
 def frame_metrics(q: Gaussian, score: inference.Score, x: jax.Array, attn: jax.Array,

@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.linen.dtypes import promote_dtype
 
 from parts_jax.networks import layers
 
@@ -13,12 +14,14 @@ class SizePreservingEncoder(nn.Module):
     """O = CNN([x_t, log p(x_t | z_t)]), strides 1, section 3.2.2.
 
     Position is added to the last convolution's output, so that attention can tell places apart.
+    O is layer-normalised, as the inputs of Slot Attention are: without it, attention may die early
+    in training, one slot taking all pixels of all frames.
 
     Attributes:
       channels: widths of the convolutions.
       kernel_size: odd.
       output_size: C, channels of O.
-      dtype: of convolutions and matrix products.
+      dtype: of convolutions and matrix products, and of O.
     """
 
     channels: Sequence[int]
@@ -37,4 +40,5 @@ class SizePreservingEncoder(nn.Module):
         grid = layers.coordinates(*h.shape[-3:-1])[None]
         h = h + nn.Dense(h.shape[-1], dtype=self.dtype, name="position")(grid)
         output = nn.Dense(self.output_size, dtype=self.dtype, name="output")
-        return nn.relu(output(nn.LayerNorm(name="norm")(h)))
+        h = nn.relu(output(nn.LayerNorm(name="norm")(h)))
+        return promote_dtype(nn.LayerNorm(name="norm_output")(h), dtype=self.dtype)[0]

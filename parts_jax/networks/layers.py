@@ -72,6 +72,21 @@ class MLP(nn.Module):
         return at_least_float32(last(h))
 
 
+class Kernel(nn.Module):
+    """The kernel of a linear layer, for whoever need not apply it to each input.
+
+    Attributes:
+      outputs: of the layer.
+    """
+
+    outputs: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> jax.Array:
+        """[inputs, outputs]."""
+        return self.param("kernel", nn.initializers.lecun_normal(), (inputs, self.outputs))
+
+
 class BroadcastConv(nn.Module):
     """The convolution of (a vector tiled over space + a spatial basis), by linearity.
 

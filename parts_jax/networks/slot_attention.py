@@ -6,39 +6,50 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from parts_jax.networks import layers
 
 
-def attention_weights(queries: jax.Array, keys: jax.Array) -> jax.Array:
+def attention_weights(queries: jax.Array, key_kernel: jax.Array,
+                      encoding: jax.Array) -> jax.Array:
     """attn_ijk = Softmax(k_ij^T Q / sqrt(D_q))_k, equation (5): slots compete for each pixel.
+
+    Keys k_ij = W_K O_ij are never formed: k_ij^T q_k = O_ij^T (W_K^T q_k) asks for one product a
+    slot in place of one a pixel.
 
     Args:
       queries: Q, [B, K, D_q].
-      keys: k_ij, [B, H, W, D_q].
+      key_kernel: W_K, [C, D_q].
+      encoding: O, [B, H, W, C].
 
     Returns:
       Weights that sum to 1 over slots at every pixel, [B, K, H, W], laid out like masks.
     """
     scaled = queries / jnp.sqrt(jnp.asarray(queries.shape[-1], queries.dtype))
-    logits = layers.at_least_float32(jnp.einsum("bkd,bhwd->bkhw", scaled, keys))
+    seen = scaled @ key_kernel.T  # W_K^T q_k
+    logits = layers.at_least_float32(jnp.einsum("bkc,bhwc->bkhw", seen, encoding))
     return jax.nn.softmax(logits, axis=-3)
 
 
-def slot_outputs(attn: jax.Array, values: jax.Array, epsilon: float = 1e-6) -> jax.Array:
+def slot_outputs(attn: jax.Array, value_kernel: jax.Array, encoding: jax.Array,
+                 epsilon: float = 1e-6) -> jax.Array:
     """s_k^output = sum_ij attn_ijk v_ij / sum_ij attn_ijk, equation (6).
+
+    Values v_ij = W_V O_ij are never formed: W_V is taken out of the sum.
 
     Args:
       attn: attention weights, [B, K, H, W].
-      values: v_ij, [B, H, W, C].
+      value_kernel: W_V, [C, D_q].
+      encoding: O, [B, H, W, C].
       epsilon: added to the weights, so that a slot without pixels gets the mean.
 
     Returns:
-      [B, K, C].
+      [B, K, D_q].
     """
     attn = attn + epsilon
-    sums = jnp.einsum("bkhw,bhwc->bkc", attn.astype(values.dtype), values)
-    return sums / jnp.sum(attn, axis=(-2, -1))[..., None]
+    sums = jnp.einsum("bkhw,bhwc->bkc", attn.astype(encoding.dtype), encoding)
+    return (sums @ value_kernel) / jnp.sum(attn, axis=(-2, -1))[..., None]
 
 
 class TopDownSlotAttention(nn.Module):
@@ -58,38 +69,28 @@ class TopDownSlotAttention(nn.Module):
     update_scale: float
     dtype: Any = None
 
-    def setup(self):
-        self.query = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
-        self.key = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
-        self.value = nn.Dense(self.size, use_bias=False, dtype=self.dtype)
-        self.norm_encoding = nn.LayerNorm()
-        self.norm_query = nn.LayerNorm()
-        self.norm_update = nn.LayerNorm()
-        self.update = layers.MLP(self.mlp, self.update_size, self.update_scale, self.dtype)
-
-    def keys_and_values(self, encoding: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """k_ij = W_K O_ij and v_ij = W_V O_ij: O [B, H, W, C] -> two of [B, H, W, D_q].
-
-        O is layer-normalised first, as the inputs of Slot Attention are: without it, attention may
-        die early in training, one slot taking all pixels of all frames.
-        """
-        encoding = self.norm_encoding(encoding)
-        return self.key(encoding), self.value(encoding)
-
-    def __call__(self, query_inputs: jax.Array, update_inputs: jax.Array, keys: jax.Array,
-                 values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    @nn.compact
+    def __call__(self, query_inputs: jax.Array, update_inputs: jax.Array,
+                 encoding: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step of attention; the loop over steps is the caller's.
 
         Args:
           query_inputs: s, [B, K, C_q], what shapes the queries.
           update_inputs: what the update MLP sees beside the slot outputs, [B, K, C_u].
-          keys, values: from `keys_and_values`, [B, H, W, D_q].
+          encoding: O, normalised, [B, H, W, C].
 
         Returns:
           The update of lambda, [B, K, 2 D], and the attention weights, [B, K, H, W].
         """
-        queries = self.query(self.norm_query(query_inputs))  # q_k = W_q s_k, equation (4)
-        attn = attention_weights(queries, keys)
-        outputs = slot_outputs(attn, values)
-        update = self.update(self.norm_update(jnp.concatenate([outputs, update_inputs], axis=-1)))
-        return update, attn
+        query = nn.Dense(self.size, use_bias=False, dtype=self.dtype, name="query")
+        queries = query(nn.LayerNorm(name="norm_query")(query_inputs))  # W_q s_k, equation (4)
+        queries, encoding, w_k, w_v = promote_dtype(
+            queries, encoding, layers.Kernel(self.size, name="key")(encoding.shape[-1]),
+            layers.Kernel(self.size, name="value")(encoding.shape[-1]), dtype=self.dtype)
+        attn = attention_weights(queries, w_k, encoding)
+        outputs = slot_outputs(attn, w_v, encoding)
+        inputs = nn.LayerNorm(name="norm_update")(
+            jnp.concatenate([outputs, update_inputs], axis=-1))
+        update = layers.MLP(
+            self.mlp, self.update_size, self.update_scale, self.dtype, name="update")
+        return update(inputs), attn

@@ -18,9 +18,10 @@ from parts_jax import models
 B, T, K, S = 2, 4, 3, 8
 PAPER_LIKE = {"encoder.use_likelihood": True, "decoder.kernel_size": 3, "decoder.colour": "full",
               "action_size": 2, "transition.residual": False}
-# Softmax over slots does not change when all queries, or all keys, move by the same vector.
+# Softmax over slots does not change when all queries, all keys, or all mask logits move alike.
 WITHOUT_GRADIENT = ("['attention']['norm_query']['bias']",
-                    "['transition']['block_0']['attention']['key']['bias']")
+                    "['transition']['block_0']['attention']['key']['bias']",
+                    "['decoder']['pixels']['bias_2']")  # of mask logits alone
 
 
 def tiny_config(dtype: str, **changes):
@@ -78,7 +79,7 @@ def test_loss_and_gradient_are_near_those_of_float32(quick_compilation, changes)
     near = {name: cosine(leaf, other) for (name, leaf), other
             in zip(named.items(), jax.tree.leaves(gradient_half), strict=True)
             if name not in WITHOUT_GRADIENT}
-    assert len(near) == len(named) - 2
+    assert len(near) == len(named) - len(set(named).intersection(WITHOUT_GRADIENT))
     assert min(near.values()) > 0.9, sorted(near.items(), key=lambda item: item[1])[:3]
 
 

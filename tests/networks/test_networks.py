@@ -14,12 +14,13 @@ def random(*shape, seed=0):
 
 
 def test_attention_weights_by_loops():
-    """Equation (5); a map reshaped instead of transposed, or a late scale, fails here."""
-    queries, keys = random(2, 3, 5), random(2, 4, 6, 5, seed=1)
-    attn = slot_attention.attention_weights(queries, keys)
+    """Equation (5) with keys formed; a map reshaped, not transposed, or a late scale fails here."""
+    queries, kernel, encoding = random(2, 3, 5), random(7, 5, seed=1), random(2, 4, 6, 7, seed=2)
+    attn = slot_attention.attention_weights(queries, kernel, encoding)
     assert attn.shape == (2, 3, 4, 6)
     for b, i, j in np.ndindex(2, 4, 6):
-        logits = np.asarray([queries[b, k] @ keys[b, i, j] / np.sqrt(5) for k in range(3)])
+        key = encoding[b, i, j] @ kernel
+        logits = np.asarray([queries[b, k] @ key / np.sqrt(5) for k in range(3)])
         expected = np.exp(logits) / np.exp(logits).sum()
         np.testing.assert_allclose(attn[b, :, i, j], expected, rtol=1e-4)
     np.testing.assert_allclose(attn.sum(1), 1, rtol=1e-5)
@@ -27,28 +28,30 @@ def test_attention_weights_by_loops():
 
 def test_attention_sits_where_the_pixel_is():
     """One pixel has the key of slot 1; H != W, so a transposed map shows it elsewhere."""
-    keys = np.zeros((1, 4, 6, 2), np.float32)
-    keys[..., 0] = 10.0
-    keys[0, 1, 4] = [0.0, 10.0]
+    encoding = np.zeros((1, 4, 6, 2), np.float32)
+    encoding[..., 0] = 10.0
+    encoding[0, 1, 4] = [0.0, 10.0]
     queries = 10 * np.eye(2, dtype=np.float32)[None]
-    attn = np.array(slot_attention.attention_weights(queries, keys))
+    attn = np.array(slot_attention.attention_weights(queries, np.eye(2), encoding))
     assert attn[0, 1, 1, 4] > 0.99
     attn[0, 1, 1, 4] = 0
     assert attn[0, 1].max() < 0.01
 
 
 def test_slot_outputs_by_loops():
-    attn, values = np.abs(random(2, 3, 4, 6)), random(2, 4, 6, 5, seed=1)
+    """Equation (6) with values formed."""
+    attn, kernel, encoding = np.abs(random(2, 3, 4, 6)), random(7, 5), random(2, 4, 6, 7, seed=1)
     expected = np.zeros((2, 3, 5))
     for b, k in np.ndindex(2, 3):
         weights = attn[b, k] + 1e-6
-        expected[b, k] = (weights[..., None] * values[b]).sum((0, 1)) / weights.sum()
-    outputs = slot_attention.slot_outputs(attn, values)
+        values = encoding[b] @ kernel
+        expected[b, k] = (weights[..., None] * values).sum((0, 1)) / weights.sum()
+    outputs = slot_attention.slot_outputs(attn, kernel, encoding)
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_slot_without_pixels_stays_finite():
-    outputs = slot_attention.slot_outputs(jnp.zeros((1, 2, 4, 4)), random(1, 4, 4, 3))
+    outputs = slot_attention.slot_outputs(jnp.zeros((1, 2, 4, 4)), np.eye(3), random(1, 4, 4, 3))
     assert np.isfinite(outputs).all()
 
 

@@ -1,0 +1,168 @@
+"""The train step beside other ways to write it, timed in turn: what each way costs, as a ratio.
+
+    python -m benchmarks.variants --config=configs/parts_clevrer.py:demo
+    python -m benchmarks.variants --config=configs/parts_clevrer.py:paper --compile_only
+
+`variants` says what there is. Prints a table; --out=FILE gets the JSON, `measure` says what stands
+in it. Variants are timed one call of each in turn, so that a machine shared with other work slows
+all of them alike, and ratios of time are medians over the turns. Single values of the config are
+set with --config.path.to.key=value.
+"""
+
+import contextlib
+from typing import Any, NamedTuple
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import app, flags
+
+from benchmarks import step
+from parts_jax import inference, sharding
+
+OURS = "ours"
+
+
+def score_without_gradient(objective, decoder_params, parameters, x, noise, beta,
+                           examples_at_once=0) -> inference.Score:
+    """`inference.score` with zeros as refinement's gradient: what a step costs without one."""
+    del examples_at_once
+    loss, auxiliary = objective(decoder_params, parameters, (x, noise, beta))
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    return inference.Score(loss, *jax.lax.stop_gradient((zeros, *auxiliary)))
+
+
+def scan_with_remat(scan):
+    """lax.scan that keeps no activations of its body: they are computed again, backward."""
+    return lambda body, *args, **kwargs: scan(jax.checkpoint(body), *args, **kwargs)
+
+
+class Variant(NamedTuple):
+    """A way to write the train step.
+
+    Attributes:
+      what: in words.
+      changes: of the config, dotted keys.
+      patches: (object, name of what is replaced, by what).
+    """
+
+    what: str
+    changes: dict[str, Any] = {}
+    patches: tuple[tuple[Any, str, Any], ...] = ()
+
+    def patched(self) -> contextlib.ExitStack:
+        """A context in which the step is traced this way."""
+        stack = contextlib.ExitStack()
+        for patch in self.patches:
+            stack.enter_context(mock.patch.object(*patch))
+        return stack
+
+
+def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
+    """The step as `config` has it, by the name `OURS`, and the others."""
+    naive = (inference, "score", inference.score_naively)
+    whole, single = config.data.num_frames, config.model.dtype == "float32"
+    every = {
+        OURS: Variant("the config's own"),
+        "naive": Variant("inner value_and_grad, differentiated again", patches=(naive,)),
+        "naive, remat": Variant("the same, jax.checkpoint of the scan's body", patches=(
+            naive, (jax.lax, "scan", scan_with_remat(jax.lax.scan)))),
+        "no inner gradient": Variant("refinement sees zeros: the floor", patches=(
+            (inference, "score", score_without_gradient),)),
+        "unroll 1": Variant("a loop over time", {"model.unroll": 1}),
+        "unroll T": Variant("no loop over time", {"model.unroll": whole}),
+        "bfloat16" if single else "float32": Variant(
+            "convolutions and products", {"model.dtype": "bfloat16" if single else "float32"}),
+    }
+    same = "unroll T" if config.model.unroll >= whole else f"unroll {config.model.unroll}"
+    return {name: variant for name, variant in every.items() if name != same}
+
+
+def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int = 20,
+            compile_only: bool = False, devices: list | None = None,
+            names: list[str] | None = None) -> dict[str, Any]:
+    """Measures the train step in each of the ways of `variants`.
+
+    Args:
+      config: as in configs/.
+      stage: of config.schedule; -1: the last.
+      num_steps: how many steps of each are timed, after 3 for warming up.
+      compile_only: runs nothing: no times.
+      devices: on which; None: all.
+      names: which variants beside `OURS`; None: all.
+
+    Returns:
+      `hardware`, `stage`, `resolution`, and `variants`: by name, what `step.measure` has of a train
+      step (compilation, memory, FLOPs, times) and `ratios` to ours: of `flops`, peak `memory` and
+      `seconds`, the last the median over turns.
+
+    Raises:
+      ValueError: there is no variant of such a name.
+    """
+    mesh, every = sharding.make_mesh(devices), variants(config)
+    for name in names or ():
+        if name not in every:
+            raise ValueError(f"{name!r} is no variant of this config; it has: {', '.join(every)}.")
+    report, runs = {}, {}
+    for name in dict.fromkeys([OURS, *(names or every)]):
+        report[name], compiled, start = compile_variant(config, every[name], stage, mesh)
+        if not compile_only:
+            runs[name] = start(compiled)
+    seconds = step.time_in_turn(runs, num_steps)
+    ours = report[OURS]
+    for name, part in report.items():
+        part["ratios"] = {"flops": part["flops"] / ours["flops"]}
+        if "memory_bytes" in part:
+            part["ratios"]["memory"] = part["memory_bytes"]["peak"] / ours["memory_bytes"]["peak"]
+        if runs:
+            part["step_seconds"] = step.summarise(seconds[name]) | {"num_steps": num_steps}
+            part["ratios"]["seconds"] = float(np.median(seconds[name] / seconds[OURS]))
+    return {"hardware": step.hardware(mesh), "stage": stage,
+            "resolution": config.schedule.resolution[stage], "variants": report}
+
+
+def compile_variant(config, variant: Variant, stage: int, mesh) -> tuple[dict[str, Any], Any, Any]:
+    """Compiles a variant: its part of the report, the program, and what starts it."""
+    config = config.copy_and_resolve_references().unlock()
+    config.update_from_flattened_dict(variant.changes)
+    with variant.patched():
+        program, arguments, start = step.train_program(config, stage, mesh)
+        described, compiled = step.describe_compiled(program, arguments)
+        described |= step.describe_flops(config, "train_step", stage, mesh, compiled)
+    return {"what": variant.what} | described, compiled, start
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """A row a variant: times, FLOPs and memory, and their ratios to ours."""
+    rows = []
+    for name, part in report["variants"].items():
+        ratios, times = part["ratios"], part.get("step_seconds")
+        memory = part.get("memory_bytes", {}).get("peak")
+        rows.append((
+            f"{name}: {part['what']}",
+            f"{1e3 * times['median']:.1f}" if times else "",
+            f"{ratios['seconds']:.2f}" if times else "",
+            f"{part['flops_over_minimum']:.3f}", f"{ratios['flops']:.2f}",
+            f"{memory / 2**20:.0f}" if memory else "", f"{ratios['memory']:.2f}" if memory else "",
+            f"{part['compile_seconds']:.0f}"))
+    return step.table(("step", "ms", "ratio", "FLOPs over minimum", "ratio", "peak MiB", "ratio",
+                       "compile s"), rows)
+
+
+def main(arguments: list[str]) -> None:
+    """Reads the flags, measures, prints and writes."""
+    del arguments
+    values, config = flags.FLAGS, step.read_config()
+    report = {"config": values["config"].config_filename}
+    report |= measure(config, values.stage, values.num_steps, values.compile_only,
+                      names=values.variants)
+    print(as_table(report))
+    step.write(report, values.out)
+
+
+if __name__ == "__main__":
+    step.define_flags()
+    flags.DEFINE_list("variants", None, "Names of those to be measured beside ours; else all.")
+    app.run(main)

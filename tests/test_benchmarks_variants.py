@@ -1,0 +1,133 @@
+"""benchmarks/variants.py, growth.py, memory.py: tiny steps, and exponents and ratios by hand."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import growth, memory, step, variants
+from configs import parts_clevrer
+from parts_jax import sharding
+
+
+def tiny_config(**changes):
+    config = parts_clevrer.get_config("demo")
+    config.update_from_flattened_dict({
+        "data.num_frames": 4, "data.resolution": 8, "schedule.resolution": (4, 8),
+        "model.unroll": 1, "model.truncation": 2, "model.decoder.examples_at_once": 0,
+        "model.num_slots": 3, "model.slot_size": 8, "model.decoder.channels": (48, 48),
+        "model.encoder.channels": (4,), "model.transition.width": 8,
+        "model.transition.mlp_width": 8, "model.transition.lstm_size": 8,
+        "train.batch_size": 2, "eval.batch_size": 2} | changes)
+    return config
+
+
+@pytest.fixture
+def quick_compilation():
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
+
+
+# ---- variants.py --------------------------------------------------------------------------------
+
+
+def lowered(config, variant):
+    """The variant's step with time unrolled, lowered and not compiled."""
+    config = step.without_loops(config).unlock()
+    config.update_from_flattened_dict(variant.changes)
+    with variant.patched():
+        program, arguments, _ = step.train_program(
+            config, -1, sharding.make_mesh(jax.devices()[:1]))
+        return program.lower(*arguments)
+
+
+def test_variants_are_other_programs_in_the_order_of_their_flops():
+    config = tiny_config()
+    every = variants.variants(config)
+    assert set(every) == {"ours", "naive", "naive, remat", "no inner gradient", "unroll T",
+                          "bfloat16"}
+    names = ("no inner gradient", "ours", "naive", "naive, remat")
+    flops = [lowered(config, every[name]).cost_analysis()["flops"] for name in names]
+    assert flops[0] < 1.02 * flops[1]  # one decoder forward, one backward: so is the floor
+    assert 1.2 * flops[1] < flops[2] and 1.2 * flops[2] < flops[3]
+    half = lowered(config, every["bfloat16"]).as_text()
+    assert "bf16" in half and "bf16" not in lowered(config, every["ours"]).as_text()
+
+
+def test_a_config_is_not_measured_against_itself():
+    assert "unroll T" not in variants.variants(tiny_config(**{"model.unroll": 4}))
+    half = variants.variants(tiny_config(**{"model.dtype": "bfloat16", "model.unroll": 2}))
+    assert {"unroll 1", "unroll T", "float32"} < set(half) and "bfloat16" not in half
+    with pytest.raises(ValueError, match="'nave' is no variant of this config; it has: ours, nai"):
+        variants.measure(tiny_config(), names=["nave"])
+
+
+def test_variants_measure_what_they_say(quick_compilation):
+    report = variants.measure(tiny_config(), stage=0, num_steps=2, devices=jax.devices()[:1],
+                              names=["no inner gradient"])
+    assert json.loads(json.dumps(report)) == report
+    ours, floor = report["variants"]["ours"], report["variants"]["no inner gradient"]
+    assert ours["ratios"] == {"flops": 1, "memory": 1, "seconds": 1}
+    assert floor["ratios"]["flops"] == floor["flops"] / ours["flops"] < 1.02
+    assert 0 < floor["step_seconds"]["median"] < math.inf and floor["ratios"]["seconds"] > 0
+    lines = variants.as_table(report).splitlines()
+    assert len(lines) == 4 and lines[2].startswith("| ours: the config's own | ")
+    assert " | 1.00 | " in lines[2] and len({line.count("|") for line in lines}) == 1
+
+
+# ---- growth.py ---------------------------------------------------------------------------------
+
+
+def test_exponents_by_hand():
+    assert growth.exponent([2, 4, 8], [3 * 2**1.5, 3 * 4**1.5, 3 * 8**1.5]) == pytest.approx(1.5)
+    turns = np.asarray([[1.0, 1.0, 9.0], [2.0, 4.0, 9.0], [4.0, 16.0, 9.0]])  # slopes 1, 2, 0
+    assert growth.exponent([1, 2, 4], turns) == pytest.approx(1.0)
+
+
+def test_an_axis_alone_is_resized():
+    config = tiny_config(**{"model.unroll": 4})
+    assert growth.sizes(config, "frames", -1) == (2, 4, 8)
+    assert growth.sizes(config, "slots", -1) == (2, 3, 6)
+    assert growth.sizes(config, "pixels", 0) == (2, 4, 8)
+    assert growth.sizes(tiny_config(**{"train.batch_size": 1}), "batch", -1) == (1, 2)
+    longer = growth.resized(config, "frames", 8)
+    assert (longer.data.num_frames, longer.model.unroll, longer.train.batch_size) == (8, 8, 2)
+    assert growth.resized(tiny_config(), "frames", 8).model.unroll == 1
+    larger = growth.resized(config, "pixels", 16)
+    assert larger.data.resolution == 16 and larger.schedule.resolution == (16, 16)
+    assert growth.resized(config, "slots", 6).model.num_slots == 6
+    assert growth.resized(config, "batch", 4).train.batch_size == 4
+    assert config.data.num_frames == 4 and config.data.resolution == 8
+
+
+def test_growth_measures_what_it_says(quick_compilation):
+    report = growth.measure(tiny_config(), num_steps=2, devices=jax.devices()[:1],
+                            axes=("batch",))
+    assert json.loads(json.dumps(report)) == report
+    part = report["axes"]["batch"]
+    assert part["sizes"] == [1, 2, 4] and len(part["seconds"]) == 3
+    assert 0.7 < part["exponents"]["flops"] <= 1.01
+    assert 0 < part["exponents"]["memory_bytes"] < 1.2 and math.isfinite(
+        part["exponents"]["seconds"])
+    lines = growth.as_table(report).splitlines()
+    assert lines[2].startswith("| batch | 1, 2, 4 | ") and len(lines) == 3
+    assert len({line.count("|") for line in lines}) == 1
+
+
+# ---- memory.py ---------------------------------------------------------------------------------
+
+
+def test_memory_hardly_grows_with_the_clip(quick_compilation):
+    report = memory.measure(tiny_config(**{"data.num_frames": 2}), frames=(2, 8),
+                            devices=jax.devices()[:1])
+    assert json.loads(json.dumps(report)) == report
+    short, long = (report["lengths"][length]["memory_bytes"] for length in ("2", "8"))
+    assert report["ratio"] == long["peak"] / short["peak"] < 1.25
+    lines = memory.as_table(report, budget=short["peak"]).splitlines()
+    assert lines[2].startswith("| T=2 | ") and lines[2].endswith(" | 1.000 | yes |")
+    assert lines[3].endswith(" | no |") == (report["ratio"] > 1)

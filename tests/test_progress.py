@@ -1,0 +1,108 @@
+"""progress.Log: what it writes, that it writes aside, and that it bounds how far the host runs."""
+
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from parts_jax import progress
+
+CONFIG = ml_collections.ConfigDict(
+    {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4}, "data": {"num_frames": 6}})
+
+
+class Writer:
+    """Keeps what it is given, after `gate` is open."""
+
+    def __init__(self):
+        self.written, self.gate = [], threading.Event()
+        self.gate.set()
+
+    def write_scalars(self, step, scalars):
+        assert self.gate.wait(10)
+        self.written.append((step, scalars))
+
+
+@pytest.fixture
+def log():
+    log = progress.Log(Writer(), CONFIG, 3)
+    yield log
+    log.writer.gate.set()
+    log.close()
+
+
+def metrics(**values):
+    return {name: jnp.float32(value)
+            for name, value in (dict.fromkeys(progress.SHOWN, 0.0) | values).items()}
+
+
+def test_means_since_the_last_write_and_speed(log):
+    for loss in (1.0, 2.0, 6.0):
+        log.append(metrics(loss=loss))
+    time.sleep(0.2)
+    log.write(6)
+    log.append(metrics(loss=5.0))
+    log.write(7)
+    log.wait()
+    (first, means), (second, later) = log.writer.written
+    assert (first, second) == (6, 7)
+    assert means["train/loss"] == 3.0 and later["train/loss"] == 5.0
+    assert 0 < means["train/steps_per_second"] < 3 / 0.2
+    frames = means["train/frames_per_second"] / means["train/steps_per_second"]
+    assert frames == pytest.approx(4 * 6)
+    assert log.latest["step"] == 7 and log.latest["loss"] == 5.0
+
+
+def test_a_write_does_not_hold_up_the_steps_after_it(log):
+    log.append(metrics(loss=1.0))
+    log.writer.gate.clear()
+    log.write(4)  # returns, though the writer stands still
+    log.append(metrics(loss=2.0))
+    assert log.writer.written == [] and log.latest == {}
+    log.writer.gate.set()
+    log.wait()
+    assert [step for step, _ in log.writer.written] == [4]
+
+
+def test_an_error_of_a_write_is_not_lost(log):
+    log.writer.write_scalars = lambda *_: (_ for _ in ()).throw(OSError("The disk is full."))
+    log.append(metrics())
+    log.write(4)
+    log.append(metrics())
+    with pytest.raises(OSError, match="The disk is full"):
+        log.write(5)
+
+
+def test_the_host_stays_few_steps_ahead(log, monkeypatch):
+    waited_for = []
+    monkeypatch.setattr(jax, "block_until_ready", lambda m: waited_for.append(float(m["loss"])))
+    for step in range(5):
+        log.append(metrics(loss=step))
+    assert waited_for == [0.0, 1.0, 2.0]  # after step n, for step n - 2
+
+
+def test_waiting_pausing_and_compiling_are_told_apart(log):
+    with log.waiting():
+        time.sleep(0.1)
+    with log.paused():
+        time.sleep(0.5)
+    jax.jit(lambda x: jnp.sin(x) * 3.25 + 1.125)(np.ones(7, np.float32))
+    log.append(metrics())
+    log.write(4)
+    log.wait()
+    (_, means), = log.writer.written
+    seconds = 1 / means["train/steps_per_second"]
+    assert 0.1 <= seconds < 0.5
+    assert means["train/waiting_share"] == pytest.approx(0.1 / seconds, rel=0.3)
+    assert means["train/compile_seconds"] > 0
+
+
+def test_a_closed_log_listens_no_more():
+    log = progress.Log(Writer(), CONFIG, 0)
+    log.close()
+    jax.jit(lambda x: jnp.cos(x) * 5.25 + 2.125)(np.ones(11, np.float32))
+    assert log.compiled == 0

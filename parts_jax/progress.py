@@ -31,7 +31,7 @@ class Log:
         self.last_step = sum(config.schedule.steps)
         self.frames_per_step = config.train.batch_size * config.data.num_frames
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
-        self.writing = None
+        self.writing = self.newest = None
         self.latest = {}
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
         self.since = time.monotonic()
@@ -40,6 +40,7 @@ class Log:
     def append(self, metrics: dict[str, jax.Array]) -> None:
         """Keeps the metrics of one step, scalars on the device; waits if it is too far ahead."""
         self.metrics.append(metrics)
+        self.newest = jax.tree.leaves(metrics)[0]
         if len(self.metrics) > STEPS_AHEAD:
             jax.block_until_ready(self.metrics[-1 - STEPS_AHEAD])
 
@@ -87,11 +88,13 @@ class Log:
     def waiting(self):
         """Times what waits for input: `waiting_share` is its share of the time between writes.
 
-        It bounds from above how long the devices wait, which may still be busy meanwhile.
+        A wait at whose end the step before is still being computed held up nobody. Any other
+        counts whole, which bounds from above how long the devices stood idle.
         """
         start = time.monotonic()
         yield
-        self.waited += time.monotonic() - start
+        if self.newest is None or self.newest.is_ready():
+            self.waited += time.monotonic() - start
 
     @contextlib.contextmanager
     def paused(self):

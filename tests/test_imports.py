@@ -26,6 +26,7 @@ ALLOWED = {
     "simulate": set(),
     "data": {"types", "simulate"},
     "configuration": set(),
+    "charts": set(),
     "checkpoint": {"types"},
     "visualize": set(),
     "metric_writer": {"visualize"},

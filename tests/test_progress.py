@@ -101,6 +101,17 @@ def test_waiting_pausing_and_compiling_are_told_apart(log):
     assert means["train/compile_seconds"] > 0
 
 
+def test_waiting_while_the_device_is_busy_is_none(log):
+    class Busy:
+        def is_ready(self):
+            return False
+
+    log.newest = Busy()
+    with log.waiting():
+        time.sleep(0.05)
+    assert log.waited == 0
+
+
 def test_a_closed_log_listens_no_more():
     log = progress.Log(Writer(), CONFIG, 0)
     log.close()

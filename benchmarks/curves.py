@@ -1,0 +1,135 @@
+"""Scores against minutes of training: when a run came to a threshold, and the curve as a picture.
+
+    python -m benchmarks.curves runs/laptop --out=docs/laptop.svg
+    python -m benchmarks.curves runs/laptop --threshold=fg_ari_last:0.8 --threshold=miou_last:0.7
+
+Scores are those of the evaluations during training; minutes are steps over steps a second, added
+up over metrics.jsonl: compiling, reading and checkpoints are in them, evaluations are not. With
+--rates=16:28,32:9.1,64:2 the minutes are those at so many steps a second at each resolution
+instead: where the run shared its machine with other work, and its rate alone was measured apart.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+from parts_jax import charts, configuration
+
+SHOWN = ("fg_ari_last", "ari_last", "miou_last")
+THRESHOLDS = ("fg_ari_last:0.8", "fg_ari_last:0.9", "miou_last:0.7")
+
+
+def curve(workdir: pathlib.Path, rates: dict[int, float] | None = None) -> dict[str, list]:
+    """Returns `step`, `minutes` and each of SHOWN, one value an evaluation during training.
+
+    Args:
+      workdir: the run.
+      rates: steps a second by resolution, in place of those that the run had.
+
+    Raises:
+      OSError, ValueError: the run has no metrics.jsonl, or no evaluation in it.
+    """
+    records = [json.loads(line)
+               for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    clock = _clock_of_rates(workdir, rates) if rates else _clock_of_run(records)
+    found = [record for record in records if f"eval/{SHOWN[0]}" in record]
+    if not found:
+        raise ValueError(f"{workdir} was not evaluated while it was trained.")
+    return {"step": [record["step"] for record in found],
+            "minutes": [clock(record["step"]) for record in found],
+            **{name: [record[f"eval/{name}"] for record in found] for name in SHOWN}}
+
+
+def _clock_of_run(records: list[dict]):
+    """Step -> minutes, by the rates that stand in metrics.jsonl; between two writes, linear."""
+    ends, last = [(0, 0.0)], 0
+    for record in records:
+        rate = record.get("train/steps_per_second")
+        if rate:
+            ends.append((record["step"], ends[-1][1] + (record["step"] - last) / rate / 60))
+            last = record["step"]
+
+    def clock(step: int) -> float:
+        for (start, before), (end, after) in zip(ends, ends[1:], strict=False):
+            if start <= step <= end:
+                return before + (after - before) * (step - start) / (end - start)
+        raise ValueError(f"metrics.jsonl does not say how long it took to step {step}.")
+    return clock
+
+
+def _clock_of_rates(workdir: pathlib.Path, rates: dict[int, float]):
+    """Step -> minutes, by the rate of each stage's resolution."""
+    schedule = configuration.load(str(workdir)).schedule
+    unknown = sorted(set(schedule.resolution) - set(rates))
+    if unknown:
+        raise ValueError(f"--rates says nothing of resolution {', '.join(map(str, unknown))}.")
+
+    def clock(step: int) -> float:
+        seconds, done = 0.0, 0
+        for steps, resolution in zip(schedule.steps, schedule.resolution, strict=True):
+            here = min(max(step - done, 0), steps)
+            seconds, done = seconds + here / rates[resolution], done + steps
+        return seconds / 60
+    return clock
+
+
+def reached(values: dict[str, list], name: str, threshold: float) -> dict[str, Any]:
+    """The first evaluation at which a score was at the threshold or over; None where it never was.
+
+    Returns:
+      `score`, `threshold`, `step`, `minutes` and `best`, the highest value of all.
+    """
+    over = [i for i, value in enumerate(values[name]) if value >= threshold]
+    first = over[0] if over else None
+    return {"score": name, "threshold": threshold, "best": max(values[name]),
+            **{key: None if first is None else values[key][first] for key in ("step", "minutes")}}
+
+
+def as_table(crossings: list[dict[str, Any]]) -> str:
+    """A Markdown table, a line a threshold."""
+    lines = ["| score | threshold | minutes | step | best |", "|---|---:|---:|---:|---:|"]
+    for crossing in crossings:
+        when = ["not reached", ""] if crossing["step"] is None else \
+            [f"{crossing['minutes']:.1f}", str(crossing["step"])]
+        lines.append(f"| {crossing['score']} | {crossing['threshold']:g} | {' | '.join(when)} | "
+                     f"{crossing['best']:.3f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workdir", type=pathlib.Path, help="the run")
+    parser.add_argument("--threshold", action="append", metavar="SCORE:VALUE",
+                        help=f"as often as wanted; without: {', '.join(THRESHOLDS)}")
+    parser.add_argument("--rates", metavar="RESOLUTION:RATE,...", help="steps a second")
+    parser.add_argument("--out", type=pathlib.Path, help="SVG file of the curves")
+    flags = parser.parse_args(arguments)
+    try:
+        rates = dict(_pair(text, int) for text in flags.rates.split(",")) if flags.rates else None
+        thresholds = [_pair(text, str) for text in flags.threshold or THRESHOLDS]
+        for name, _ in thresholds:
+            if name not in SHOWN:
+                raise ValueError(f"{name!r} is no score of this table; it has: {', '.join(SHOWN)}.")
+        values = curve(flags.workdir, rates)
+    except (OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+    print(as_table([reached(values, *threshold) for threshold in thresholds]))
+    if flags.out:
+        lines = {name: charts.Line(values["minutes"], values[name]) for name in SHOWN}
+        flags.out.write_text(charts.line_chart(flags.workdir.name, lines, "minutes") + "\n",
+                             encoding="utf-8")
+
+
+def _pair(text: str, kind: type) -> tuple[Any, float]:
+    """("miou_last", 0.7) of "miou_last:0.7"."""
+    name, colon, value = text.partition(":")
+    try:
+        return kind(name), float(value)
+    except ValueError:
+        raise ValueError(f"{text!r} should be a name, a colon and a number.") from None
+
+
+if __name__ == "__main__":
+    main()

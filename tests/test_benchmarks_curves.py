@@ -1,0 +1,81 @@
+"""benchmarks/curves.py: minutes and thresholds of a run written by hand; and the chart."""
+
+import json
+
+import pytest
+
+from benchmarks import curves
+from configs import parts_clevrer
+from parts_jax import charts, configuration
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """200 steps at 10 a second, 100 at 2; evaluated at 100, 200 and 300."""
+    lines = [{"step": 100, "train/steps_per_second": 10.0},
+             {"step": 200, "train/steps_per_second": 10.0},
+             {"step": 300, "train/steps_per_second": 2.0}]
+    for step, score in ((100, 0.5), (200, 0.85), (300, 0.8)):
+        lines.append({"step": step} | {
+            f"eval/{name}": score - i / 10 for i, name in enumerate(curves.SHOWN)})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = parts_clevrer.get_config("demo")
+    config.schedule.steps = (200, 100)
+    configuration.claim_workdir(str(tmp_path), config)
+    return tmp_path
+
+
+def test_minutes_of_the_run_and_of_given_rates(workdir):
+    values = curves.curve(workdir)
+    assert values["step"] == [100, 200, 300]
+    assert values["minutes"] == pytest.approx([10 / 60, 20 / 60, 70 / 60])
+    assert values["miou_last"] == pytest.approx([0.3, 0.65, 0.6])
+    given = curves.curve(workdir, {16: 20.0, 32: 5.0})
+    assert given["minutes"] == pytest.approx([5 / 60, 10 / 60, 30 / 60])
+
+
+def test_minutes_between_two_writes(workdir):
+    clock = curves._clock_of_run([{"step": 100, "train/steps_per_second": 10.0}])
+    assert clock(50) == pytest.approx(5 / 60)
+    with pytest.raises(ValueError, match="does not say how long it took to step 101"):
+        clock(101)
+
+
+def test_the_first_time_over_a_threshold(workdir, capsys):
+    values = curves.curve(workdir)
+    first = curves.reached(values, "fg_ari_last", 0.8)
+    assert (first["step"], first["best"]) == (200, 0.85)
+    never = curves.reached(values, "fg_ari_last", 0.9)
+    assert never["step"] is None and never["minutes"] is None
+    out = workdir / "curve.svg"
+    curves.main([str(workdir), f"--out={out}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| fg_ari_last | 0.8 | 0.3 | 200 | 0.850 |"
+    assert lines[3].startswith("| fg_ari_last | 0.9 | not reached |")
+    assert out.read_text().count("<polyline") == 3
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--rates=16:20"], "--rates says nothing of resolution 32"),
+    (["--rates=sixteen:20"], "'sixteen:20' should be a name, a colon and a number"),
+    (["--threshold=mse:1"], "'mse' is no score of this table; it has: fg_ari_last"),
+])
+def test_faults_are_sentences(workdir, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        curves.main([str(workdir), *arguments])
+
+
+def test_a_chart_draws_its_numbers():
+    chart = charts.line_chart("a & b", {
+        "one": charts.Line([0, 5, 10], [1.0, None, 3.0]),
+        "two": charts.Line([0, 10], [2.0, 2.0], [[1.5, 2.5], [0.0, 2.5]])}, "step")
+    assert "<title>a &amp; b</title>" in chart
+    left, right, bottom, top = 52, 310, 146, 24
+
+    def height(value):  # from 0 to 3
+        return f"{bottom + (top - bottom) * value / 3:.1f}"
+
+    assert f'<polyline points="{left:.1f},{height(1)} {right:.1f},{height(3)}"' in chart
+    assert (f'<polygon points="{left:.1f},{height(1.5)} {right:.1f},{height(0)} '
+            f'{right:.1f},{height(2.5)} {left:.1f},{height(2.5)}"') in chart
+    assert "nothing to draw" in charts.line_chart("", {"": charts.Line([1], [None])}, "")

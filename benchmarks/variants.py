@@ -13,14 +13,17 @@ import contextlib
 from typing import Any, NamedTuple
 from unittest import mock
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import app, flags
+from flax.linen.dtypes import promote_dtype
 
 from benchmarks import step
 from parts_jax import inference, sharding
+from parts_jax.networks import decoders, layers, slot_attention
 
 OURS = "ours"
 
@@ -32,6 +35,70 @@ def score_without_gradient(objective, decoder_params, parameters, x, noise, beta
     loss, auxiliary = objective(decoder_params, parameters, (x, noise, beta))
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     return inference.Score(loss, *jax.lax.stop_gradient((zeros, *auxiliary)))
+
+
+class TiledConv(layers.BroadcastConv):
+    """`layers.BroadcastConv` without linearity: the slot is tiled, and convolved at every pixel."""
+
+    @nn.compact
+    def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
+        """z [..., D], basis [H, W, D] -> [..., H, W, features]."""
+        k, size = self.kernel_size, z.shape[-1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        tiled, kernel, bias = promote_dtype(tile(z, basis), kernel, bias, dtype=self.dtype)
+        out = jax.lax.conv_general_dilated(
+            tiled.reshape(-1, *tiled.shape[-3:]), kernel, (1, 1), "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return out.reshape(*tiled.shape[:-1], self.features) + jnp.expand_dims(
+            bias, range(tiled.ndim - 1))
+
+
+class TiledPixelNetwork(decoders.PixelNetwork):
+    """`decoders.PixelNetwork` without linearity: its first layer, too, is taken at every pixel."""
+
+    @nn.compact
+    def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
+        """z [..., D], basis [H, W, D] -> [..., H, W, widths[-1]]."""
+        tiled, = promote_dtype(tile(z, basis), dtype=self.dtype)
+        h = tiled.reshape(-1, tiled.shape[-1]).T
+        for i, inputs in enumerate((z.shape[-1], *self.widths[:-1])):
+            kernel, bias = self.layer(i, inputs)
+            h = kernel.T @ (nn.relu(h) if i else h) + bias[:, None]
+        return jnp.moveaxis(h.reshape(-1, *tiled.shape[:-1]), 0, -1)
+
+
+def tile(z: jax.Array, basis: jax.Array) -> jax.Array:
+    """z [..., D] at every pixel, plus basis [H, W, D] -> [..., H, W, D]."""
+    return z[..., None, None, :] + jnp.expand_dims(basis, range(z.ndim - 1))
+
+
+def attend_with_keys(queries, key_kernel, encoding):
+    """`slot_attention.attention_weights` with keys formed at every pixel."""
+    return slot_attention_weights(queries, jnp.eye(queries.shape[-1], dtype=queries.dtype),
+                                  encoding @ key_kernel)
+
+
+def outputs_with_values(attn, value_kernel, encoding, epsilon=1e-6):
+    """`slot_attention.slot_outputs` with values formed at every pixel."""
+    values = encoding @ value_kernel
+    return slot_attention_outputs(attn, jnp.eye(values.shape[-1], dtype=values.dtype), values,
+                                  epsilon)
+
+
+def whole_value_and_grad(chunk_loss, truncation: int, unroll: bool = False):
+    """`inference.chunked_value_and_grad` in one piece: one scan, state cut by stop_gradient."""
+    del truncation, unroll  # the model cuts its state itself, see inference.truncate
+    take = jax.value_and_grad(chunk_loss, has_aux=True)
+
+    def value_and_grad(params, state, inputs):
+        (loss, (state, metrics)), gradients = take(params, state, inputs)
+        return (loss, state, metrics), gradients
+    return value_and_grad
+
+
+slot_attention_weights, slot_attention_outputs = (
+    slot_attention.attention_weights, slot_attention.slot_outputs)
 
 
 def scan_with_remat(scan):
@@ -62,13 +129,23 @@ class Variant(NamedTuple):
 
 def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
     """The step as `config` has it, by the name `OURS`, and the others."""
-    naive = (inference, "score", inference.score_naively)
+    twice = (inference, "score", inference.score_naively)
+    tiled = ((layers, "BroadcastConv", TiledConv), (decoders, "PixelNetwork", TiledPixelNetwork))
+    formed = ((slot_attention, "attention_weights", attend_with_keys),
+              (slot_attention, "slot_outputs", outputs_with_values))
+    whole_clip = (inference, "chunked_value_and_grad", whole_value_and_grad)
+    naive = (twice, *tiled, *formed, whole_clip)
     whole, single = config.data.num_frames, config.model.dtype == "float32"
     every = {
         OURS: Variant("the config's own"),
-        "naive": Variant("inner value_and_grad, differentiated again", patches=(naive,)),
+        "naive": Variant("as the equations are written: none of the savings", patches=naive),
         "naive, remat": Variant("the same, jax.checkpoint of the scan's body", patches=(
-            naive, (jax.lax, "scan", scan_with_remat(jax.lax.scan)))),
+            *naive, (jax.lax, "scan", scan_with_remat(jax.lax.scan)))),
+        "twice": Variant("inner value_and_grad, differentiated again", patches=(twice,)),
+        "tiled": Variant("the decoder's first layer at every pixel", patches=tiled),
+        "keys": Variant("keys and values at every pixel", patches=formed),
+        "whole": Variant("all frames in one chunk, state cut by stop_gradient", patches=(
+            whole_clip,)),
         "no inner gradient": Variant("refinement sees zeros: the floor", patches=(
             (inference, "score", score_without_gradient),)),
         "unroll 1": Variant("a loop over time", {"model.unroll": 1}),

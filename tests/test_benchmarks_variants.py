@@ -2,14 +2,16 @@
 
 import json
 import math
+from unittest import mock
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from benchmarks import growth, memory, step, variants
 from configs import parts_clevrer
-from parts_jax import sharding
+from parts_jax import models, optimizer, sharding, train
 
 
 def tiny_config(**changes):
@@ -49,14 +51,37 @@ def lowered(config, variant):
 def test_variants_are_other_programs_in_the_order_of_their_flops():
     config = tiny_config()
     every = variants.variants(config)
-    assert set(every) == {"ours", "naive", "naive, remat", "no inner gradient", "unroll T",
-                          "bfloat16"}
-    names = ("no inner gradient", "ours", "naive", "naive, remat")
+    assert set(every) == {"ours", "naive", "naive, remat", "twice", "tiled", "keys", "whole",
+                          "no inner gradient", "unroll T", "bfloat16"}
+    names = ("no inner gradient", "ours", "twice", "naive", "naive, remat")
     flops = [lowered(config, every[name]).cost_analysis()["flops"] for name in names]
     assert flops[0] < 1.02 * flops[1]  # one decoder forward, one backward: so is the floor
-    assert 1.2 * flops[1] < flops[2] and 1.2 * flops[2] < flops[3]
+    assert 1.2 * flops[1] < flops[2] < flops[3] and 1.2 * flops[3] < flops[4]
     half = lowered(config, every["bfloat16"]).as_text()
     assert "bf16" in half and "bf16" not in lowered(config, every["ours"]).as_text()
+
+
+@pytest.mark.parametrize("kernel_size, use_likelihood", [(1, False), (3, True)])
+def test_savings_change_no_number(kernel_size, use_likelihood):
+    """One step from the same state: the same loss and, by plain SGD, the same gradients."""
+    config = tiny_config(**{"model.decoder.kernel_size": kernel_size, "data.num_frames": 3,
+                            "model.encoder.use_likelihood": use_likelihood})
+    mesh, every, found = sharding.make_mesh(jax.devices()[:1]), variants.variants(config), {}
+    batch = sharding.split_batch(step.random_batch(config, 2), mesh)
+    with mock.patch.object(optimizer, "create", lambda config: optax.apply_if_finite(
+            optax.sgd(1.0), 1)):
+        for name in ("ours", "naive"):  # has all the others in it
+            model, tx = models.create(config.model), optimizer.create(config)
+            state = sharding.replicate(train.create_state(config, model, tx), mesh)
+            with every[name].patched():
+                program, _, _ = step.train_program(config, -1, mesh)
+                found[name] = program(state, batch)
+    ours, metrics = found.pop("ours")
+    for name, (state, others) in found.items():
+        np.testing.assert_allclose(others["loss"], metrics["loss"], rtol=1e-5, err_msg=name)
+        for mine, other in zip(jax.tree.leaves(ours.params), jax.tree.leaves(state.params),
+                               strict=True):
+            np.testing.assert_allclose(other, mine, atol=2e-4, err_msg=name)
 
 
 def test_a_config_is_not_measured_against_itself():

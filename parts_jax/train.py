@@ -145,8 +145,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
       The new state and a dict of scalar metrics.
     """
     c = config.model
-    video = preprocess.average_pool(preprocess.to_float(batch["video"]), factor)
-    num_examples, num_frames, height, width, _ = video.shape
+    num_examples, num_frames, height, width, _ = batch["video"].shape
     actions = parts.previous_actions(
         batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
     step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
@@ -154,14 +153,16 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
         sharding.example_indices(num_examples))
     noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
 
-    scale = 1 / (height * width) if config.optimizer.loss_per_pixel else 1.0
+    num_pixels = height * width // factor**2
+    scale = 1 / num_pixels if config.optimizer.loss_per_pixel else 1.0
     beta_scale = optimizer.beta_scale(config.schedule)(state.step)
 
     def chunk_loss(params, model_state, inputs):
-        inputs = jax.tree.map(parts.batch_first, inputs)
-        output = model.apply(
-            {"params": params}, *inputs, model_state, beta_scale, keep_pictures=False)
-        share = inputs[0].shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
+        frames, actions, noise = jax.tree.map(parts.batch_first, inputs)
+        video = preprocess.average_pool(preprocess.to_float(frames), factor)
+        output = model.apply({"params": params}, video, actions, noise, model_state, beta_scale,
+                             keep_pictures=False)
+        share = video.shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
         metrics = jax.tree.map(parts.time_first, output.metrics)
         return scale * share * output.loss, (output.state, metrics)
 
@@ -169,7 +170,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
     start = sharding.vary(model.initial_state(num_examples))
     (loss, _, metrics), gradients = inference.chunked_value_and_grad(
         chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))(
-            params, start, jax.tree.map(parts.time_first, (video, actions, noise)))
+            params, start, jax.tree.map(parts.time_first, (batch["video"], actions, noise)))
     loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
 
     gradients = jax.tree.map(lambda g: jnp.where(jnp.isfinite(loss), g, jnp.nan), gradients)

@@ -109,15 +109,16 @@ def decoder(model: ml_collections.ConfigDict, size: int) -> Cost:
     """D_theta for one slot of one frame, without what `decoder_shared` counts.
 
     taps x (D -> C_0), by linearity; then convolutions C_0 -> ... -> outputs at every pixel; for an
-    affine colour an MLP of z and coefficients [3, 3] times (1, x, y) at every pixel.
+    smooth colour an MLP of z and coefficients [3, 3 or 6] times (1, x, y, ...) at every pixel.
     """
     c = model.decoder
-    outputs = {"full": 4, "affine": 1, "shaded": 2}[c.colour]
+    outputs = decoders.OUTPUTS[c.colour]
     cost = linear(c.kernel_size**2, model.slot_size, c.channels[0])
     for layer in zip(c.channels, (*c.channels[1:], outputs), strict=True):
         cost += convolution(size, c.kernel_size, *layer)
     if c.colour != "full":
-        hidden, terms = decoders.SpatialBroadcastDecoder.colour_width, 3
+        hidden = decoders.SpatialBroadcastDecoder.colour_width
+        terms = {1: 3, 2: 6}[decoders.DEGREES[c.colour]]
         cost += mlp(1, (model.slot_size, hidden, COLOUR_CHANNELS * terms))
         picture = 2 * COLOUR_CHANNELS * terms * size**2
         cost += Cost(picture, picture, 0)  # (1, x, y) needs no gradient

@@ -81,7 +81,7 @@ ODD = ("model.decoder.kernel_size", "model.encoder.kernel_size")
 WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.mlp")
 CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
-    "model.decoder.colour": ("full", "affine", "shaded"),
+    "model.decoder.colour": ("full", "affine", "quadratic", "shaded"),
     "optimizer.name": ("rmsprop", "adam"),
 }
 # One entry per stage of training, and the least (and most) that each entry may be.

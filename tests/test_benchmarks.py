@@ -57,7 +57,7 @@ def assert_close(counted: float, formula: int, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("kernel_size, colour", [(1, "full"), (1, "affine"), (1, "shaded"),
-                                                 (3, "full"), (3, "affine")])
+                                                 (1, "quadratic"), (3, "full"), (3, "affine")])
 def test_decoder_is_as_xla_counts(kernel_size, colour):
     config = make_config(**{"model.decoder.kernel_size": kernel_size,
                             "model.decoder.colour": colour})

@@ -6,12 +6,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.linen.dtypes import promote_dtype
 
 from parts_jax.networks import layers
 from parts_jax.types import PixelMixture
 
-COLOURS = ("full", "affine", "shaded")
+COLOURS = ("full", "affine", "quadratic", "shaded")
+OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2}  # of the network of every pixel
+DEGREES = {"affine": 1, "quadratic": 2, "shaded": 1}             # of the colour in the coordinates
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -27,6 +30,8 @@ class SpatialBroadcastDecoder(nn.Module):
         "full": the paper's, any colour at any pixel.
         "affine": affine in the pixel's coordinates, from z alone. A slot that paints an object
           cannot also paint what lies around it, so masks take the shape of objects.
+        "quadratic": the same to the second degree, for rooms whose light falls off: what a slot
+          cannot paint of the background by itself, it shares with others, and cuts into cells.
         "shaded": affine colour times a shade per pixel in (0, 2) from the full network: one
           surface under changing light.
       frequencies: sines and cosines added to the coordinates.
@@ -55,7 +60,7 @@ class SpatialBroadcastDecoder(nn.Module):
         """
         grid = layers.coordinates(*resolution, self.frequencies)
         basis = nn.Dense(z.shape[-1], name="basis")(grid)
-        widths = (*self.channels, {"full": 4, "affine": 1, "shaded": 2}[self.colour])
+        widths = (*self.channels, OUTPUTS[self.colour])
         if self.kernel_size == 1:
             network = PixelNetwork(widths, self.dtype, name="pixels")
         else:
@@ -65,17 +70,24 @@ class SpatialBroadcastDecoder(nn.Module):
         mask_logits = h[..., -1]
         if self.colour == "full":
             return PixelMixture(h[..., :3] + 0.5, mask_logits)
-        means = self.affine_colour(z, grid)
+        means = self.smooth_colour(z, grid)
         if self.colour == "shaded":
             means = means * (1 + self.shade * jnp.tanh(h[..., :1]))
         return PixelMixture(means, mask_logits)
 
-    def affine_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:
-        """A colour per slot, affine in the coordinates: [..., K, D] -> [..., K, H, W, 3]."""
-        coefficients = layers.MLP((self.colour_width,), 9, dtype=self.dtype, name="colour")(z)
-        coefficients = coefficients.reshape(*z.shape[:-1], 3, 3)
-        terms = jnp.concatenate([jnp.ones_like(grid[..., :1]), grid[..., :2]], axis=-1)
+    def smooth_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:
+        """A colour per slot, polynomial in the coordinates: [..., K, D] -> [..., K, H, W, 3]."""
+        terms = monomials(grid[..., 0], grid[..., 1], DEGREES[self.colour])
+        width = 3 * terms.shape[-1]
+        coefficients = layers.MLP((self.colour_width,), width, dtype=self.dtype, name="colour")(z)
+        coefficients = coefficients.reshape(*z.shape[:-1], 3, -1)
         return jnp.einsum("...ct,hwt->...hwc", coefficients, terms) + 0.5
+
+
+def monomials(x: np.ndarray, y: np.ndarray, degree: int) -> np.ndarray:
+    """1, x, y, and for degree 2 also x^2, x y, y^2: two of [H, W] -> [H, W, 3 or 6]."""
+    powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
+    return np.stack([x**i * y**j for i, j in powers], axis=-1)
 
 
 class ConvolutionalNetwork(nn.Module):

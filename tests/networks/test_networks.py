@@ -114,6 +114,25 @@ def test_affine_colour_is_affine():
     assert np.abs(np.diff(means, 1, axis=-2)).max() > 1e-3
 
 
+def test_quadratic_colour_is_quadratic():
+    decoder = decoders.SpatialBroadcastDecoder((6,), 1, "quadratic")
+    z = random(1, 2, 4)
+    means = decoder.apply(decoder.init(jax.random.key(0), z, (6, 8)), z, (6, 8)).means
+    for axes in ((-2, -2, -2), (-3, -3, -3), (-3, -2, -2), (-3, -3, -2)):  # third differences
+        left = means
+        for axis in axes:
+            left = np.diff(left, 1, axis=axis)
+        np.testing.assert_allclose(left, 0, atol=1e-5)
+    for axes in ((-2, -2), (-3, -2), (-3, -3)):  # x^2, x y and y^2 are there
+        assert np.abs(np.diff(np.diff(means, 1, axis=axes[0]), 1, axis=axes[1])).max() > 1e-3
+
+
+def test_monomials_by_hand():
+    x, y = np.asarray([[2.0]]), np.asarray([[3.0]])
+    np.testing.assert_array_equal(decoders.monomials(x, y, 1), [[[1, 2, 3]]])
+    np.testing.assert_array_equal(decoders.monomials(x, y, 2), [[[1, 2, 3, 4, 6, 9]]])
+
+
 def test_shaded_colour_keeps_its_hue():
     """One albedo under changing light: colours of a slot whose albedo is constant are parallel."""
     decoder = decoders.SpatialBroadcastDecoder((6,), 1, "shaded")

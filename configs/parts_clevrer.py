@@ -9,7 +9,7 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 |--------------------|-------------------------------|--------------------------|
 | `paper` (default)  | clevrer, 64x64, T=25, K=7     | a pod                    |
 | `small`            | sim_clevrer/small, 64x64, T=8 | one GPU, under an hour   |
-| `laptop`           | sim_clevrer/small, 64x64, T=8 | 2 CPU cores, under an hour |
+| `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores, under an hour |
 | `demo`             | sim_clevrer/demo, 32x32, T=6  | 2 CPU cores, ten minutes |
 | `demo_full_colour` | the same, the paper's decoder | 2 CPU cores, ten minutes |
 
@@ -170,17 +170,18 @@ def make_small(config: ml_collections.ConfigDict) -> None:
 def make_laptop(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores, under an hour: sim_clevrer at 64x64, 3-5 objects, the demo's model."""
     make_demo(config)
-    config.data.name = "sim_clevrer/small"
+    config.data.name = "sim_clevrer/medium"
     config.data.num_frames = 8
     config.data.resolution = 64
     config.model.num_slots = 6
     config.model.unroll = 4
-    config.schedule.steps = (4_000, 6_000, 1_500)
+    config.schedule.steps = (4_000, 2_800, 500)
     config.schedule.resolution = (16, 32, 64)
     config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50, 50)
     config.schedule.final_scale = (0.3, 0.3, 0.1)
-    config.schedule.beta_scale = (1.0, 0.5, 0.3)
+    config.schedule.beta_scale = (1.0, 0.3, 0.3)
+    config.train.evaluate_every = 250
     config.eval.num_sequences = 128
 
 

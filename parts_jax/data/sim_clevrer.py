@@ -50,6 +50,8 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
                          description="32x32, 8 frames, 2-3 large objects of saturated colours."),
         SimClevrerConfig(name="demo_64", world=worlds.DEMO_64, num_clips=(3000, 256, 256),
                          description="The clips of demo at 64x64."),
+        SimClevrerConfig(name="medium", world=worlds.MEDIUM, num_clips=(3000, 256, 256),
+                         description="64x64, 8 frames, 3-5 objects in the manner of demo."),
         SimClevrerConfig(name="small", world=worlds.SMALL,
                          version="1.1.0", annotates_collisions=True,
                          description="64x64, 24 frames, 3-5 objects that enter and leave."),

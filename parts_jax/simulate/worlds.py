@@ -129,6 +129,8 @@ DEMO = WorldSettings(
 
 DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 
+MEDIUM = dataclasses.replace(DEMO, resolution=64, min_objects=3, max_objects=5, size=(0.36, 0.48))
+
 TINY = dataclasses.replace(DEMO, resolution=16, num_frames=6, max_objects=2, samples=1)
 
 # The camera and the three lamps stand about as in CLEVR, whose scene CLEVRER uses, turned about the

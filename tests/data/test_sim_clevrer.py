@@ -86,7 +86,8 @@ def test_collisions_are_a_feature_where_they_are_annotated(builder, tmp_path):
 
 def test_shipped_variants():
     configs = {config.name: config for config in sim_clevrer.SimClevrer.BUILDER_CONFIGS}
-    assert set(configs) == {"demo", "demo_64", "small", "full", "large", "tiny"}
+    assert set(configs) == {"demo", "demo_64", "medium", "small", "full", "large",
+                            "tiny"}
     assert configs["demo"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].seed == configs["demo"].seed
@@ -102,6 +103,6 @@ def test_shipped_variants():
 
 def test_versions_of_the_variants(tmp_path):
     versions = {name: str(sim_clevrer.SimClevrer(config=name, data_dir=tmp_path).version)
-                for name in ("demo", "demo_64", "tiny", "small", "full", "large")}
-    assert versions == {"demo": "1.0.0", "demo_64": "1.0.0", "tiny": "1.0.0", "small": "1.1.0",
-                        "full": "1.1.0", "large": "1.1.0"}
+                for name in ("demo", "demo_64", "medium", "tiny", "small", "full", "large")}
+    assert versions == {"demo": "1.0.0", "demo_64": "1.0.0", "medium": "1.0.0", "tiny": "1.0.0",
+                        "small": "1.1.0", "full": "1.1.0", "large": "1.1.0"}

@@ -5,8 +5,8 @@
     python -m benchmarks.step --config=configs/parts_clevrer.py --compile_only
 
 Prints JSON; `measure` says what stands in it. The steps are those of training and evaluation, on
-random video, over all devices. The matrix product that peak shares refer to is timed between the
-steps, so that a machine shared with other work shows the same share. Single values of the config
+random video, over all devices. The matrix product and the convolution that peak shares refer to
+are timed between the steps, so that a machine shared with other work shows the same shares. Single values of the config
 are set with --config.path.to.key=value. Without an accelerator, compile the paper's config only.
 """
 
@@ -32,8 +32,10 @@ from benchmarks import flops
 from parts_jax import configuration, evaluate, models, optimizer, sharding, train
 
 NUM_WARM_UP = 3
-MATRIX_SIZE = {"cpu": 2048}
-MATRIX_SIZE_ELSEWHERE = 8192
+# What the peaks are measured on: a product of square matrices of so many rows, and a convolution
+# of so many square pictures of a size, of so many channels in and out, with a kernel of a size.
+PEAKS = {"cpu": dict(matrix_product=2048, convolution=(4, 64, 128, 3))}
+PEAKS_ELSEWHERE = dict(matrix_product=8192, convolution=(64, 64, 512, 3))
 FLOPS_NOTES = {
     False: "flops is compiled_flops: the compiled program has no loops.",
     True: "flops is flops_of_scan_unrolled: the compiled program has loops (over time or over "
@@ -54,9 +56,9 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
       devices: on which; None: all.
 
     Returns:
-      `hardware`; `stage`, `resolution`, `num_frames`, `unroll`; `matrix_product`: how the peak was
-      measured, in FLOPs a second of all devices together; and for `train_step` and
-      `inference_step`:
+      `hardware`; `stage`, `resolution`, `num_frames`, `unroll`; `peaks`: of `matrix_product` and
+      `convolution` what was run, in the model's dtype, and FLOPs a second of all devices together;
+      and for `train_step` and `inference_step`:
       - batch_size: clips of all devices together; frames_per_second follows from it;
       - compile_seconds: tracing, lowering and compiling, nothing of it cached;
       - step_seconds: median, min and max, each step waited for;
@@ -66,7 +68,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
       - minimum_flops: by benchmarks/flops.py, by network and total; flops_over_minimum;
       - memory_bytes of one device: arguments, outputs and temporaries, aliased (outputs that take
         an argument's place), and peak, the sum of the first three less the fourth;
-      - peak_share: minimum FLOPs a second over the matrix product's, median over the steps.
+      - peak_share: minimum FLOPs a second over those of each peak, median over the steps.
     """
     mesh = sharding.make_mesh(devices)
     programs = {"train_step": train_program, "inference_step": inference_program}
@@ -77,18 +79,23 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
         report[name] |= describe_flops(config, name, stage, mesh, compiled)
         if not compile_only:
             runs[name] = start(compiled)
-    size = MATRIX_SIZE.get(mesh.devices.flat[0].platform, MATRIX_SIZE_ELSEWHERE)
-    product = {"size": size, "flops_per_second": None}
+    peaks = PEAKS.get(mesh.devices.flat[0].platform, PEAKS_ELSEWHERE)
+    measured = {name: {"size": size, "dtype": config.model.dtype} for name, size in peaks.items()}
     if runs:
-        runs["matrix_product"] = matrix_product(size, mesh)
+        dtype = jnp.dtype(config.model.dtype)
+        product, convolved = peaks["matrix_product"], peaks["convolution"]
+        runs["matrix_product"], product_flops = matrix_product(product, dtype, mesh)
+        runs["convolution"], convolution_flops = convolution(*convolved, dtype, mesh)
         seconds = time_in_turn(runs, num_steps)
-        rates = 2 * size**3 * mesh.size / seconds["matrix_product"]
-        product["flops_per_second"] = summarise(rates)
+        rates = {"matrix_product": product_flops / seconds["matrix_product"],
+                 "convolution": convolution_flops / seconds["convolution"]}
+        for name, rate in rates.items():
+            measured[name]["flops_per_second"] = summarise(rate)
         for name in programs:
             report[name] |= describe_times(report[name], seconds[name], rates, config)
     return {"hardware": hardware(mesh), "stage": stage,
             "resolution": config.schedule.resolution[stage], "num_frames": config.data.num_frames,
-            "unroll": config.model.unroll, "matrix_product": product} | report
+            "unroll": config.model.unroll, "peaks": measured} | report
 
 
 # ---- The two steps: (jitted, shapes of its arguments, compiled -> a call without arguments) ---
@@ -213,13 +220,35 @@ def xla_flops(step: Any, mesh) -> float:
 # ---- Time -------------------------------------------------------------------------------------
 
 
-def matrix_product(size: int, mesh) -> Callable:
-    """Returns a call that multiplies two float32 matrices, [size, size], on every device."""
+def matrix_product(size: int, dtype: Any, mesh) -> tuple[Callable, float]:
+    """A call that multiplies two matrices [size, size] on every device, and its FLOPs on all."""
     multiply = sharding.data_parallel(
         lambda a: jnp.einsum("nij,njk->nik", a, a), mesh, (True,), True)
-    matrices = np.random.default_rng(0).normal(size=(1, size, size)).astype(np.float32)
-    matrices = sharding.split_batch(np.repeat(matrices, len(mesh.local_devices), axis=0), mesh)
-    return functools.partial(multiply, matrices)
+    matrices = noise((len(mesh.local_devices), size, size), dtype, mesh)
+    return functools.partial(multiply, matrices), 2.0 * size**3 * mesh.size
+
+
+def convolution(num: int, size: int, channels: int, kernel_size: int, dtype: Any,
+                mesh) -> tuple[Callable, float]:
+    """A call that convolves `num` pictures on every device, and its FLOPs on all.
+
+    Only pixels whose whole neighbourhood lies inside the picture are computed.
+    """
+    convolve = sharding.data_parallel(
+        lambda a, kernel: jax.lax.conv_general_dilated(
+            a, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")),
+        mesh, (True, False), True)
+    images = noise((num * len(mesh.local_devices), size, size, channels), dtype, mesh)
+    kernel = jnp.full((kernel_size, kernel_size, channels, channels), 0.01, dtype)
+    pixels = num * (size - kernel_size + 1) ** 2 * mesh.size
+    return (functools.partial(convolve, images, sharding.replicate(kernel, mesh)),
+            2.0 * pixels * kernel_size**2 * channels**2)
+
+
+def noise(shape: tuple[int, ...], dtype: Any, mesh) -> jax.Array:
+    """Numbers of a normal distribution, split over the devices along the first axis."""
+    values = np.random.default_rng(0).standard_normal(shape, np.float32)
+    return sharding.split_batch(values.astype(dtype), mesh)
 
 
 def time_in_turn(runs: dict[str, Callable], num_steps: int) -> dict[str, np.ndarray]:
@@ -233,13 +262,14 @@ def time_in_turn(runs: dict[str, Callable], num_steps: int) -> dict[str, np.ndar
     return {name: np.asarray(values[NUM_WARM_UP:]) for name, values in seconds.items()}
 
 
-def describe_times(described: dict, seconds: np.ndarray, rates: np.ndarray, config) -> dict:
-    """Step time, frames a second, and the share of the peak that was measured beside each step."""
+def describe_times(described: dict, seconds: np.ndarray, rates: dict, config) -> dict:
+    """Step time, frames a second, and the share of each peak that was measured beside the step."""
     times = summarise(seconds)
     frames = described["batch_size"] * config.data.num_frames
-    shares = described["minimum_flops"]["total"] / seconds / rates
+    least = described["minimum_flops"]["total"]
+    shares = {name: float(np.median(least / seconds / rate)) for name, rate in rates.items()}
     return {"step_seconds": times | {"num_steps": len(seconds)},
-            "frames_per_second": frames / times["median"], "peak_share": float(np.median(shares))}
+            "frames_per_second": frames / times["median"], "peak_share": shares}
 
 
 def summarise(values: np.ndarray) -> dict[str, float]:

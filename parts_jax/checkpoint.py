@@ -9,6 +9,8 @@ that a run may go on with another number of devices than it was saved with.
 
 import os
 import pathlib
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -18,6 +20,10 @@ import orbax.checkpoint as ocp
 
 FOLDER = "checkpoints"
 NEWEST = -1
+
+
+class UnreadableError(ValueError):
+    """A checkpoint is damaged, or of another model."""
 
 
 def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointManager:
@@ -108,13 +114,20 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
+      UnreadableError: it is damaged, or its parameters are not of that form.
     """
-    _check_folder(workdir)
-    with open_checkpoints(workdir) as manager:
-        step = _existing_step(manager, step)
-        args = _restore_args({"params": params_shape}, partial_restore=True)
-        restored = manager.restore(step, args=ocp.args.Composite(state=args))
-    return restored.state["params"], step
+    step = choose_step(workdir, step)
+    args = _restore_args({"params": params_shape}, partial_restore=True)
+    try:
+        with open_checkpoints(workdir) as manager:
+            restored = manager.restore(step, args=ocp.args.Composite(state=args))
+        params = restored.state["params"]
+        _check_shapes(params, params_shape)
+    except Exception as error:  # orbax raises errors of many kinds for files that are damaged
+        raise UnreadableError(
+            f"The checkpoint of step {step} in {str(workdir)!r} cannot be read: it is damaged, or "
+            f"not of the model that the run's config describes ({error}).") from error
+    return params, step
 
 
 def choose_step(workdir: str, step: int = NEWEST) -> int:
@@ -128,11 +141,50 @@ def choose_step(workdir: str, step: int = NEWEST) -> int:
         return _existing_step(manager, step)
 
 
+def new_steps(workdir: str, last_step: int, seconds: float = 5.0) -> Iterator[int]:
+    """Yields the step of each complete checkpoint, oldest first, as another process writes them.
+
+    It ends after `last_step`; until then it waits. What training deletes before its turn comes is
+    left out.
+
+    Args:
+      workdir: the run's folder; there need not be a checkpoint in it yet.
+      last_step: at which training ends.
+      seconds: from one look to the next.
+    """
+    newest = -1
+    while newest < last_step:
+        steps = [step for step in _steps(workdir) if step > newest]
+        if steps:
+            newest = steps[0]
+            yield newest
+        else:
+            time.sleep(seconds)
+
+
+def _steps(workdir: str) -> list[int]:
+    if not (pathlib.Path(workdir) / FOLDER).is_dir():
+        return []
+    with open_checkpoints(workdir) as manager:
+        return sorted(manager.all_steps())
+
+
 def _restore_args(shape: Any, **options: Any) -> ocp.args.PyTreeRestore:
     as_numpy = jax.tree.map(
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), shape
     )
     return ocp.args.PyTreeRestore(shape, restore_args=as_numpy, **options)
+
+
+def _check_shapes(params: Any, shape: Any) -> None:
+    """Raises a ValueError if arrays are missing or of another shape, which orbax lets pass."""
+    found = dict(jax.tree_util.tree_leaves_with_path(params))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shape):
+        array = found.get(path)
+        if not isinstance(array, np.ndarray) or array.shape != leaf.shape:
+            got = list(array.shape) if isinstance(array, np.ndarray) else "nothing"
+            raise ValueError(f"{jax.tree_util.keystr(path)} should have the shape "
+                             f"{list(leaf.shape)}; got {got}")
 
 
 def _check_folder(workdir: str) -> None:

@@ -44,11 +44,13 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     logging.info("%s of %s in %s on %d x %s.", FLAGS.mode, config.data.name, workdir,
                  jax.device_count(), jax.devices()[0].device_kind)
-    if FLAGS.mode == "evaluate":
-        evaluate.evaluate(config, workdir)
-        return
     try:
-        train.train(config, workdir)
+        if FLAGS.mode == "evaluate":
+            evaluate.evaluate(config, workdir)
+        else:
+            train.train(config, workdir)
+    except checkpoint.UnreadableError as error:
+        stop(error)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
 

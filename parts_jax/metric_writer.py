@@ -1,4 +1,4 @@
-"""Writes metrics and pictures: to the log, to TensorBoard and to metrics.jsonl, by CLU's writers.
+"""Writes metrics and pictures: to TensorBoard and to metrics.jsonl, by CLU's writers.
 
 CLU's own TensorBoard writer needs TensorFlow, which this project does without. `TensorBoardWriter`
 does the same over TensorBoard's own file writer. Where TensorFlow is missing, importing this file
@@ -173,16 +173,17 @@ class JsonLinesWriter:
 
 
 def create_writer(workdir: str, resume_step: int | None = None):
-    """Returns one CLU MultiWriter to the log, TensorBoard and metrics.jsonl of `workdir`.
+    """Returns one CLU MultiWriter to TensorBoard and metrics.jsonl of `workdir`.
 
-    On processes other than the first it writes to the log only.
+    On processes other than the first it writes nothing. What the log says is not its affair: it
+    has a line a write, by `progress.Log`.
 
     Args:
       workdir: the run's folder.
       resume_step: in training, the step that the run goes on from, 0 if it starts: what an earlier,
         killed start wrote for later steps is dropped. None keeps all, for a look from outside.
     """
-    writers = [metric_writers.LoggingWriter()]
+    writers = []
     if jax.process_index() == 0:
         writers.append(TensorBoardWriter(workdir, resume_step))
         writers.append(JsonLinesWriter(os.path.join(workdir, FILE_NAME), resume_step))

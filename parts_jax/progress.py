@@ -1,6 +1,7 @@
 """What training says of itself while it runs: mean metrics, speed, time left."""
 
 import contextlib
+import sys
 import time
 from concurrent import futures
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import tqdm
 from absl import logging
 
 SHOWN = ("loss", "nll", "kl", "mse", "mask_entropy")
+SHOWN_SCORES = ("fg_ari_last", "ari_last")
 STEPS_AHEAD = 2  # of the device, at the most
 
 
@@ -19,7 +22,8 @@ class Log:
 
     Neither device nor host waits for the other: metrics stay on the device until a write, which
     fetches them while the next steps run; the host keeps so few steps ahead of the device that
-    their batches need little memory.
+    their batches need little memory. On a terminal a bar shows every step; in a file, or a pipe,
+    there is nothing of it.
 
     Attributes:
       latest: the metrics of the last step that was written, and its number `step`; before the
@@ -32,7 +36,9 @@ class Log:
         self.frames_per_step = config.train.batch_size * config.data.num_frames
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
         self.writing = self.newest = None
-        self.latest = {}
+        self.latest, self.scores = {}, ""
+        self.bar = tqdm.tqdm(total=self.last_step, initial=step, unit=" steps", file=sys.stderr,
+                             dynamic_ncols=True, disable=None)  # None: unless on a terminal
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
         self.since = time.monotonic()
         jax.monitoring.register_event_duration_secs_listener(self._note_duration)
@@ -40,6 +46,7 @@ class Log:
     def append(self, metrics: dict[str, jax.Array]) -> None:
         """Keeps the metrics of one step, scalars on the device; waits if it is too far ahead."""
         self.metrics.append(metrics)
+        self.bar.update()
         self.newest = jax.tree.leaves(metrics)[0]
         if len(self.metrics) > STEPS_AHEAD:
             jax.block_until_ready(self.metrics[-1 - STEPS_AHEAD])
@@ -54,6 +61,11 @@ class Log:
         self.writing = self.thread.submit(
             self._write, step, step - self.step, self.metrics, self.waited, self.compiled)
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
+
+    def note_scores(self, step: int, scores: dict[str, float]) -> None:
+        """Takes the scores of an evaluation: lines show the newest, and of which step they are."""
+        shown = [f"{name} {scores[name]:.3g}" for name in SHOWN_SCORES if name in scores]
+        self.scores = f", {', '.join(shown)} (step {step})" if shown else ""
 
     def wait(self) -> None:
         """Waits until what was written is written; raises its error, if any."""
@@ -75,8 +87,10 @@ class Log:
         left = (self.last_step - step) / steps_per_second
         shown = ", ".join(f"{k} {means[k]:.4g}" for k in SHOWN)
         compilation = f" ({compiled:.0f} s of it compilation)" if compiled > 1 else ""
-        logging.info("step %d/%d: %s, %.3g steps/s%s, %.1f min left", step, self.last_step, shown,
-                     steps_per_second, compilation, left / 60)
+        with tqdm.tqdm.external_write_mode(file=sys.stderr):  # no line in the middle of the bar
+            logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s%s, %.1f min left", step,
+                         self.last_step, shown, self.scores, steps_per_second,
+                         means["frames_per_second"], compilation, left / 60)
         self.latest = {"step": step} | fetched[-1]
 
     def _note_duration(self, event: str, seconds: float, **_: Any) -> None:
@@ -101,11 +115,13 @@ class Log:
         """Stops the clock, for what is not training: when the steps and their write are done."""
         self.wait()
         jax.block_until_ready(self.metrics)
+        self.bar.clear()
         start = time.monotonic()
         yield
         self.since += time.monotonic() - start
 
     def close(self) -> None:
-        """Ends the thread, after the write that is going on."""
+        """Ends the thread, after the write that is going on, and the bar."""
+        self.bar.close()
         jax.monitoring.unregister_event_duration_listener(self._note_duration)
         self.thread.shutdown()

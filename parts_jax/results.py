@@ -63,6 +63,9 @@ class Segmentation:
             columns["truth"] = visualize.colour_segmentation(truth)
         return columns | _columns(self, clip, "recon")
 
+    def __repr__(self) -> str:
+        return f"Segmentation({_size(self.masks)})"
+
     def _repr_html_(self) -> str:
         return _html(self, f"{_size(self.masks)}: frame, masks, reconstruction, slots", moving=True)
 
@@ -94,6 +97,9 @@ class Prediction:
     def _columns(self, clip):
         return _columns(self, clip, "predicted")
 
+    def __repr__(self) -> str:
+        return f"Prediction({_size(self.masks)} predicted)"
+
     def _repr_html_(self) -> str:
         caption = f"{_size(self.masks)} predicted: masks, predicted frame, slots"
         return _html(self, caption, moving=True)
@@ -124,10 +130,15 @@ class Traversal:
     def _columns(self, clip):
         return _columns(self, clip, "picture")
 
+    def __repr__(self) -> str:
+        return f"Traversal(of {self._who()}, number {self.dim}: {len(self.values)} values)"
+
+    def _who(self) -> str:
+        return "all slots" if self.slot is None else f"slot {self.slot}"
+
     def _repr_html_(self) -> str:
-        who = "All slots" if self.slot is None else f"Slot {self.slot}"
         shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
-        return _html(self, f"{who}, number {self.dim}, from top to bottom: {shown}", moving=False)
+        return _html(self, f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}", moving=False)
 
 
 def _clip(array: np.ndarray, num_axes: int, clip: int) -> np.ndarray:

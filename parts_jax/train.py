@@ -105,6 +105,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                             config, state.params, mesh, config.eval.split, infer)
                         means = evaluate.means(examples)
                         writer.write_scalars(step, {f"eval/{k}": v for k, v in means.items()})
+                        log.note_scores(step, means)
                 if saves:
                     checkpoint.save(checkpoints, step, state, data)
     return scores

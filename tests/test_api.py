@@ -189,6 +189,14 @@ def test_a_notebook_shows_pictures_that_need_no_other_file(model, video):
     assert [image.format for image in images_of(model.segment(video[0, :1]))[0]] == ["PNG"]
 
 
+def test_a_result_is_named_in_a_line(model, video):
+    assert repr(model.segment(video)) == "Segmentation(2 clips of 3 frames of 16x16, 3 slots)"
+    prediction = model.predict(video[0], None, 2)
+    assert repr(prediction) == "Prediction(2 frames of 16x16, 3 slots predicted)"
+    traversal = model.traverse(video[0], None, 1, [0.0, 1.0])
+    assert repr(traversal) == "Traversal(of all slots, number 1: 2 values)"
+
+
 def test_any_video_can_be_fitted(model):
     wide = np.zeros((2, 32, 64, 3), np.uint8)
     wide[:, :, 16:48] = 200

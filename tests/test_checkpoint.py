@@ -123,3 +123,26 @@ def test_a_missing_checkpoint_is_named(workdir, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint in .*empty"):
         checkpoint.restore(manager, jax.eval_shape(make_state), make_iterator())
     manager.close()
+
+
+def test_new_checkpoints_are_told_one_by_one_until_the_last(tmp_path, monkeypatch):
+    """Two are there, the next is written while it waits; one was deleted before its turn."""
+    iterator = make_iterator()
+    manager = checkpoint.open_checkpoints(str(tmp_path), keep=2)
+
+    def write(*steps):
+        for step in steps:
+            checkpoint.save(manager, step, make_state(float(step)), iterator)
+        checkpoint.wait(manager)
+
+    waits = iter([lambda: write(1, 2), lambda: write(3, 4, 5)])
+    monkeypatch.setattr(checkpoint.time, "sleep", lambda seconds: next(waits)())
+    assert list(checkpoint.new_steps(str(tmp_path), last_step=5)) == [1, 2, 4, 5]
+    manager.close()
+
+
+@pytest.mark.parametrize("shape", [{"a": {"kernel": jnp.zeros((64, 31))}, "b": jnp.zeros(3)},
+                                   {"a": {"kernel": jnp.zeros((64, 32))}, "c": jnp.zeros(3)}])
+def test_parameters_of_another_form_are_refused(workdir, shape):
+    with pytest.raises(checkpoint.UnreadableError, match="checkpoint of step 3 .* is damaged, or"):
+        checkpoint.restore_params(workdir, jax.eval_shape(lambda: shape))

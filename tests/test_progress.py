@@ -1,5 +1,7 @@
 """progress.Log: what it writes, that it writes aside, and that it bounds how far the host runs."""
 
+import io
+import re
 import threading
 import time
 
@@ -117,3 +119,38 @@ def test_a_closed_log_listens_no_more():
     log.close()
     jax.jit(lambda x: jnp.cos(x) * 5.25 + 2.125)(np.ones(11, np.float32))
     assert log.compiled == 0
+
+
+def test_a_line_shows_loss_scores_speed_and_time_left(log, caplog):
+    caplog.set_level("INFO", logger="absl")
+    log.append(metrics(loss=1.5))
+    log.write(4)
+    log.wait()
+    assert "fg_ari" not in caplog.messages[-1]
+    log.note_scores(4, {"fg_ari_last": 0.8125, "ari_last": 0.5, "mse": 0.1})
+    log.append(metrics(loss=2.5))
+    log.write(5)
+    log.wait()
+    assert re.fullmatch(
+        r"step 5/20: loss 2.5, nll 0, kl 0, mse 0, mask_entropy 0, fg_ari_last 0.812, ari_last 0.5 "
+        r"\(step 4\), \S+ steps/s, \S+ frames/s, \S+ min left", caplog.messages[-1])
+
+
+def shown_on(stream, monkeypatch) -> str:
+    """What a log of two steps writes to standard error."""
+    monkeypatch.setattr("sys.stderr", stream)
+    log = progress.Log(Writer(), CONFIG, 3)
+    for step in (4, 5):
+        log.append(metrics())
+        log.write(step)
+    log.close()
+    return stream.getvalue()
+
+
+def test_a_bar_stands_on_terminals_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert "/20 [" in shown_on(Terminal(), monkeypatch)
+    assert shown_on(io.StringIO(), monkeypatch) == ""

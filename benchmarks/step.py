@@ -6,8 +6,9 @@
 
 Prints JSON; `measure` says what stands in it. The steps are those of training and evaluation, on
 random video, over all devices. The matrix product and the convolution that peak shares refer to
-are timed between the steps, so that a machine shared with other work shows the same shares. Single values of the config
-are set with --config.path.to.key=value. Without an accelerator, compile the paper's config only.
+are timed between the steps, so that a machine shared with other work shows the same shares. Single
+values of the config are set with --config.path.to.key=value. Without an accelerator, compile the
+paper's config only.
 """
 
 import functools

@@ -126,7 +126,7 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
         raise UnreadableError(
             f"The checkpoint of step {step} in {str(workdir)!r} cannot be read: it is damaged, or "
-            f"not of the model that the run's config describes ({error}).") from error
+            f"not of the model that config.json describes ({error}).") from error
     return params, step
 
 

@@ -138,7 +138,8 @@ class Traversal:
 
     def _repr_html_(self) -> str:
         shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
-        return _html(self, f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}", moving=False)
+        caption = f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}"
+        return _html(self, caption, moving=False)
 
 
 def _clip(array: np.ndarray, num_axes: int, clip: int) -> np.ndarray:

@@ -134,6 +134,8 @@ def paper() -> ml_collections.ConfigDict:
     config.eval.batch_size = 32
     config.eval.num_sequences = 0        # 0: the whole split
     config.eval.num_pictures = 8
+    config.eval.burn_in = 4              # frames that are seen before a roll-out (section 4) ...
+    config.eval.rollout_steps = 15       # ... and predicted in it; 0: no roll-outs are evaluated
     return config
 
 
@@ -165,6 +167,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 32
     config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 2_000
+    config.eval.rollout_steps = 15
 
 
 def make_laptop(config: ml_collections.ConfigDict) -> None:
@@ -226,3 +229,4 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 8
     config.train.evaluate_every = 1_000
     config.train.checkpoint_every = 1_000
+    config.eval.rollout_steps = 4        # clips have 8 frames

@@ -24,16 +24,15 @@ FILE_NAME = "config.json"
 
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
-    "eval.",
-    *("data.data_dir", "data.download", "data.num_threads"),
-    "train.checkpoint_every",
-    "train.evaluate_every",
-    "train.keep_checkpoints",
-    "train.log_every",
-    "train.max_bad_steps",
+    *("eval.", "data.data_dir", "data.download", "data.num_threads"),
+    *("train.checkpoint_every", "train.evaluate_every", "train.keep_checkpoints"),
+    *("train.log_every", "train.max_bad_steps"),
 )
 # What --mode=evaluate may set on top of the config that the model was trained with.
 EVALUATION_KEYS = ("data.", "eval.")
+
+# Keys of `eval` that runs of before did not have, with what they did.
+LATER_KEYS = {"burn_in": 4, "rollout_steps": 0}
 
 # Whole numbers and the least that each may be. A key that a config does not have is not checked:
 # another model has other keys.
@@ -72,6 +71,8 @@ LEAST = {
     "eval.batch_size": 1,
     "eval.num_sequences": 0,
     "eval.num_pictures": 0,
+    "eval.burn_in": 1,
+    "eval.rollout_steps": 0,
 }
 POSITIVE = ("model.sigma_x", "optimizer.clip_norm")
 NOT_NEGATIVE = ("model.beta", "model.attention.update_scale", "model.decoder.shade")
@@ -147,14 +148,12 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
     if width and heads and width % heads:
         raise ValueError(
             f"model.transition.width is {width} and model.transition.num_heads is {heads}, but "
-            "the width must be divisible by the number of heads."
-        )
+            "the width must be divisible by the number of heads.")
     for key in ("train.batch_size", "eval.batch_size"):
         if key in values and values[key] % num_devices:
             raise ValueError(
                 f"{key} is {values[key]}, which cannot be divided evenly over {num_devices} "
-                f"devices; it must be a multiple of {num_devices}."
-            )
+                f"devices; it must be a multiple of {num_devices}.")
 
 
 def _check_single_values(values: Mapping[str, Any]) -> None:
@@ -256,13 +255,15 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """Reads what `to_json` wrote: a locked ConfigDict, with lists as tuples."""
+    """Reads what `to_json` wrote: a locked ConfigDict, with lists as tuples and `LATER_KEYS`."""
     def restore(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: restore(inner) for key, inner in value.items()}
         return _tuples(value)
 
-    return ml_collections.ConfigDict(restore(json.loads(text))).lock()
+    values = restore(json.loads(text))
+    values["eval"] = LATER_KEYS | values.get("eval", {})
+    return ml_collections.ConfigDict(values).lock()
 
 
 def load(workdir: str) -> ml_collections.ConfigDict:
@@ -281,9 +282,8 @@ def load(workdir: str) -> ml_collections.ConfigDict:
         raise ValueError(f"{path} cannot be read as a config: {error}.") from error
 
 
-def for_evaluation(
-    trained: ml_collections.ConfigDict, overrides: Mapping[str, Any]
-) -> ml_collections.ConfigDict:
+def for_evaluation(trained: ml_collections.ConfigDict,
+                   overrides: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Returns a trained model's config with `overrides` of eval.* and data.* applied.
 
     Raises:

@@ -70,18 +70,23 @@ def prepare() -> tuple[ConfigDict, str]:
         config = configuration.for_evaluation(trained, overrides)
         configuration.check(config, jax.device_count())
         checkpoint.choose_step(workdir, config.eval.step)
-        pipeline.check(config.data, eval_splits=[config.eval.split],
-                       action_size=config.model.action_size)
+        check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
     configuration.check(config, jax.device_count())
     models.create(config.model)
     configuration.check_workdir(workdir, config)
-    pipeline.check(config.data, config.data.train_split,
-                   [config.eval.split, config.eval.final_split], config.model.action_size)
+    check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     if jax.process_index() == 0:
         configuration.claim_workdir(workdir, config)
     return config, workdir
+
+
+def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
+    """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
+    num_steps = config.eval.get("rollout_steps", 0)  # configs of one's own may have no roll-outs
+    pipeline.check(config.data, train_split, eval_splits, config.model.action_size,
+                   config.eval.burn_in if num_steps else 0, num_steps)
 
 
 def check_writable(workdir: str) -> None:

@@ -68,6 +68,8 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("train.log_every", 0, "1 or more"),
         ("train.batch_size", 0, "1 or more"),
         ("eval.step", -2, "-1 or more"),
+        ("eval.burn_in", 0, "1 or more"),
+        ("eval.rollout_steps", -1, "0 or more"),
     ],
 )
 def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):

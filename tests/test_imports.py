@@ -13,7 +13,7 @@ MOST_LINES = 350
 EQUATIONS = {"types", "distributions", "likelihood"}
 MODEL = EQUATIONS | {"inference", "networks"}
 BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
-          "sharding", "visualize", "metrics"}
+          "score_split", "sharding", "visualize", "metrics"}
 ALLOWED = {
     "types": set(),
     "distributions": {"types"},
@@ -36,8 +36,10 @@ ALLOWED = {
     "report": {"types", "visualize"},
     "results": {"types", "visualize"},
     "rollout_metrics": {"metrics"},
+    "score_split": {"data", "sharding"},
     # On top.
-    "evaluate": MODEL | BESIDE | {"models"},
+    "evaluate_rollout": MODEL | BESIDE | {"models", "rollout_metrics"},
+    "evaluate": MODEL | BESIDE | {"models", "evaluate_rollout"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
     "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
              "report"},

@@ -12,7 +12,7 @@ from parts_jax import configuration, main
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
-VARIANTS = ("paper", "small", "demo", "demo_full_colour")
+VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour")
 
 
 def config_with(**changes) -> ml_collections.ConfigDict:
@@ -207,7 +207,7 @@ def test_default_workdir_is_named_after_config_and_variant(config, workdir):
 
 
 def test_read_explains_what_is_wrong_with_a_config_file(tmp_path):
-    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, demo"):
+    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, laptop, demo"):
         configuration.read(f"{FILE}:demmo")
     with pytest.raises(FileNotFoundError, match="no config file 'nowhere.py'"):
         configuration.read("nowhere.py:demo")

@@ -129,6 +129,7 @@ def paper() -> ml_collections.ConfigDict:
 
     config.eval = ml_collections.ConfigDict()
     config.eval.step = -1                # which checkpoint; -1: the newest
+    config.eval.watch = False            # evaluate all, and go on as training writes more
     config.eval.split = "validation"     # during training and of --mode=evaluate
     config.eval.final_split = "test"     # evaluated once, after training
     config.eval.batch_size = 32

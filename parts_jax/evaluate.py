@@ -5,8 +5,11 @@ the suffix `_refined` they are of the posterior after refinement, decoded at its
 evaluated after that: evaluate_rollout.py.
 """
 
+import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,33 +36,63 @@ FROM_MODEL = {"mse": "mse", "kl": "kl", "neg_elbo": "negative_elbo", "mask_entro
               "effective_slots": "effective_slots"}
 
 
+class Programs(NamedTuple):
+    """What evaluation runs, jitted once for all checkpoints.
+
+    Attributes:
+      infer: from `compile_inference`.
+      predict: from `evaluate_rollout.compile_prediction`.
+    """
+
+    infer: Callable
+    predict: Callable
+
+
 def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Evaluates a checkpoint of `workdir` on config.eval.split and writes what it finds.
+    """Evaluates checkpoints of `workdir` on config.eval.split and writes what it finds.
+
+    That of config.eval.step; or, if config.eval.watch is set, all that are there and all that
+    training writes from now on, until the last step of the schedule. What training deleted before
+    its turn came is left out.
 
     Args:
       config: the config that the model was trained with, with its own `eval` and `data`.
       workdir: the run.
 
     Returns:
-      The metrics.
+      The metrics of the last of them.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
+      checkpoint.UnreadableError: it is damaged, or of another model.
     """
     mesh = sharding.make_mesh()
     model = models.create(config.model)
     shape = jax.eval_shape(functools.partial(models.initial_parameters, config.model, model),
                            jax.random.key(0))
-    params, step = checkpoint.restore_params(workdir, shape, config.eval.step)
-    writer = metric_writer.create_writer(workdir)
-    scores = evaluate_and_write(
-        config, model, sharding.replicate(params, mesh), step, mesh, config.eval.split, workdir,
-        writer)
-    writer.close()
+    programs = compile_programs(config, model, mesh)
+    watch, scores = config.eval.watch, {}
+    steps = checkpoint.new_steps(workdir, sum(config.schedule.steps)) if watch else (
+        config.eval.step,)
+    # A folder of its own: training may be writing to the workdir's files.
+    writer = metric_writer.create_writer(Path(workdir) / metric_writer.EVALUATIONS)
+    with contextlib.closing(writer):
+        for step in steps:
+            try:
+                params, step = checkpoint.restore_params(workdir, shape, step)
+            except FileNotFoundError:
+                if not watch:
+                    raise
+                logging.warning("The checkpoint of step %d was deleted before its turn.", step)
+                continue
+            scores = evaluate_and_write(
+                config, programs, sharding.replicate(params, mesh), step, mesh, config.eval.split,
+                workdir, writer)
     return scores
 
 
-def evaluate_and_write(config, model, params, step: int, mesh, split: str, workdir, writer) -> dict:
+def evaluate_and_write(config, programs: Programs, params, step: int, mesh, split: str, workdir,
+                       writer) -> dict[str, float]:
     """Evaluates a split and writes JSON and picture to `workdir`/evaluation, and to TensorBoard.
 
     Then the same for roll-outs, if config.eval.rollout_steps asks for any.
@@ -67,21 +100,12 @@ def evaluate_and_write(config, model, params, step: int, mesh, split: str, workd
     Returns:
       The mean metrics; those of roll-outs are not among them.
     """
-    infer = compile_inference(config, model, mesh)
-    examples, pictures = evaluate_split(config, params, mesh, split, infer)
+    examples, pictures = evaluate_split(config, params, mesh, split, programs.infer)
     scores = means(examples)
     name = f"{config.data.name.replace('/', '_')}-{split}"
-    errors = {k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()}
-    intervals = metrics.confidence_intervals(examples)
-    record = dict(step=step, dataset=config.data.name, split=split, seed=config.seed,
-                  num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
-                  stride=config.data.stride, resolution=config.data.resolution,
-                  num_slots=config.model.num_slots, **scores,
-                  median={k: float(np.median(v)) for k, v in examples.items()},
-                  standard_error=errors,
-                  interval={k: v if v is None else v.tolist() for k, v in intervals.items()})
     if jax.process_index() == 0:
         grid = visualize.picture_grid(**pictures) if pictures else None
+        record = make_record(config, step, split, examples)
         metric_writer.write_evaluation(workdir, f"{name}-{step}", record, grid)
         if pictures:
             writer.write_images(step, {f"{name}/last_frame": grid[None]})
@@ -91,8 +115,32 @@ def evaluate_and_write(config, model, params, step: int, mesh, split: str, workd
     logging.info("%s, step %d: %s", name, step,
                  ", ".join(f"{k} {v:.4g}" for k, v in scores.items()))
     evaluate_rollout.evaluate_and_write(
-        config, model, params, step, mesh, split, workdir, writer)
+        config, programs.predict, params, step, mesh, split, workdir, writer)
     return scores
+
+
+def make_record(config, step: int, split: str, examples: dict[str, np.ndarray]) -> dict:
+    """What is kept of a split's evaluation, for JSON: what was evaluated, and every metric.
+
+    Args:
+      config, step, split: as in `evaluate_and_write`.
+      examples: metrics of each clip, float64 [number of clips] each.
+    """
+    intervals = metrics.confidence_intervals(examples)
+    return dict(
+        step=step, dataset=config.data.name, split=split, seed=config.seed,
+        num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
+        stride=config.data.stride, resolution=config.data.resolution,
+        num_slots=config.model.num_slots, **means(examples),
+        median={k: float(np.median(v)) for k, v in examples.items()},
+        standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()},
+        interval={k: v if v is None else v.tolist() for k, v in intervals.items()})
+
+
+def compile_programs(config, model, mesh) -> Programs:
+    """What `evaluate_and_write` runs."""
+    return Programs(compile_inference(config, model, mesh),
+                    evaluate_rollout.compile_prediction(config, model, mesh))
 
 
 def compile_inference(config, model, mesh, factor: int = 1):

@@ -31,7 +31,7 @@ SHOWN = ("video", "recon", "masks")
 UNSCORED = ("masks",)
 
 
-def evaluate_and_write(config: ml_collections.ConfigDict, model, params, step: int, mesh,
+def evaluate_and_write(config: ml_collections.ConfigDict, predict, params, step: int, mesh,
                        split: str, workdir, writer) -> dict[str, np.ndarray]:
     """Evaluates roll-outs on a split and writes what it finds, as evaluation does of the rest.
 
@@ -40,8 +40,8 @@ def evaluate_and_write(config: ml_collections.ConfigDict, model, params, step: i
 
     Args:
       config: of the run. If eval.rollout_steps is 0, or missing, nothing is done.
-      model: from `models.create`.
-      params: its parameters, replicated over the mesh.
+      predict: from `compile_prediction`.
+      params: the model's parameters, replicated over the mesh.
       step: of training.
       mesh: from `sharding.make_mesh`.
       split: name of the split.
@@ -53,7 +53,7 @@ def evaluate_and_write(config: ml_collections.ConfigDict, model, params, step: i
     """
     if config.eval.get("rollout_steps", 0) == 0:
         return {}
-    examples, pictures = evaluate_split(config, model, params, mesh, split)
+    examples, pictures = evaluate_split(config, predict, params, mesh, split)
     means = {k: v.mean(0) for k, v in examples.items()}
     name = f"{config.data.name.replace('/', '_')}-{split}"
     if jax.process_index() == 0:
@@ -97,12 +97,20 @@ def make_record(config: ml_collections.ConfigDict, step: int, split: str,
                  for name, values in examples.items()})
 
 
-def evaluate_split(config: ml_collections.ConfigDict, model, params, mesh,
+def compile_prediction(config: ml_collections.ConfigDict, model, mesh):
+    """`rollout_step` on all devices: (params, batch) -> per-example arrays; keep it for reuse."""
+    # Unrolling speeds gradients up, which are not taken here, and takes time to compile.
+    return sharding.data_parallel(
+        functools.partial(rollout_step, config=config, model=model.clone(unroll=1)),
+        mesh, (False, True), True)
+
+
+def evaluate_split(config: ml_collections.ConfigDict, predict, params, mesh,
                    split: str) -> tuple[dict, dict]:
     """Rolls out every clip of a split.
 
     Args:
-      config, model, params, mesh, split: as in `evaluate_and_write`.
+      config, predict, params, mesh, split: as in `evaluate_and_write`.
 
     Returns:
       Metrics of each clip, a dict of float64 [number of clips, S], and the arrays of the first
@@ -110,10 +118,6 @@ def evaluate_split(config: ml_collections.ConfigDict, model, params, mesh,
     """
     config = config.copy_and_resolve_references()
     config.data.num_frames = config.eval.burn_in + config.eval.rollout_steps
-    # Unrolling speeds gradients up, which are not taken here, and takes time to compile.
-    predict = sharding.data_parallel(
-        functools.partial(rollout_step, config=config, model=model.clone(unroll=1)),
-        mesh, (False, True), True)
     return score_split.score_split(
         config, params, mesh, split, predict,
         functools.partial(score_examples, burn_in=config.eval.burn_in), SHOWN, UNSCORED)

@@ -24,7 +24,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import checkpoint, configuration, evaluate, models, train
+from parts_jax import checkpoint, config_rules, configuration, evaluate, models, train
 from parts_jax.data import pipeline
 
 FLAGS = flags.FLAGS
@@ -68,12 +68,13 @@ def prepare() -> tuple[ConfigDict, str]:
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
-        configuration.check(config, jax.device_count())
-        checkpoint.choose_step(workdir, config.eval.step)
+        config_rules.check(config, jax.device_count())
+        if not config.eval.watch:
+            checkpoint.choose_step(workdir, config.eval.step)
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
-    configuration.check(config, jax.device_count())
+    config_rules.check(config, jax.device_count())
     models.create(config.model)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import configuration, data, evaluate, models, optimizer, sharding, train
+from parts_jax import (
+    config_rules,
+    configuration,
+    data,
+    evaluate,
+    models,
+    optimizer,
+    sharding,
+    train,
+)
 
 FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py"))
 SHIPPED = [f"{file}:{variant}" for file in FILES
@@ -52,7 +61,7 @@ def prepared(name: str):
 def test_values_are_allowed(name):
     """On one device, on four, and on eight; and the set is one that there is."""
     for num_devices in (1, 4, 8):
-        configuration.check(get_config(name), num_devices)
+        config_rules.check(get_config(name), num_devices)
     known = get_config(name).data.name
     assert known in (*data.KNOWN_NAMES, *data.BUILDERS)
 

@@ -60,8 +60,9 @@ def examples_of(config, params, num_devices: int = 1, batch_size: int = 3, split
     config = config.copy_and_resolve_references()
     config.eval.batch_size = batch_size
     mesh = sharding.make_mesh(jax.devices()[:num_devices])
+    predict = evaluate_rollout.compile_prediction(config, models.create(config.model), mesh)
     return evaluate_rollout.evaluate_split(
-        config, models.create(config.model), sharding.replicate(params, mesh), mesh, split)
+        config, predict, sharding.replicate(params, mesh), mesh, split)
 
 
 def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:

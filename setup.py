@@ -47,10 +47,11 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["parts_jax", "parts_jax.*"]),
+    package_data={"parts_jax": ["*.html"]},
     python_requires=">=3.11,<3.13",
     install_requires=INSTALL_REQUIRES,
     extras_require={
-        "test": ["pytest>=8.0", "scikit-learn>=1.5"],
+        "test": ["pytest>=8.0", "scikit-learn>=1.5", "selenium>=4.20"],
         "cuda": [f"jax[cuda12]{JAX}"],
         "tpu": [f"jax[tpu]{JAX}"],
     },

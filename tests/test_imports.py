@@ -33,7 +33,6 @@ ALLOWED = {
     "optimizer": {"types"},
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
-    "report": {"types", "visualize"},
     "results": {"types", "visualize"},
     "rollout_metrics": {"metrics"},
     # On top.
@@ -43,6 +42,9 @@ ALLOWED = {
              "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
+    "report_numbers": {"charts"},
+    "report_pictures": {"visualize", "results", "pretrained_model"},
+    "report": {"configuration", "data", "pretrained_model", "report_numbers", "report_pictures"},
     "__init__": {"pretrained_model", "results"},
 }
 

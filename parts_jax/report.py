@@ -93,8 +93,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, workdir, split, num_slots),
         metrics=_metrics(scores, workdir, split, model.step),
-        curves=report_numbers.learning_curves(workdir) or _sentence(
-            "There is no metrics.jsonl in this workdir; training writes it."),
+        curves=_curves(config, workdir),
         horizon=_horizon(rollout, config, workdir, split),
         config=_config_table(config), data=_json(data), **pictures)
     folder = workdir / "report"
@@ -180,6 +179,20 @@ def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, s
         note += (f" These numbers are of step {scores['step']}; the pictures below are of step "
                  f"{step}, which was not evaluated.")
     return _sentence(note) + report_numbers.metric_table(scores)
+
+
+def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
+    charts = report_numbers.learning_curves(workdir)
+    if charts is None:
+        return _sentence("There is no metrics.jsonl in this workdir; training writes it.")
+    schedule, start, changes = config.schedule, 0, []
+    for steps, before, after in zip(schedule.steps, schedule.resolution, schedule.resolution[1:],
+                                    strict=False):
+        start += steps
+        changes.append(f"from {before} × {before} to {after} × {after} after step {start}")
+    note = (f"Frames grow {', '.join(changes)}: what counts nats a frame jumps there, and a step "
+            "takes longer.") if changes else ""
+    return (_sentence(note) if note else "") + charts
 
 
 def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,

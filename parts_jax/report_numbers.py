@@ -188,8 +188,13 @@ def finite(value: Any) -> bool:
 
 
 def number(value: Any) -> str:
-    """Four digits, or a dash for what is not finite or not there."""
-    return f"{value:.4g}" if finite(value) else DASH
+    """Three decimals, or as many digits as matter; a dash for what is not finite or not there."""
+    if not finite(value):
+        return DASH
+    size = abs(value)
+    text = f"{value:.3f}" if 0.01 <= size < 10 else f"{value:#.3g}" if 0 < size < 1 else \
+        f"{value:.4g}"
+    return text.replace("-", "−")
 
 
 def _cells(record: Mapping[str, Any], key: str) -> str:
@@ -200,7 +205,8 @@ def _cells(record: Mapping[str, Any], key: str) -> str:
     if "interval" in record:
         pair = record["interval"].get(key)
         fine = pair is not None and all(map(finite, pair))
-        interval = f"{number(pair[0])} {DASH} {number(pair[1])}" if fine else DASH
+        between = DASH if fine and pair[0] >= 0 else "to"  # a dash before a minus is hard to read
+        interval = f"{number(pair[0])} {between} {number(pair[1])}" if fine else DASH
     median = number(record["median"].get(key))
     return f"<td><b>{number(record[key])}</b></td><td>{interval}</td><td>{median}</td>"
 

@@ -199,10 +199,20 @@ def test_the_table_has_mean_interval_median_and_what_metrics_mean(workdir, split
     assert "8 clips of the test split." in page
     row = re.search(r"<code>mse</code>.*?</tr>", page)[0]
     cells = re.findall(r"<td>(.*?)</td>", row)
-    assert cells == ["<b>0.251</b>", "0.1 – 0.9", "0.25", "<b>0.126</b>", "0.1 – 0.9", "0.125"]
-    assert "<b>0.5123</b>" in page and "Background left out" in page
+    interval = "0.100 – 0.900"
+    assert cells == ["<b>0.251</b>", interval, "0.250", "<b>0.126</b>", interval, "0.125"]
+    assert "<b>0.512</b>" in page and "Background left out" in page
     assert page.index("<code>fg_ari_last") < page.index("<code>mse<") < page.index("new_metric")
     assert "standard_error" not in page and "<code>mse_refined" not in page
+
+
+def test_numbers_are_as_long_as_they_need_be():
+    assert [report_numbers.number(value) for value in (
+        0.85732, 0, 0.004201, -3025.33, 335.26, 9.5, 1e-7, True, None)] == [
+        "0.857", "0", "0.00420", "−3025", "335.3", "9.500", "1.00e−07", "–", "–"]
+    table = report_numbers.metric_table(
+        {"kl": -2.0, "median": {"kl": -2.0}, "interval": {"kl": [-3.0, -1.0]}})
+    assert "<td>−3.000 to −1.000</td>" in table
 
 
 def test_without_intervals_their_columns_are_empty_and_the_page_says_so(workdir, splits):
@@ -212,7 +222,7 @@ def test_without_intervals_their_columns_are_empty_and_the_page_says_so(workdir,
     del record["interval"]
     path.write_text(json.dumps(record))
     page = write(workdir, num_clips=1)
-    assert "<td><b>0.251</b></td><td></td><td>0.25</td>" in page
+    assert "<td><b>0.251</b></td><td></td><td>0.250</td>" in page
     assert "holds no intervals" in page
 
 
@@ -239,17 +249,17 @@ def test_parameters_that_are_not_finite_still_make_a_page(workdir, splits, model
 
 def test_which_evaluation_is_shown(workdir, splits):
     write_evaluation(workdir, "validation", 3, mse=0.3)
-    assert "<b>0.3</b>" in (page := write(workdir, num_clips=1))
+    assert "<b>0.300</b>" in (page := write(workdir, num_clips=1))
     assert "These numbers are of step 3" in page and splits[-1] == "validation"
     write_evaluation(workdir, "test", 3, mse=0.4)
-    assert "<b>0.4</b>" in write(workdir, num_clips=1) and splits[-1] == "test"
+    assert "<b>0.400</b>" in write(workdir, num_clips=1) and splits[-1] == "test"
     write_evaluation(workdir, "validation", 7, mse=0.5)
-    assert "<b>0.5</b>" in (page := write(workdir, num_clips=1)) and splits[-1] == "validation"
+    assert "<b>0.500</b>" in (page := write(workdir, num_clips=1)) and splits[-1] == "validation"
     assert "These numbers are of step" not in page
-    assert "<b>0.4</b>" in write(workdir, num_clips=1, split="test")
+    assert "<b>0.400</b>" in write(workdir, num_clips=1, split="test")
     assert "was not evaluated on the test split" in write(workdir, num_clips=1, step=0)
     write_evaluation(workdir, "train", 9, mse=0.6)
-    assert "<b>0.6</b>" in write(workdir, num_clips=1, split="train")
+    assert "<b>0.600</b>" in write(workdir, num_clips=1, split="train")
 
 
 def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, splits):
@@ -272,6 +282,7 @@ def test_curves_of_long_runs_are_thinned(workdir, splits):
     assert max(map(len, lines)) == len(lines[0])
     assert "Masks of held-out clips" in page and "KL" not in page[:page.index("<script")].split(
         'id="clips"')[0].split('id="curves"')[1]
+    assert "Frames grow from 8 × 8 to 16 × 16 after step 20" in page
     steps, values = report_numbers.thin([1, 2, 3], [4.0, None, 6.0])
     assert (steps, values) == ([1, 2, 3], [4.0, None, 6.0])
 

@@ -92,7 +92,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, workdir, split, num_slots),
-        metrics=_metrics(scores, workdir, split, model.step),
+        metrics=_metrics(scores, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir),
         horizon=_horizon(rollout, config, workdir, split),
         config=_config_table(config), data=_json(data), **pictures)
@@ -144,11 +144,14 @@ def _pictures(model: PretrainedModel, split: str, num_clips: int, num_slots: int
     clips = long.first(config.data.num_frames)
     seen = model.segment(clips.video, clips.actions, num_slots)
     future = model.predict(long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
-    sections = {
-        "clips": report_pictures.clip_section(seen, clips),
-        "attention": report_pictures.attention_section(seen, clips),
-        "rollouts": report_pictures.rollout_section(future, long),
-        "traversals": report_pictures.traversal_section(model, seen, clips)}
+    sections = report_pictures.fit_frames(lambda shown: {
+        "clips": report_pictures.clip_section(seen, clips, shown),
+        "attention": report_pictures.attention_section(seen, clips, shown),
+    }, clips.video.shape[1], report_pictures.CLIP_BYTES)
+    sections |= report_pictures.fit_frames(
+        lambda shown: {"rollouts": report_pictures.rollout_section(future, long, shown)}, length,
+        report_pictures.ROLLOUT_BYTES)
+    sections["traversals"] = report_pictures.traversal_section(model, seen, clips)
     texts = {name: text for name, (text, _) in sections.items()}
     return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in sections.items()}
 
@@ -169,11 +172,13 @@ def _facts(model: PretrainedModel, workdir: pathlib.Path, split: str,
                    for name, value in facts.items())
 
 
-def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int) -> str:
+def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
+             exactly: bool) -> str:
     if scores is None:
         return _sentence(f"Step {step} was not evaluated on the {split} split. The first command "
                          "does that, the second writes this page anew:",
-                         _command(workdir, split, f" --config.eval.step={step}"))
+                         _command(workdir, split, f" --config.eval.step={step}")
+                         + (f" --step={step}" if exactly else ""))
     note = f"{scores.get('num_sequences', 'All')} clips of the {scores['split']} split."
     if scores["step"] != step:
         note += (f" These numbers are of step {scores['step']}; the pictures below are of step "

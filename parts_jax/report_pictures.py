@@ -7,7 +7,7 @@ page draws from it into canvases, so a slider or a clock moves them without any 
 import base64
 import dataclasses
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from parts_jax import visualize
 from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.results import Prediction, Segmentation
 
-# So many pixels of sheets at the most, which keeps a page below 8 MB at 64x64.
-CLIP_PIXELS = 3_000_000
-ROLLOUT_PIXELS = 2_000_000
-TRAVERSAL_PIXELS = 1_200_000
+# How large sections may be, which keeps a page below 8 MB.
+CLIP_BYTES = 3_500_000  # with attention
+ROLLOUT_BYTES = 2_000_000
+TRAVERSAL_BYTES = 2_000_000
 MOST_DIMS = 8
 VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 EFFECT = (-2.0, 2.0)  # the change between these tells which dims are worth a look
@@ -47,17 +47,38 @@ class Clips:
             self.video, self.segmentation, self.actions)), self.index)
 
 
-def clip_section(seen: Segmentation, clips: Clips) -> tuple[str, dict]:
+Sections = dict[str, tuple[str, dict]]
+
+
+def fit_frames(build: Callable[[list[int]], Sections], num_frames: int, most: int) -> Sections:
+    """Shows all frames, or evenly chosen ones where all would be too large; the last one always.
+
+    Args:
+      build: makes sections, by their names, that show the frames that it is given.
+      num_frames: of which it may show any.
+      most: characters of the sections' HTML. One frame is shown even if it is larger.
+    """
+    count = num_frames
+    while True:
+        sections = build(sorted({round(t) for t in np.linspace(num_frames - 1, 0, count)}))
+        size = sum(len(text) for text, _ in sections.values())
+        if size <= most or count == 1:
+            return sections
+        count = max(1, min(count - 1, int(count * most / size)))
+
+
+def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[str, dict]:
     """Frame, truth, masks, reconstruction and slots of each clip, moving.
 
     Args:
       seen: the model's view of `clips`, a batch.
       clips: of T frames.
+      shown: which of them.
 
     Returns:
       HTML, and the captions of the frames as the page's JSON takes them.
     """
-    num_clips, num_slots, shown = len(seen.masks), seen.masks.shape[2], _shown(seen)
+    num_clips, num_slots = len(seen.masks), seen.masks.shape[2]
     parts = []
     for i in range(num_clips):
         columns = {"frame": clips.video[i]}
@@ -70,12 +91,13 @@ def clip_section(seen: Segmentation, clips: Clips) -> tuple[str, dict]:
     return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
-def attention_section(seen: Segmentation, clips: Clips) -> tuple[str, dict]:
+def attention_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[str, dict]:
     """Each frame, bright where a slot attends and dark elsewhere; as `clip_section`.
 
-    Draws on the sheets of `clip_section`, which must stand in the same page.
+    Draws on the sheets of `clip_section`, which must stand in the same page and show the same
+    frames.
     """
-    num_clips, num_slots, shown = len(seen.masks), seen.masks.shape[2], _shown(seen)
+    num_clips, num_slots = len(seen.masks), seen.masks.shape[2]
     parts = []
     for i in range(num_clips):
         light = visualize.to_uint8(DIMMEST + (1 - DIMMEST) * np.nan_to_num(seen.attention[i]))
@@ -87,19 +109,16 @@ def attention_section(seen: Segmentation, clips: Clips) -> tuple[str, dict]:
     return _player("attention", parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
-def rollout_section(future: Prediction, clips: Clips) -> tuple[str, dict]:
+def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple[str, dict]:
     """Truth beside what the model predicts after its burn-in, moving; as `clip_section`.
 
     Args:
       future: of a batch: B frames seen, S predicted.
       clips: the same clips, of B + S frames.
+      shown: which of them.
     """
-    burn_in, (num_clips, num_steps) = future.seen.masks.shape[1], future.masks.shape[:2]
-    kinds = 3 + (clips.segmentation is not None)
-    shown = _affordable(burn_in + num_steps, num_clips * kinds * future.masks[0, 0, 0].size,
-                        ROLLOUT_PIXELS)
-    parts = []
-    for i in range(num_clips):
+    burn_in, parts = future.seen.masks.shape[1], []
+    for i in range(len(future.masks)):
         recon = np.concatenate([future.seen.recon[i], future.recon[i]])
         masks = np.concatenate([future.seen.masks[i], future.masks[i]])
         columns = {"true frame": clips.video[i], "model": _picture(recon)}
@@ -129,16 +148,18 @@ def traversal_section(model: PretrainedModel, seen: Segmentation,
     num_slots, size = len(mean), seen.masks.shape[-2:]
     effects = dim_effects(model, mean)
     choices = (None, *range(num_slots))
-    pixels = 2 * len(choices) * len(VALUES) * size[0] * size[1]
-    dims = np.argsort(-effects, kind="stable")[:max(1, min(MOST_DIMS, TRAVERSAL_PIXELS // pixels))]
-    sheets = []
+    dims, sheets = np.argsort(-effects, kind="stable")[:MOST_DIMS], []
     for position, dim in enumerate(dims):
         changed = np.stack([_changed(mean, slot, dim, VALUES) for slot in choices])
         pictures = model.decode(changed)  # [choices, values, ...]
         masks = pictures.masks.reshape(-1, *pictures.masks.shape[2:])
         recon = pictures.recon.reshape(-1, *pictures.recon.shape[2:])
-        sheets.append(_sheet(f"traversal-{position}", [_picture(recon), _masks(masks)],
-                             range(len(recon))))
+        sheet = _sheet(f"traversal-{position}", [_picture(recon), _masks(masks)],
+                       range(len(recon)))
+        if sheets and sum(map(len, sheets)) + len(sheet) > TRAVERSAL_BYTES:
+            break
+        sheets.append(sheet)
+    dims = dims[:len(sheets)]
     still = _sheet("traversed", [clips.video[0, -1:], _picture(seen.recon[0, -1:])], [0])
     tiles = [_tile("frame", "traversed", 0, size), _tile("as inferred", "traversed", 1, size),
              _tile("changed", "traversal-0", 0, size), _tile("masks", "traversal-0", 1, size)]
@@ -227,18 +248,6 @@ def _sheet(name: str, columns: Sequence[np.ndarray], shown: Iterable[int]) -> st
     rows = [np.concatenate([column[t] for column in columns], axis=1) for t in shown]
     data = base64.b64encode(visualize.encode_png(np.concatenate(rows))).decode()
     return f'<img hidden alt="" id="sheet-{name}" src="data:image/png;base64,{data}">'
-
-
-def _shown(seen: Segmentation) -> list[int]:
-    """Which frames of clips are shown; the same for both of their sections."""
-    num_clips, num_frames, num_slots, height, width = seen.masks.shape
-    return _affordable(num_frames, num_clips * (4 + num_slots) * height * width, CLIP_PIXELS)
-
-
-def _affordable(num_frames: int, pixels_of_a_frame: int, most: int) -> list[int]:
-    """Which frames are shown, evenly chosen where all would be too many; the last one always."""
-    count = max(1, min(num_frames, most // pixels_of_a_frame))
-    return sorted({round(t) for t in np.linspace(num_frames - 1, 0, count)})
 
 
 def _picture(image: np.ndarray) -> np.ndarray:

@@ -257,7 +257,8 @@ def test_which_evaluation_is_shown(workdir, splits):
     assert "<b>0.500</b>" in (page := write(workdir, num_clips=1)) and splits[-1] == "validation"
     assert "These numbers are of step" not in page
     assert "<b>0.400</b>" in write(workdir, num_clips=1, split="test")
-    assert "was not evaluated on the test split" in write(workdir, num_clips=1, step=0)
+    page = write(workdir, num_clips=1, step=0)
+    assert "Step 0 was not evaluated on the test split" in page and "--split=test --step=0<" in page
     write_evaluation(workdir, "train", 9, mse=0.6)
     assert "<b>0.600</b>" in write(workdir, num_clips=1, split="train")
 
@@ -312,11 +313,26 @@ def test_another_number_of_slots_and_fewer_clips_than_asked_for(workdir, splits)
     assert "5 (3 in training)" in page and "Clip 4" in page and "Clip 5" not in page
 
 
-def test_long_clips_of_many_slots_show_fewer_frames():
-    assert report_pictures._affordable(6, 10, 1000) == [0, 1, 2, 3, 4, 5]
-    chosen = report_pictures._affordable(25, 6 * 11 * 64 * 64, 3_000_000)
-    assert len(chosen) == 11 and chosen[0] == 0 and chosen[-1] == 24
-    assert report_pictures._affordable(25, 10 ** 9, 10) == [24]
+def test_what_is_too_large_shows_fewer_frames_and_numbers(workdir, splits, monkeypatch):
+    whole = write(workdir, num_clips=1)
+    for name in ("CLIP_BYTES", "ROLLOUT_BYTES", "TRAVERSAL_BYTES"):
+        monkeypatch.setattr(report_pictures, name, 1)
+    page = write(workdir, num_clips=1)
+    data = data_of(page)
+    assert data["clips"]["captions"] == data["attention"]["captions"] == [f"frame {T}"]
+    assert data["rollouts"]["captions"] == ["frame 8, predicted 4 ahead"]
+    assert len(sheet(page, "clip-0")) == len(sheet(page, "rollout-0")) == S
+    assert len(data["traversals"]["dims"]) == 1 and 'id="sheet-traversal-1"' not in page
+    assert len(page) < len(whole)
+
+
+def test_frames_that_are_shown_are_evenly_chosen():
+    def build(shown):
+        return {"a": ("x" * 10 * len(shown), {"shown": shown})}
+
+    assert report_pictures.fit_frames(build, 5, 50)["a"][1]["shown"] == [0, 1, 2, 3, 4]
+    assert report_pictures.fit_frames(build, 25, 59)["a"][1]["shown"] == [0, 6, 12, 18, 24]
+    assert report_pictures.fit_frames(build, 25, 1)["a"][1]["shown"] == [24]
 
 
 def test_slots_of_any_origin_are_decoded(models):

@@ -34,7 +34,6 @@ ALLOWED = {
     "optimizer": {"types"},
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
-    "report": {"types", "visualize"},
     "results": {"types", "visualize"},
     "rollout_metrics": {"metrics"},
     "score_split": {"data", "sharding"},
@@ -46,6 +45,9 @@ ALLOWED = {
              "evaluate", "train", "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
+    "report_numbers": {"charts"},
+    "report_pictures": {"visualize", "results", "pretrained_model"},
+    "report": {"configuration", "data", "pretrained_model", "report_numbers", "report_pictures"},
     "__init__": {"pretrained_model", "results"},
 }
 

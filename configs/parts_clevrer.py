@@ -135,6 +135,7 @@ def paper() -> ml_collections.ConfigDict:
     config.eval.batch_size = 32
     config.eval.num_sequences = 0        # 0: the whole split
     config.eval.num_pictures = 8
+    config.eval.report = True            # write report/index.html after evaluation
     config.eval.burn_in = 4              # frames that are seen before a roll-out (section 4) ...
     config.eval.rollout_steps = 15       # ... and predicted in it; 0: no roll-outs are evaluated
     return config

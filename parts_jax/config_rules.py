@@ -59,6 +59,7 @@ DECAYS = ("optimizer.decay", "optimizer.momentum")  # from 0 to 1, 1 not allowed
 ODD = ("model.decoder.kernel_size", "model.encoder.kernel_size")
 WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.mlp")
 CHOICES = {
+    "eval.report": (False, True),
     "eval.watch": (False, True),
     "model.dtype": ("float32", "bfloat16"),
     "model.decoder.colour": ("full", "affine", "quadratic", "shaded"),

@@ -31,7 +31,7 @@ FREE_KEYS = (
 EVALUATION_KEYS = ("data.", "eval.")
 
 # Keys of `eval` that earlier runs did not have, with what they did.
-LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False}
+LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False, "report": True}
 
 
 def read(path_and_variant: str) -> ml_collections.ConfigDict:

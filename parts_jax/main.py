@@ -24,7 +24,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import checkpoint, config_rules, configuration, evaluate, models, train
+from parts_jax import checkpoint, config_rules, configuration, evaluate, models, report, train
 from parts_jax.data import pipeline
 
 FLAGS = flags.FLAGS
@@ -46,13 +46,18 @@ def main(arguments: Sequence[str]) -> None:
                  jax.device_count(), jax.devices()[0].device_kind)
     try:
         if FLAGS.mode == "evaluate":
-            evaluate.evaluate(config, workdir)
+            scores = evaluate.evaluate(config, workdir)
+            step, split = config.eval.step, config.eval.split
         else:
-            train.train(config, workdir)
+            scores = train.train(config, workdir)
+            step, split = -1, config.eval.final_split
     except checkpoint.UnreadableError as error:
         stop(error)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
+    if scores and config.eval.report and jax.process_index() == 0:
+        logging.info("To look at in a browser: %s",
+                     report.write_report(workdir, step, split, config=config))
 
 
 def prepare() -> tuple[ConfigDict, str]:

@@ -5,7 +5,8 @@
 
 The page holds the table of metrics, learning curves, moving clips with masks and slots, attention,
 roll-outs against truth, latent traversals under sliders, and the config. It is one file that needs
-neither network nor any other file. What the run does not have yet is replaced by a sentence that
+neither network nor any other file. Training and evaluation write it at their end, unless
+config.eval.report is False. What the run does not have yet is replaced by a sentence that
 says how to make it.
 """
 
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None = None,
-                 num_clips: int = 6, num_slots: int | None = None) -> pathlib.Path:
+                 num_clips: int = 6, num_slots: int | None = None,
+                 config: ml_collections.ConfigDict | None = None) -> pathlib.Path:
     """Writes `workdir`/report/index.html, whole or not at all.
 
     Args:
@@ -67,6 +69,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         evaluated, that.
       num_clips: from the start of the split; fewer if it has fewer.
       num_slots: K of all pictures; None: that of training. Metrics are as they were evaluated.
+      config: that it was evaluated with, where other clips than the run's own; None: the run's.
 
     Returns:
       The path of the page.
@@ -77,7 +80,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
       OSError: the page cannot be written.
     """
     workdir = pathlib.Path(workdir)
-    config = configuration.load(str(workdir))
+    config = config or configuration.load(str(workdir))
     if num_clips < 1:
         raise ValueError(f"num_clips is {num_clips}, but must be 1 or more.")
     model = pretrained_model.load(workdir, step)
@@ -88,10 +91,10 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     split = scores["split"] if scores else splits[0]
     rollout = report_numbers.find_rollout(workdir, config.data.name, split,
                                           scores["step"] if scores else model.step)
-    pictures, data = _pictures(model, split, num_clips, num_slots, rollout)
+    pictures, data = _pictures(model, config, split, num_clips, num_slots, rollout)
     page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
-        facts=_facts(model, workdir, split, num_slots),
+        facts=_facts(model, config, workdir, split, num_slots),
         metrics=_metrics(scores, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir),
         horizon=_horizon(rollout, config, workdir, split),
@@ -132,10 +135,11 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
     return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"])
 
 
-def _pictures(model: PretrainedModel, split: str, num_clips: int, num_slots: int | None,
-              rollout: dict[str, Any] | None) -> tuple[dict[str, str], dict[str, Any]]:
+def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: str, num_clips: int,
+              num_slots: int | None, rollout: dict[str, Any] | None
+              ) -> tuple[dict[str, str], dict[str, Any]]:
     """The template's sections of pictures, and what its script needs of them."""
-    config, rollout = model.config, rollout or {}
+    rollout = rollout or {}
     burn_in = rollout.get("burn_in", config.eval.get("burn_in", BURN_IN))
     steps = rollout.get("num_steps", config.eval.get("rollout_steps", 0) or MOST_STEPS)
     long = read_clips(config, split, num_clips, burn_in, steps)
@@ -156,10 +160,9 @@ def _pictures(model: PretrainedModel, split: str, num_clips: int, num_slots: int
     return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in sections.items()}
 
 
-def _facts(model: PretrainedModel, workdir: pathlib.Path, split: str,
+def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
            num_slots: int | None) -> str:
     """What the page is of, as the inside of a <dl>."""
-    c = model.config
     slots = f"{num_slots or c.model.num_slots}"
     if num_slots not in (None, c.model.num_slots):
         slots += f" ({c.model.num_slots} in training)"

@@ -28,7 +28,7 @@ def held_out_clip(number: int) -> dict:
     return collisions.simulate_clip(config.world, seed)
 
 
-def draw(model: parts_jax.pretrained_model.PretrainedModel, numbers: list[int],
+def draw(model: parts_jax.PretrainedModel, numbers: list[int],
          tile: int) -> np.ndarray:
     """Segments test clips by number and draws them below each other: uint8 [T, H, W, 3]."""
     result = model.segment(np.stack([held_out_clip(number)["video"] for number in numbers]))

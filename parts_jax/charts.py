@@ -77,8 +77,8 @@ def _axes(xs, values, across, up, x_label: str) -> str:
     bottom = HEIGHT - BOTTOM
     texts = [f'<text x="{LEFT - 4}" y="{up(v) + 4:.1f}" text-anchor="end">{_number(v)}</text>'
              for v in sorted({min(values), max(values)})]
-    texts += [f'<text x="{across(x):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor}">{x:g}</text>'
-              for x, anchor in ((min(xs), "start"), (max(xs), "end"))]
+    texts += [f'<text x="{across(x):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor}">'
+              f'{_number(x)}</text>' for x, anchor in ((min(xs), "start"), (max(xs), "end"))]
     texts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">'
                  f'{html.escape(x_label)}</text>')
     lines = f'<path d="M{LEFT},{TOP}V{bottom}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" ' \

@@ -1,19 +1,26 @@
 """The checkpoint in pretrained/ gives the numbers stored beside it, and the notebook runs on it."""
 
 import json
-import os
 import pathlib
-import shutil
-import subprocess
-import sys
 
+import jax
 import nbclient
 import nbformat
 import numpy as np
 import pytest
 
 from docs import animation
-from parts_jax import configuration, metrics, pretrained_model
+from parts_jax import (
+    checkpoint,
+    configuration,
+    evaluate,
+    evaluate_rollout,
+    metrics,
+    models,
+    pretrained_model,
+    sharding,
+)
+from parts_jax.data import pipeline
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEMO = ROOT / "pretrained" / "demo"
@@ -37,43 +44,61 @@ def test_it_is_small_and_complete():
 
 
 @pytest.fixture(scope="module")
-def clips():
-    """The first clips of the test split: frames, and true masks."""
-    return [animation.held_out_clip(number) for number in range(12)]
+def split() -> pipeline.Split:
+    """All clips of the test split, simulated here: the set as a whole takes longer."""
+    clips = [animation.held_out_clip(number) for number in range(256)]
+    return pipeline.Split([{k: clip[k] for k in ("video", "segmentation")} for clip in clips],
+                          min(len(clip["video"]) for clip in clips))
 
 
-def test_it_finds_objects(clips):
-    """Of new clips, in this process: far from what an untrained or a broken model gets."""
-    model = pretrained_model.load(DEMO)
+def test_it_finds_objects(split):
+    """Through the API: far from what an untrained or a broken model gets."""
+    clips, last = split.examples[:12], 5
+    video = np.stack([clip["video"] for clip in clips])[:, :last + 1]
+    result = pretrained_model.load(DEMO).segment(video)
+    true = np.stack([clip["segmentation"] for clip in clips])[:, last].reshape(len(clips), -1)
+    found = result.segmentation[:, last].reshape(len(clips), -1)
+    assert metrics.fg_ari(true, found).mean() > 0.5
+    assert metrics.ari(true, found).mean() > 0.6
+    assert np.abs(result.recon[:, last] - video[:, last] / 255).mean() < 0.06
+
+
+@pytest.fixture(scope="module")
+def loaded(mesh):
+    """Config, model, and parameters over the mesh."""
     config = configuration.load(str(DEMO))
-    video = np.stack([clip["video"] for clip in clips])[:, :config.data.num_frames]
-    result = model.segment(video)
-    true = np.stack([clip["segmentation"] for clip in clips])[:, config.data.num_frames - 1]
-    found = result.segmentation[:, -1]
-    flat = (true.reshape(len(true), -1), found.reshape(len(true), -1))
-    assert metrics.fg_ari(*flat).mean() > 0.5
-    assert metrics.ari(*flat).mean() > 0.6
-    assert np.abs(result.recon[:, -1] - video[:, -1] / 255).mean() < 0.06
+    model = models.create(config.model)
+    shape = jax.eval_shape(lambda: models.initial_parameters(
+        config.model, model, jax.random.key(0)))
+    params, _ = checkpoint.restore_params(str(DEMO), shape)
+    return config, model, sharding.replicate(params, mesh)
 
 
-@pytest.mark.parametrize("num_devices", [1])
-def test_evaluate_gives_the_stored_numbers(tmp_path, num_devices):
-    """Through the public command, on the whole split; simulates it where it is not there yet."""
-    shutil.copytree(DEMO, tmp_path / "demo")
-    for path in (tmp_path / "demo" / "evaluation").iterdir():
-        path.unlink()
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}"}
-    result = subprocess.run(
-        [sys.executable, "-m", "parts_jax.main", "--mode=evaluate", f"--workdir={tmp_path}/demo",
-         "--config.eval.split=test"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    record = stored()
-    path, = (tmp_path / "demo" / "evaluation").glob("*-test-[0-9]*[0-9].json")
-    again = json.loads(path.read_text())
-    assert again.keys() == record.keys()
-    for name in record["median"]:  # every metric; the machine may round otherwise
-        assert again[name] == pytest.approx(record[name], rel=2e-3, abs=2e-3), name
+@pytest.fixture(scope="module")
+def mesh():
+    return sharding.make_mesh()  # of four devices; the stored numbers are of one
+
+
+def test_evaluation_gives_the_stored_numbers(loaded, split, mesh):
+    """Every metric of the whole split. Another machine rounds otherwise, so a mask may flip."""
+    config, model, params = loaded
+    examples, _ = evaluate.evaluate_split(
+        config, params, mesh, split, evaluate.compile_inference(config, model, mesh))
+    record = evaluate.make_record(config, 6800, "test", examples)
+    assert record.keys() == stored().keys() and record["num_sequences"] == 256
+    for name in record["median"]:
+        assert record[name] == pytest.approx(stored()[name], rel=2e-3, abs=2e-3), name
+
+
+def test_evaluation_of_rollouts_gives_the_stored_numbers(loaded, split, mesh):
+    config, model, params = loaded
+    path, = (DEMO / "evaluation").glob("*-rollout.json")
+    record = json.loads(path.read_text())
+    examples, _ = evaluate_rollout.evaluate_split(
+        config, evaluate_rollout.compile_prediction(config, model, mesh), params, mesh, split)
+    assert examples.keys() == record["metrics"].keys()
+    for name, values in examples.items():
+        assert values.mean(0) == pytest.approx(record["metrics"][name]["mean"], rel=2e-3), name
 
 
 def test_the_tour_runs_and_its_cells_are_shown_executed(tmp_path):

@@ -44,7 +44,8 @@ def make_split(num_clips: int = 5, masks: bool = True, action_size: int = 0) -> 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, save_untrained) -> pathlib.Path:
     """A run that was stopped before its first step, and again after 7; of odd names."""
-    return save_untrained(tmp_path_factory.mktemp("report <b>&") / "run", steps=(0, 7))
+    return save_untrained(tmp_path_factory.mktemp("report <b>&") / "run", steps=(0, 7),
+                          eval__rollout_steps=LENGTH - BURN_IN)
 
 
 @pytest.fixture(scope="module")

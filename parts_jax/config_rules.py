@@ -16,7 +16,7 @@ from parts_jax import configuration
 # another model has other keys.
 LEAST = {
     "seed": 0,
-    "data.num_frames": 2,
+    "data.num_frames": 1,
     "data.stride": 1,
     "data.resolution": 1,
     "data.num_threads": 0,

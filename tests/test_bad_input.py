@@ -69,7 +69,7 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.train.bach_size=8"], ["no key 'train.bach_size'", "nearest is 'train.batch_size'"]),
     (["--config.model.num_slots=0"], ["model.num_slots is 0", "whole number, 1 or more"]),
     (["--config.model.num_slots=many"], ["many", "num_slots"]),
-    (["--config.data.num_frames=1"], ["data.num_frames is 1", "whole number, 2 or more"]),
+    (["--config.data.num_frames=0"], ["data.num_frames is 0", "whole number, 1 or more"]),
     (["--config.model.name=slotty"], ["model.name is 'slotty'", "there is: parts"]),
     # Four devices, as all tests have.
     (["--config.train.batch_size=6"], ["train.batch_size is 6", "4 devices", "multiple of 4"]),
@@ -222,8 +222,8 @@ def test_a_split_that_is_not_there_is_refused_before_training(refused, monkeypat
 @pytest.mark.parametrize("arguments, message", [
     (["--config=configs/parts_clevrer.py", "--config.data.download=False"],
      "The data set 'clevrer'"),
-    (["--config=configs/parts_clevrer.py:demo", "--config.data.num_frames=1"],
-     "data.num_frames is 1, but must be a whole number, 2 or more."),
+    (["--config=configs/parts_clevrer.py:demo", "--config.data.num_frames=0"],
+     "data.num_frames is 0, but must be a whole number, 1 or more."),
 ])
 def test_the_command_in_a_shell(tmp_path, arguments, message):
     """As a user would call it, from the repository, with the default workdir in another place."""

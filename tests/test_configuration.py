@@ -32,7 +32,7 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
 @pytest.mark.parametrize(
     "key, value, allowed",
     [
-        ("data.num_frames", 1, "2 or more"),
+        ("data.num_frames", 0, "1 or more"),
         ("data.num_frames", 6.0, "whole number"),
         ("data.num_frames", True, "whole number"),
         ("data.stride", 0, "1 or more"),

@@ -35,8 +35,8 @@ from parts_jax import config_rules, evaluate, models, optimizer, sharding, train
 NUM_WARM_UP = 3
 # What the peaks are measured on: a product of square matrices of so many rows, and a convolution
 # of so many square pictures of a size, of so many channels in and out, with a kernel of a size.
-PEAKS = {"cpu": dict(matrix_product=2048, convolution=(4, 64, 128, 3))}
-PEAKS_ELSEWHERE = dict(matrix_product=8192, convolution=(64, 64, 512, 3))
+PEAKS = {"cpu": dict(matrix_product=2048, convolution=[4, 64, 128, 3])}
+PEAKS_ELSEWHERE = dict(matrix_product=8192, convolution=[64, 64, 512, 3])
 FLOPS_NOTES = {
     False: "flops is compiled_flops: the compiled program has no loops.",
     True: "flops is flops_of_scan_unrolled: the compiled program has loops (over time or over "

@@ -46,13 +46,17 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
         )
     else:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-    verbosity = logging.get_verbosity()
+    logger = logging.get_absl_logger()
     if keep is None:  # orbax warns that what was asked for is done
-        logging.set_verbosity(min(verbosity, logging.ERROR))
+        logger.addFilter(_is_error)
     try:
         return ocp.CheckpointManager(folder, options=options)
     finally:
-        logging.set_verbosity(verbosity)
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: Any) -> bool:
+    return record.levelname in ("ERROR", "CRITICAL")
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any) -> bool:

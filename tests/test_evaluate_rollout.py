@@ -199,9 +199,11 @@ def test_scalars_and_pictures_are_written(written, workdir):
     record, _ = written
     scalars = {f"sim_clevrer_tiny-test/rollout/{name}_{h}": entry["mean"][h - 1]
                for name, entry in record["metrics"].items() for h in (1, 2)}
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    path = workdir / "evaluation" / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert {"step": STEP} | scalars in lines
-    events = event_accumulator.EventAccumulator(str(workdir), size_guidance={"tensors": 0}).Reload()
+    events = event_accumulator.EventAccumulator(
+        str(workdir / "evaluation"), size_guidance={"tensors": 0}).Reload()
     tags = events.Tags()
     assert set(scalars) <= set(tags["scalars"])
     assert "sim_clevrer_tiny-test/rollout/clips" in {*tags["tensors"], *tags["images"]}
@@ -286,7 +288,7 @@ def test_a_single_clip_has_no_intervals(random_config):
 
 def files_after(workdir, config) -> set[str]:
     evaluate.evaluate(config, str(workdir))
-    return {path.name for path in (workdir / "evaluation").iterdir()}
+    return {path.name for path in (workdir / "evaluation").glob("*.json")}
 
 
 def test_without_steps_nothing_is_rolled_out_and_older_runs_have_none(folder, save_untrained):

@@ -26,6 +26,7 @@ ALLOWED = {
     "simulate": set(),
     "data": {"types", "simulate"},
     "configuration": set(),
+    "distributed": set(),
     "charts": set(),
     "checkpoint": {"types"},
     "visualize": set(),
@@ -39,8 +40,8 @@ ALLOWED = {
     # On top.
     "evaluate": MODEL | BESIDE | {"models"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
-    "main": {"configuration", "checkpoint", "data", "sharding", "models", "evaluate", "train",
-             "report"},
+    "main": {"configuration", "checkpoint", "data", "distributed", "sharding", "models", "evaluate",
+             "train", "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
     "__init__": {"pretrained_model", "results"},

@@ -62,3 +62,17 @@ run() {  # run COMMAND...: or only print it, in a dry run
     "$@"
   fi
 }
+
+forward_term() {  # forward_term PID: waits for a process, passes TERM on to it, returns its code
+  local code=0 again
+  signalled=1  # by the trap, which ends `wait` before the process has ended
+  # shellcheck disable=SC2064
+  trap "signalled=1; kill -TERM $1 2>/dev/null || true" TERM INT
+  while [ "$signalled" = 1 ]; do
+    signalled=0 again=0
+    wait "$1" || again=$?
+    [ "$again" = 127 ] || code="$again"  # 127: it was waited for already
+  done
+  trap - TERM INT
+  return "$code"
+}

@@ -20,6 +20,7 @@ from jax._src import clusters
 
 INITIALIZATION_TIMEOUT = 300  # seconds
 HEARTBEAT_TIMEOUT = 60
+UNAVAILABLE = 69  # exit code, of those in sysexits.h
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
@@ -51,7 +52,7 @@ def initialize(coordinator_address: str | None = None, num_processes: int | None
         then a TPU pod, Slurm, Open MPI or an indexed Job of Kubernetes is asked, and a process on
         its own stays so.
       initialization_timeout: seconds to wait for the other processes; then this one ends with a
-        message and exit code 1.
+        message and exit code 69.
       heartbeat_timeout: seconds without a sign of life after which a process counts as dead, which
         ends the others; and seconds that a process which ends waits for the others.
 
@@ -90,7 +91,7 @@ def _end_after(seconds: int, message: str) -> Iterator[None]:
     """
     def end():
         print(f"Error: {message}", file=sys.stderr, flush=True)
-        os._exit(1)
+        os._exit(UNAVAILABLE)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

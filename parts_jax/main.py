@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     except ValueError as error:
         stop(error)
     except RuntimeError as error:
-        stop(error, exit_code=1)
+        stop(error, exit_code=distributed.UNAVAILABLE)
     try:
         config, workdir = prepare()
     except (ValueError, OSError) as error:

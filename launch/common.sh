@@ -63,16 +63,20 @@ run() {  # run COMMAND...: or only print it, in a dry run
   fi
 }
 
+catch_term() {  # from here on TERM and Ctrl-C are for the process that `forward_term` waits for
+  child="" signalled=0
+  trap 'signalled=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM INT
+}
+
 forward_term() {  # forward_term PID: waits for a process, passes TERM on to it, returns its code
   local code=0 again
-  signalled=1  # by the trap, which ends `wait` before the process has ended
-  # shellcheck disable=SC2064
-  trap "signalled=1; kill -TERM $1 2>/dev/null || true" TERM INT
-  while [ "$signalled" = 1 ]; do
+  child="$1"
+  [ "$signalled" = 0 ] || kill -TERM "$child" 2>/dev/null || true
+  signalled=1
+  while [ "$signalled" = 1 ]; do  # the trap ends `wait` before the process has ended
     signalled=0 again=0
-    wait "$1" || again=$?
+    wait "$child" || again=$?
     [ "$again" = 127 ] || code="$again"  # 127: it was waited for already
   done
-  trap - TERM INT
   return "$code"
 }

@@ -37,7 +37,11 @@ fi
 
 export JAX_PLATFORMS=cpu
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$DEVICES_PER_PROCESS"
-pids=()
+all=()
+signal_all() {
+  kill "-$1" "${all[@]}" 2>/dev/null || true
+}
+trap 'signal_all TERM' INT TERM
 for ((process = 0; process < NUM_PROCESSES; process++)); do
   command=("$python" -m parts_jax.main "${arguments[@]}"
     --coordinator_address="localhost:$port" --num_processes="$NUM_PROCESSES" --process_id="$process")
@@ -45,35 +49,34 @@ for ((process = 0; process < NUM_PROCESSES; process++)); do
     quoted env JAX_PLATFORMS=cpu XLA_FLAGS="$XLA_FLAGS" "${command[@]}"
   else
     "${command[@]}" >"$logs/$process.log" 2>&1 &
-    pids+=($!)
+    all+=($!)
   fi
 done
 [ "$dry_run" = 0 ] || exit 0
 
-all=("${pids[@]}")
-signal_all() {
-  kill "-$1" "${all[@]}" 2>/dev/null || true
-}
-trap 'signal_all TERM' INT TERM
-tail -n +1 -f --pid="${pids[0]}" "$logs/0.log" &
+tail -n +1 -f --pid="${all[0]}" "$logs/0.log" &
 follower=$!
 
-first_failure=0 killer=""
-while [ "${#pids[@]}" -gt 0 ]; do
-  ended="" code=0
-  wait -n -p ended "${pids[@]}" || code=$?
-  [ -n "$ended" ] || continue  # a signal came, and was passed on
+# Looked at in turn, as bash's `wait -n` forgets one of two that end at the same time.
+running=("${all[@]}") first_failure=0 killer=""
+while [ "${#running[@]}" -gt 0 ]; do
+  sleep 0.1
   left=()
-  for pid in "${pids[@]}"; do
-    [ "$pid" = "$ended" ] || left+=("$pid")
+  for pid in "${running[@]}"; do
+    code=0
+    if kill -0 "$pid" 2>/dev/null; then
+      left+=("$pid")
+      continue
+    fi
+    wait "$pid" || code=$?
+    if [ "$code" != 0 ] && [ "$first_failure" = 0 ]; then
+      first_failure="$code"
+      signal_all TERM
+      { sleep "$GRACE_SECONDS" && signal_all KILL; } >/dev/null 2>&1 &
+      killer=$!
+    fi
   done
-  pids=("${left[@]}")
-  if [ "$code" != 0 ] && [ "$first_failure" = 0 ]; then
-    first_failure="$code"
-    signal_all TERM
-    { sleep "$GRACE_SECONDS" && signal_all KILL; } >/dev/null 2>&1 &
-    killer=$!
-  fi
+  running=("${left[@]}")
 done
 [ -z "$killer" ] || kill "$killer" 2>/dev/null || true
 wait "$follower" || true

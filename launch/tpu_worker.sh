@@ -60,6 +60,7 @@ train() {
   flock -n 9 || fail "A run is going on on this host; launch/tpu_pod.sh --stop ends it."
   host="$(number)"
   : >"$log"
+  catch_term
   .venv/bin/python -m parts_jax.main "$@" --workdir="$workdir" >>"$log" 2>&1 9>&- &
   pid=$!
   echo "$pid" >"$pid_file"

@@ -69,7 +69,8 @@ has_flag config || fail "--config=FILE[:variant] is missing; the files are in co
 ! has_flag workdir || fail "The workdir is given as WORKDIR=..., not as --workdir=...."
 need_command kubectl
 
-arguments=("${arguments[@]//'$('/'$$('}" "--workdir=/workdirs/$folder")
+# Kubernetes reads $(WORD) as a variable's name, and $$ as a plain $.
+arguments=("${arguments[@]//"\$"/"\$\$"}" "--workdir=/workdirs/$folder")
 if [ "$PLATFORM" = gpu ]; then
   # shellcheck disable=SC2016  # Kubernetes puts PROCESS_ID in, for each pod its own
   arguments+=("--coordinator_address=$NAME-workers-0-0.$NAME:$PORT" "--num_processes=$HOSTS"
@@ -79,9 +80,9 @@ fi
 ARGUMENTS="$(json_list "${arguments[@]}")"
 
 manifest="$(cat "launch/kubernetes/$PLATFORM.yaml")"
-for name in NAME IMAGE HOSTS SERVICE_ACCOUNT MAX_RESTARTS ACCELERATOR TOPOLOGY CHIPS GPUS PORT \
+for setting in NAME IMAGE HOSTS SERVICE_ACCOUNT MAX_RESTARTS ACCELERATOR TOPOLOGY CHIPS GPUS PORT \
   BUCKET CLAIM ARGUMENTS; do
-  manifest="${manifest//"\${$name}"/"${!name}"}"
+  manifest="${manifest//"\${$setting}"/"${!setting}"}"
 done
 if [ "$dry_run" = 1 ]; then
   echo "$manifest"

@@ -14,7 +14,7 @@
 #   WORKDIR                   tpu: gs://BUCKET/FOLDER, mounted by GKE's Cloud Storage FUSE driver
 #                             gpu: a folder of the volume CLAIM
 #   SERVICE_ACCOUNT=default   of Kubernetes; with tpu it must be allowed to write to the bucket
-#   MAX_RESTARTS=20           after a lost host, or exit code 75
+#   MAX_RESTARTS=10           after a lost host, and any exit code but 0 and 2
 #   tpu: ACCELERATOR=tpu-v6e-slice, TOPOLOGY=4x4, CHIPS=4 (of one host)
 #   gpu: CLAIM, a persistent volume claim with ReadWriteMany; GPUS=8 (of one node); PORT=12355
 #   --dry-run                 prints the manifest, filled in, and sends nothing
@@ -36,7 +36,7 @@ json_list() {  # json_list WORDS...
   echo "[$list]"
 }
 
-SERVICE_ACCOUNT="${SERVICE_ACCOUNT:-default}" MAX_RESTARTS="${MAX_RESTARTS:-20}"
+SERVICE_ACCOUNT="${SERVICE_ACCOUNT:-default}" MAX_RESTARTS="${MAX_RESTARTS:-10}"
 ACCELERATOR="${ACCELERATOR:-tpu-v6e-slice}" TOPOLOGY="${TOPOLOGY:-4x4}" CHIPS="${CHIPS:-4}"
 GPUS="${GPUS:-8}" PORT="${PORT:-12355}" BUCKET="" CLAIM="${CLAIM:-}"
 read_arguments "$@"

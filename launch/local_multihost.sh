@@ -29,7 +29,8 @@ python="${PARTS_JAX_PYTHON:-.venv/bin/python}"
 [ -n "${PARTS_JAX_PYTHON:-}" ] || run ./launch/install.sh
 port=12321
 if [ "$dry_run" = 0 ]; then
-  port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')"
+  free="import socket; s = socket.socket(); s.bind(('', 0)); print(s.getsockname()[1])"
+  port="$("$python" -c "$free")"
   logs="${LOG_DIR:-$(mktemp -d /tmp/parts_jax_logs.XXXXXX)}"
   mkdir -p "$logs"
   echo "The logs of $NUM_PROCESSES processes are in $logs." >&2
@@ -43,8 +44,8 @@ signal_all() {
 }
 trap 'signal_all TERM' INT TERM
 for ((process = 0; process < NUM_PROCESSES; process++)); do
-  command=("$python" -m parts_jax.main "${arguments[@]}"
-    --coordinator_address="localhost:$port" --num_processes="$NUM_PROCESSES" --process_id="$process")
+  command=("$python" -m parts_jax.main "${arguments[@]}" --coordinator_address="localhost:$port"
+    --num_processes="$NUM_PROCESSES" --process_id="$process")
   if [ "$dry_run" = 1 ]; then
     quoted env JAX_PLATFORMS=cpu XLA_FLAGS="$XLA_FLAGS" "${command[@]}"
   else

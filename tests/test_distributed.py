@@ -78,8 +78,8 @@ def test_two_processes_train_as_one_does(single, double, folder):
     assert sorted(losses(double)) == list(range(1, STEPS + 1))
     for number in (0, 1):
         assert f"Process {number} of 2" in (folder / "logs" / f"{number}.log").read_text()
-    scores = [json.loads((workdir / "evaluation" / f"sim_clevrer_tiny-test-{STEPS}.json").read_text())
-              for workdir in (single, double)]
+    file = pathlib.Path("evaluation") / f"sim_clevrer_tiny-test-{STEPS}.json"
+    scores = [json.loads((workdir / file).read_text()) for workdir in (single, double)]
     assert scores[1]["num_sequences"] == scores[0]["num_sequences"] == 8
     for name in ("mse", "kl"):
         assert scores[1][name] == pytest.approx(scores[0][name], rel=1e-3)

@@ -11,8 +11,6 @@ import sys
 import time
 
 import pytest
-import yaml
-from kubeflow_trainer_api import models as kubernetes
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAUNCH = ROOT / "launch"
@@ -20,34 +18,7 @@ SCRIPTS = sorted(path for path in LAUNCH.rglob("*") if path.suffix in (".sh", ".
 CONFIG = "--config=configs/parts_clevrer.py:demo"
 POD = {"TPU_NAME": "parts", "ZONE": "us-east5-b", "PROJECT": "mine", "ACCELERATOR_TYPE": "v6e-16",
        "RUNTIME_VERSION": "v2-alpha-tpuv6e", "WORKDIR": "gs://bucket/runs/1"}
-TPU = {"PLATFORM": "tpu", "NAME": "paper", "IMAGE": "registry/parts_jax:tpu", "HOSTS": "4",
-       "WORKDIR": "gs://bucket/runs/1"}
-GPU = {"PLATFORM": "gpu", "NAME": "paper", "IMAGE": "registry/parts_jax:cuda", "HOSTS": "2",
-       "CLAIM": "shared", "WORKDIR": "runs/1"}
 WHERE = "--zone=us-east5-b --project=mine"
-
-
-@pytest.fixture
-def tools(tmp_path) -> pathlib.Path:
-    """A folder for the whole PATH: what every machine has, and nothing of a cluster."""
-    folder = tmp_path / "tools"
-    folder.mkdir()
-    for name in ("bash", "cat", "chmod", "cksum", "dirname", "env", "git", "gzip", "mkdir",
-                 "mktemp", "rm", "sleep", "tail"):
-        found = subprocess.run(["which", name], capture_output=True, text=True, check=True)
-        (folder / name).symlink_to(found.stdout.strip())
-    return folder
-
-
-@pytest.fixture
-def launch(tools, tmp_path):
-    """Runs a launcher with nothing in its environment but the settings."""
-    def call(script: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["bash", str(LAUNCH / script), *arguments], cwd=tmp_path, capture_output=True,
-            text=True, timeout=120, env={"PATH": str(tools), "HOME": str(tmp_path)} | settings)
-
-    return call
 
 
 def stand_in(tools: pathlib.Path, name: str, body: str) -> pathlib.Path:
@@ -92,14 +63,6 @@ def without(settings: dict, name: str) -> dict:
     ("slurm.sbatch", {}, [CONFIG], "--workdir=FOLDER is missing"),
     ("slurm.sbatch", {}, [CONFIG, "--workdir=/x"], "This is no Slurm job"),
     ("slurm.sbatch", {"SLURM_JOB_ID": "7"}, [CONFIG, "--workdir=/x"], "srun is not installed"),
-    *(("kubernetes/launch.sh", without(TPU, name), [CONFIG], f"{name} is not set") for name in TPU),
-    ("kubernetes/launch.sh", without(GPU, "CLAIM"), [CONFIG], "CLAIM is not set"),
-    ("kubernetes/launch.sh", TPU | {"PLATFORM": "cpu"}, [CONFIG], "tpu or gpu; got 'cpu'"),
-    ("kubernetes/launch.sh", TPU | {"NAME": "My_run"}, [CONFIG], "got 'My_run'"),
-    ("kubernetes/launch.sh", TPU | {"HOSTS": "0"}, [CONFIG], "1 or more; got '0'"),
-    ("kubernetes/launch.sh", TPU | {"WORKDIR": "/x"}, [CONFIG], "gs://BUCKET/FOLDER; got '/x'"),
-    ("kubernetes/launch.sh", GPU | {"WORKDIR": "/x"}, [CONFIG], "without a slash in front"),
-    ("kubernetes/launch.sh", GPU, [CONFIG], "The command kubectl is not installed"),
     ("local_multihost.sh", {"NUM_PROCESSES": "two"}, [CONFIG], "1 or more; got 'two'"),
     ("local_multihost.sh", {}, ["-c"], "'-c' is no flag"),
 ])
@@ -228,70 +191,6 @@ def test_slurm_passes_term_on_and_waits(tools, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 75
     assert requeued.read_text() == "requeue 7\n"
-
-
-# ---- Kubernetes ----------------------------------------------------------------------------------
-def manifest(launch, settings: dict, *arguments: str) -> dict:
-    text = launch("kubernetes/launch.sh", "--dry-run", CONFIG, *arguments, **settings)
-    [document] = yaml.safe_load_all("\n".join(printed(text)))
-    return document
-
-
-def pod_of(document: dict) -> dict:
-    return document["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
-
-
-@pytest.mark.parametrize("settings", [TPU, GPU], ids=["tpu", "gpu"])
-def test_manifests_are_of_the_schema(launch, settings):
-    """That of JobSet, Job and Pod, as generated from their Go types: no key or type but its own."""
-    document = manifest(launch, settings)
-    assert (document["apiVersion"], document["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
-    known = kubernetes.JobsetV1alpha2JobSet.from_dict(document)
-    assert known.to_dict() == document  # keys that the schema does not have were left out
-
-
-def test_the_schema_sees_wrong_keys_and_types(launch):
-    document = manifest(launch, GPU)
-    pod_of(document)["containers"][0]["resource"] = {}
-    assert kubernetes.JobsetV1alpha2JobSet.from_dict(document).to_dict() != document
-    document = manifest(launch, GPU)
-    document["spec"]["replicatedJobs"][0]["template"]["spec"]["parallelism"] = "2"
-    with pytest.raises(ValueError, match="parallelism"):
-        kubernetes.JobsetV1alpha2JobSet.from_dict(document)
-
-
-@pytest.mark.parametrize("settings", [TPU, GPU], ids=["tpu", "gpu"])
-def test_a_set_starts_again_unless_a_setting_is_wrong(launch, settings):
-    spec = manifest(launch, settings)["spec"]
-    assert spec["failurePolicy"]["maxRestarts"] == 10
-    [rule] = spec["failurePolicy"]["rules"]
-    assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
-    job = spec["replicatedJobs"][0]["template"]["spec"]
-    assert job["backoffLimit"] == 0 and job["template"]["spec"]["restartPolicy"] == "Never"
-    assert job["completions"] == job["parallelism"] == int(settings["HOSTS"])
-    codes = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"]
-             if rule["action"] == "FailJob"]
-    assert codes == [{"containerName": "train", "operator": "In", "values": [2]}]
-
-
-def test_arguments_arrive_as_given(launch):
-    odd = '--config.x=("a", "b \\ $(HOME) & ${NAME}")'
-    [container] = pod_of(manifest(launch, GPU, odd))["containers"]
-    assert container["args"] == [
-        CONFIG, odd.replace("$", "$$"), "--workdir=/workdirs/runs/1",
-        "--coordinator_address=paper-workers-0-0.paper:12355", "--num_processes=2",
-        "--process_id=$(PROCESS_ID)"]
-    [container] = pod_of(manifest(launch, TPU))["containers"]
-    assert container["args"] == [CONFIG, "--workdir=/workdirs/runs/1"]
-
-
-def test_the_volumes_are_those_named(launch):
-    tpu, gpu = (pod_of(manifest(launch, settings)) for settings in (TPU, GPU))
-    assert tpu["volumes"][0]["csi"]["volumeAttributes"]["bucketName"] == "bucket"
-    assert gpu["volumes"][0]["persistentVolumeClaim"]["claimName"] == "shared"
-    for spec in (tpu, gpu):
-        names = {volume["name"] for volume in spec["volumes"]}
-        assert {mount["name"] for mount in spec["containers"][0]["volumeMounts"]} == names
 
 
 # ---- Several processes on this machine -----------------------------------------------------------

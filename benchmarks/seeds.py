@@ -37,7 +37,8 @@ def newest_evaluation(workdir: pathlib.Path, split: str, dataset: str | None = N
       FileNotFoundError: there is none.
       ValueError: there are several data sets, and none is asked for.
     """
-    paths = (workdir / "evaluation").glob("*.json")
+    paths = [path for path in (workdir / "evaluation").glob("*.json")
+             if not path.stem.endswith("-rollout")]  # those are of predicted frames
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     records = [record for record in records if record["split"] == split
                and dataset in (None, record["dataset"])]

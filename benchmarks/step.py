@@ -30,7 +30,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import config_flags
 
 from benchmarks import flops
-from parts_jax import configuration, evaluate, models, optimizer, sharding, train
+from parts_jax import config_rules, evaluate, models, optimizer, sharding, train
 
 NUM_WARM_UP = 3
 # What the peaks are measured on: a product of square matrices of so many rows, and a convolution
@@ -315,7 +315,7 @@ def read_config() -> ml_collections.ConfigDict:
     if values.batch_size:
         config.train.batch_size = config.eval.batch_size = values.batch_size
     jax.config.update("jax_enable_compilation_cache", False)
-    configuration.check(config, jax.device_count())
+    config_rules.check(config, jax.device_count())
     return config
 
 

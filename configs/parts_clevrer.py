@@ -129,11 +129,15 @@ def paper() -> ml_collections.ConfigDict:
 
     config.eval = ml_collections.ConfigDict()
     config.eval.step = -1                # which checkpoint; -1: the newest
+    config.eval.watch = False            # evaluate all, and go on as training writes more
     config.eval.split = "validation"     # during training and of --mode=evaluate
     config.eval.final_split = "test"     # evaluated once, after training
     config.eval.batch_size = 32
     config.eval.num_sequences = 0        # 0: the whole split
     config.eval.num_pictures = 8
+    config.eval.report = True            # write report/index.html after evaluation
+    config.eval.burn_in = 4              # frames that are seen before a roll-out (section 4) ...
+    config.eval.rollout_steps = 15       # ... and predicted in it; 0: no roll-outs are evaluated
     return config
 
 
@@ -165,6 +169,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 32
     config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 2_000
+    config.eval.rollout_steps = 15
 
 
 def make_laptop(config: ml_collections.ConfigDict) -> None:
@@ -226,3 +231,4 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 8
     config.train.evaluate_every = 1_000
     config.train.checkpoint_every = 1_000
+    config.eval.rollout_steps = 4        # clips have 8 frames

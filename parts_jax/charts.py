@@ -75,7 +75,7 @@ def _points(line: Sequence[tuple[float, float]], across, up) -> str:
 
 def _axes(xs, values, across, up, x_label: str) -> str:
     bottom = HEIGHT - BOTTOM
-    texts = [f'<text x="{LEFT - 4}" y="{up(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
+    texts = [f'<text x="{LEFT - 4}" y="{up(v) + 4:.1f}" text-anchor="end">{_number(v)}</text>'
              for v in sorted({min(values), max(values)})]
     texts += [f'<text x="{across(x):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor}">{x:g}</text>'
               for x, anchor in ((min(xs), "start"), (max(xs), "end"))]
@@ -84,6 +84,11 @@ def _axes(xs, values, across, up, x_label: str) -> str:
     lines = f'<path d="M{LEFT},{TOP}V{bottom}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" ' \
         'stroke-opacity="0.5"/>'
     return lines + "".join(texts)
+
+
+def _number(value: float) -> str:
+    """Short enough to stand beside an axis."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _svg(title: str, content: str) -> str:

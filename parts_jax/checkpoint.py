@@ -18,6 +18,7 @@ import grain
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 FOLDER = "checkpoints"
 NEWEST = -1
@@ -46,7 +47,13 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
         )
     else:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-    return ocp.CheckpointManager(folder, options=options)
+    verbosity = logging.get_verbosity()
+    if keep is None:  # orbax warns that what was asked for is done
+        logging.set_verbosity(min(verbosity, logging.ERROR))
+    try:
+        return ocp.CheckpointManager(folder, options=options)
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any) -> bool:

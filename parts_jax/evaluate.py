@@ -1,13 +1,15 @@
 """Evaluation of a model on a split: every metric per example, masked, then the mean.
 
 Masks and reconstruction are of the predicted posterior lambda_t^0, sampled, as in the paper. With
-the suffix `_refined` they are of the posterior after refinement, decoded at its mean.
+the suffix `_refined` they are of the posterior after refinement, decoded at its mean. Roll-outs are
+evaluated after that: evaluate_rollout.py.
 """
 
+import contextlib
 import functools
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +17,18 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from parts_jax import checkpoint, likelihood, metric_writer, metrics, models, sharding, visualize
-from parts_jax.data import pipeline, preprocess
+from parts_jax import (
+    checkpoint,
+    evaluate_rollout,
+    likelihood,
+    metric_writer,
+    metrics,
+    models,
+    score_split,
+    sharding,
+    visualize,
+)
+from parts_jax.data import preprocess
 from parts_jax.models import parts
 
 PICTURES = ("video", "recon", "masks", "slot_means")
@@ -24,63 +36,111 @@ FROM_MODEL = {"mse": "mse", "kl": "kl", "neg_elbo": "negative_elbo", "mask_entro
               "effective_slots": "effective_slots"}
 
 
+class Programs(NamedTuple):
+    """What evaluation runs, jitted once for all checkpoints.
+
+    Attributes:
+      infer: from `compile_inference`.
+      predict: from `evaluate_rollout.compile_prediction`.
+    """
+
+    infer: Callable
+    predict: Callable
+
+
 def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
-    """Evaluates a checkpoint of `workdir` on config.eval.split and writes what it finds.
+    """Evaluates checkpoints of `workdir` on config.eval.split and writes what it finds.
+
+    That of config.eval.step; or, if config.eval.watch is set, all that are there and all that
+    training writes from now on, until the last step of the schedule. What training deleted before
+    its turn came is left out.
 
     Args:
       config: the config that the model was trained with, with its own `eval` and `data`.
       workdir: the run.
 
     Returns:
-      The metrics.
+      The metrics of the last of them.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
+      checkpoint.UnreadableError: it is damaged, or of another model.
     """
     mesh = sharding.make_mesh()
     model = models.create(config.model)
     shape = jax.eval_shape(functools.partial(models.initial_parameters, config.model, model),
                            jax.random.key(0))
-    params, step = checkpoint.restore_params(workdir, shape, config.eval.step)
-    writer = metric_writer.create_writer(workdir)
-    scores = evaluate_and_write(
-        config, model, sharding.replicate(params, mesh), step, mesh, config.eval.split, workdir,
-        writer)
-    writer.close()
+    programs = compile_programs(config, model, mesh)
+    watch, scores = config.eval.watch, {}
+    steps = checkpoint.new_steps(workdir, sum(config.schedule.steps)) if watch else (
+        config.eval.step,)
+    # A folder of its own: training may be writing to the workdir's files.
+    writer = metric_writer.create_writer(Path(workdir) / metric_writer.EVALUATIONS)
+    with contextlib.closing(writer):
+        for step in steps:
+            try:
+                params, step = checkpoint.restore_params(workdir, shape, step)
+            except FileNotFoundError:
+                if not watch:
+                    raise
+                logging.warning("The checkpoint of step %d was deleted before its turn.", step)
+                continue
+            scores = evaluate_and_write(
+                config, programs, sharding.replicate(params, mesh), step, mesh, config.eval.split,
+                workdir, writer)
     return scores
 
 
-def evaluate_and_write(config, model, params, step: int, mesh, split: str, workdir, writer) -> dict:
+def evaluate_and_write(config, programs: Programs, params, step: int, mesh, split: str, workdir,
+                       writer) -> dict[str, float]:
     """Evaluates a split and writes JSON and picture to `workdir`/evaluation, and to TensorBoard.
 
+    Then the same for roll-outs, if config.eval.rollout_steps asks for any.
+
     Returns:
-      The mean metrics.
+      The mean metrics; those of roll-outs are not among them.
     """
-    infer = compile_inference(config, model, mesh)
-    examples, pictures = evaluate_split(config, params, mesh, split, infer)
+    examples, pictures = evaluate_split(config, params, mesh, split, programs.infer)
     scores = means(examples)
     name = f"{config.data.name.replace('/', '_')}-{split}"
-    errors = {k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()}
-    record = dict(step=step, dataset=config.data.name, split=split, seed=config.seed,
-                  num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
-                  stride=config.data.stride, resolution=config.data.resolution,
-                  num_slots=config.model.num_slots, **scores,
-                  median={k: float(np.median(v)) for k, v in examples.items()},
-                  standard_error=errors)
     if jax.process_index() == 0:
-        folder = Path(workdir) / "evaluation"
-        folder.mkdir(exist_ok=True)
-        write_atomically(folder / f"{name}-{step}.json", json.dumps(record, indent=2) + "\n")
+        grid = visualize.picture_grid(**pictures) if pictures else None
+        record = make_record(config, step, split, examples)
+        metric_writer.write_evaluation(workdir, f"{name}-{step}", record, grid)
         if pictures:
-            grid = visualize.picture_grid(**pictures)
-            visualize.save_png(folder / f"{name}-{step}.png", grid)
             writer.write_images(step, {f"{name}/last_frame": grid[None]})
             writer.write_videos(step, {f"{name}/clips": visualize.side_by_side(**pictures)})
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in scores.items()})
     writer.flush()
     logging.info("%s, step %d: %s", name, step,
                  ", ".join(f"{k} {v:.4g}" for k, v in scores.items()))
+    evaluate_rollout.evaluate_and_write(
+        config, programs.predict, params, step, mesh, split, workdir, writer)
     return scores
+
+
+def make_record(config, step: int, split: str, examples: dict[str, np.ndarray]) -> dict:
+    """What is kept of a split's evaluation, for JSON: what was evaluated, and every metric.
+
+    Args:
+      config, step, split: as in `evaluate_and_write`.
+      examples: metrics of each clip, float64 [number of clips] each.
+    """
+    intervals = metrics.confidence_intervals(examples)
+    return dict(
+        step=step, dataset=config.data.name, split=split, seed=config.seed,
+        num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,
+        stride=config.data.stride, resolution=config.data.resolution,
+        num_slots=config.model.num_slots, **means(examples),
+        median={k: float(np.median(v)) for k, v in examples.items()},
+        standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in examples.items()},
+        interval={k: v if v is None else v.tolist() for k, v in intervals.items()})
+
+
+def compile_programs(config, model, mesh) -> Programs:
+    """What `evaluate_and_write` runs."""
+    return Programs(compile_inference(config, model, mesh),
+                    evaluate_rollout.compile_prediction(config, model, mesh))
 
 
 def compile_inference(config, model, mesh, factor: int = 1):
@@ -104,41 +164,15 @@ def evaluate_split(config, params, mesh, split: str, infer) -> tuple[dict, dict]
       Metrics of each clip, a dict of float64 [number of clips], and the arrays of the first
       config.eval.num_pictures clips that `visualize.picture_grid` takes.
     """
-    batches = pipeline.eval_iterator(
-        config.data, split, batch_size=config.eval.batch_size // jax.process_count(),
-        num_sequences=config.eval.num_sequences, action_size=config.model.action_size,
-        process_index=jax.process_index(), process_count=jax.process_count())
-    scores, pictures, missing = [], [], config.eval.num_pictures
-    for batch in batches:
-        output = infer(params, sharding.split_batch(batch, mesh))
-        valid = sharding.fetch(output["valid"])
-        numbers = sharding.fetch({k: v for k, v in output.items() if k not in PICTURES})
-        scores.append(score_examples({k: v[valid] for k, v in numbers.items()}))
-        if missing > 0:
-            shown = {k: output[k] for k in (*PICTURES, "segmentation") if k in output}
-            shown = {k: v[valid][:missing] for k, v in sharding.fetch(shown).items()}
-            pictures.append({"segmentation": None} | shown)
-            missing -= len(shown["video"])
-    return concatenate(scores), concatenate(pictures)
+    examples, pictures = score_split.score_split(
+        config, params, mesh, split, infer, score_examples,
+        shown=(*PICTURES, "segmentation"), unscored=PICTURES)
+    return examples, {"segmentation": None} | pictures if pictures else {}
 
 
 def means(examples: dict[str, np.ndarray]) -> dict[str, float]:
     """The mean over clips of each metric."""
     return {name: float(values.mean()) for name, values in examples.items()}
-
-
-def concatenate(parts_of: list[dict]) -> dict:
-    """Joins dicts of arrays along their first axis; None stays None."""
-    return {} if not parts_of else {
-        k: None if v is None else np.concatenate([part[k] for part in parts_of])
-        for k, v in parts_of[0].items()}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[str, jax.Array]:
@@ -159,8 +193,7 @@ def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[s
     c = config.model
     video = preprocess.average_pool(preprocess.to_float(batch["video"]), factor)
     num_examples, num_frames, height, width, _ = video.shape
-    key = jax.random.key(config.seed)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+    keys = parts.example_keys(config.seed, batch["index"])
     noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
     actions = parts.previous_actions(
         batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))

@@ -28,7 +28,16 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import checkpoint, configuration, distributed, evaluate, models, train
+from parts_jax import (
+    checkpoint,
+    config_rules,
+    configuration,
+    distributed,
+    evaluate,
+    models,
+    report,
+    train,
+)
 from parts_jax.data import pipeline
 
 FLAGS = flags.FLAGS
@@ -63,13 +72,18 @@ def main(arguments: Sequence[str]) -> None:
                  jax.device_count(), jax.devices()[0].device_kind)
     try:
         if FLAGS.mode == "evaluate":
-            evaluate.evaluate(config, workdir)
+            scores = evaluate.evaluate(config, workdir)
+            step, split = config.eval.step, config.eval.split
         else:
-            train.train(config, workdir)
+            scores = train.train(config, workdir)
+            step, split = -1, config.eval.final_split
     except checkpoint.UnreadableError as error:
         stop(error)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
+    if scores and config.eval.report and jax.process_index() == 0:
+        logging.info("To look at in a browser: %s",
+                     report.write_report(workdir, step, split, config=config))
 
 
 def prepare() -> tuple[ConfigDict, str]:
@@ -85,20 +99,26 @@ def prepare() -> tuple[ConfigDict, str]:
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
-        configuration.check(config, jax.device_count())
-        checkpoint.choose_step(workdir, config.eval.step)
-        pipeline.check(config.data, eval_splits=[config.eval.split],
-                       action_size=config.model.action_size)
+        config_rules.check(config, jax.device_count())
+        if not config.eval.watch:
+            checkpoint.choose_step(workdir, config.eval.step)
+        check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
-    configuration.check(config, jax.device_count())
+    config_rules.check(config, jax.device_count())
     models.create(config.model)
     configuration.check_workdir(workdir, config)
-    pipeline.check(config.data, config.data.train_split,
-                   [config.eval.split, config.eval.final_split], config.model.action_size)
+    check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     if jax.process_index() == 0:
         configuration.claim_workdir(workdir, config)
     return config, workdir
+
+
+def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
+    """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
+    num_steps = config.eval.get("rollout_steps", 0)  # configs of one's own may have no roll-outs
+    pipeline.check(config.data, train_split, eval_splits, config.model.action_size,
+                   config.eval.burn_in if num_steps else 0, num_steps)
 
 
 def check_writable(workdir: str) -> None:

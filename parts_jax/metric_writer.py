@@ -1,4 +1,5 @@
-"""Writes metrics and pictures: to TensorBoard and to metrics.jsonl, by CLU's writers.
+"""Writes metrics and pictures: to TensorBoard and to metrics.jsonl, by CLU's writers; and the files
+of an evaluation.
 
 CLU's own TensorBoard writer needs TensorFlow, which this project does without. `TensorBoardWriter`
 does the same over TensorBoard's own file writer. Where TensorFlow is missing, importing this file
@@ -31,6 +32,7 @@ from tensorboard.util import tensor_util
 from parts_jax import visualize
 
 FILE_NAME = "metrics.jsonl"
+EVALUATIONS = "evaluation"  # folder of a workdir
 
 
 class TensorBoardWriter:
@@ -188,6 +190,27 @@ def create_writer(workdir: str, resume_step: int | None = None):
         writers.append(TensorBoardWriter(workdir, resume_step))
         writers.append(JsonLinesWriter(os.path.join(workdir, FILE_NAME), resume_step))
     return metric_writers.MultiWriter(writers)
+
+
+def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str, Any],
+                     picture: np.ndarray | None) -> None:
+    """Writes `workdir`/evaluation/`name`.json and .png, each whole or not at all.
+
+    Args:
+      workdir: the run's folder.
+      name: of the files, without ending.
+      record: what goes into the JSON.
+      picture: [H, W, 3], or None for no picture.
+    """
+    folder = pathlib.Path(workdir) / EVALUATIONS
+    folder.mkdir(exist_ok=True)
+    contents = {".json": (json.dumps(record, indent=2) + "\n").encode()}
+    if picture is not None:
+        contents[".png"] = visualize.encode_png(picture)
+    for ending, content in contents.items():
+        partial = folder / f"{name}{ending}.partial"
+        partial.write_bytes(content)
+        os.replace(partial, folder / f"{name}{ending}")
 
 
 def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:

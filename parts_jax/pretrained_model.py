@@ -193,6 +193,26 @@ class PretrainedModel:
         pictures = self._decode(self._params, z, seen.masks.shape[-2:])
         return _as_numpy(Traversal(**_fields(pictures), values=values, slot=slot, dim=dim), single)
 
+    def decode(self, slots: np.ndarray) -> rollout.Pictures:
+        """Decodes slots of any origin.
+
+        Args:
+          slots: finite numbers, [T, K, D] or [B, T, K, D].
+
+        Returns:
+          Masks, picture and slots' pictures, as numpy arrays with the same leading axes.
+
+        Raises:
+          ValueError: they are no such numbers.
+        """
+        slots, size = np.asarray(slots, np.float32), self.config.model.slot_size
+        if slots.ndim not in (3, 4) or slots.shape[-1] != size or not np.isfinite(slots).all():
+            raise ValueError(f"Slots must be finite numbers of shape [T, K, {size}] or "
+                             f"[B, T, K, {size}]; got shape {list(slots.shape)}.")
+        single = slots.ndim == 3
+        return _as_numpy(self._decode(self._params, slots[None] if single else slots,
+                                      (self.resolution,) * 2), single)
+
     def _check_slots(self, num_slots: int | None) -> int:
         if num_slots is None:
             return self.config.model.num_slots

@@ -1,11 +1,11 @@
 """How good a roll-out is, step by step: pictures by MSE, PSNR and SSIM, masks by ARI and mIoU.
 
-Numpy on the host, in float64; one number per clip and step, so that means and intervals are taken
-over sequences. Frames lie in [0, 1].
+Numpy on the host, in float64; one number per clip and step, so that means and intervals
+(`metrics.confidence_interval`) are taken over sequences. Frames lie in [0, 1].
 """
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from parts_jax import metrics
 
@@ -70,14 +70,18 @@ def _blur(image: np.ndarray) -> np.ndarray:
 def picture_metrics(true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
     """`mse`, `psnr` and `ssim` of two of [B, S, H, W, 3]: float64 [B, S] each.
 
+    `ssim` is left out where H or W is below 11.
+
     Raises:
-      ValueError: the two differ in shape, or are too small for SSIM.
+      ValueError: the two differ in shape.
     """
     if true.shape != predicted.shape:
         raise ValueError(f"True frames have shape {true.shape}, predicted frames "
                          f"{predicted.shape}; they must be the same.")
-    return {"mse": mse(true, predicted), "psnr": psnr(true, predicted),
-            "ssim": ssim(true, predicted)}
+    result = {"mse": mse(true, predicted), "psnr": psnr(true, predicted)}
+    if min(true.shape[-3:-1]) >= SSIM_WINDOW:
+        result["ssim"] = ssim(true, predicted)
+    return result
 
 
 def mask_metrics(true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
@@ -92,29 +96,6 @@ def mask_metrics(true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarra
     """
     true, predicted = (ids.reshape(*ids.shape[:2], -1) for ids in (true, predicted))
     return {"fg_ari": metrics.fg_ari(true, predicted), "fg_miou": metrics.miou(true, predicted)}
-
-
-def confidence_interval(values: np.ndarray, level: float = 0.95, seed: int = 0) -> np.ndarray:
-    """Percentile bootstrap interval of the mean over sequences.
-
-    Args:
-      values: [N, ...], a row a sequence.
-      level: share of resampled means that lie inside.
-      seed: of the 2,000 resamples.
-
-    Returns:
-      [..., 2], least and greatest.
-
-    Raises:
-      ValueError: there are fewer than two sequences, or values are not finite.
-    """
-    if len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError("An interval needs finite values of two sequences or more; got "
-                         f"{len(values)} sequences, {np.isfinite(values).mean():.0%} finite.")
-    interval = stats.bootstrap(
-        (values,), np.mean, axis=0, n_resamples=2000, batch=100, confidence_level=level,
-        method="percentile", random_state=np.random.default_rng(seed)).confidence_interval
-    return np.stack([interval.low, interval.high], axis=-1)
 
 
 def _float(image: np.ndarray) -> np.ndarray:

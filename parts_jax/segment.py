@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"{flags.out}: {num_frames} frames.")
+    print(f"{flags.out}: {num_frames} {'frame' if num_frames == 1 else 'frames'}.")
 
 
 def segment_file(flags: argparse.Namespace) -> int:

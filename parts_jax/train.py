@@ -97,8 +97,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 stop_if_not_finite(log.latest, config.train.max_bad_steps)
                 if ends:  # the split that is kept for last
                     scores = evaluate.evaluate_and_write(
-                        config, model, state.params, step, mesh, config.eval.final_split, workdir,
-                        writer)
+                        config, evaluate.compile_programs(config, model, mesh), state.params, step,
+                        mesh, config.eval.final_split, workdir, writer)
                 elif step % config.train.evaluate_every == 0:
                     with log.paused():
                         examples, _ = evaluate.evaluate_split(

@@ -145,6 +145,54 @@ def side_by_side(
     ])
 
 
+def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
+                 scale: int = 2) -> np.ndarray:
+    """Draws three rows per clip over time: true frames, predicted frames, predicted masks.
+
+    Args:
+      video: true frames, uint8 or float [N, T, H, W, 3]; the last S of them were predicted, and
+        what was seen before has no prediction.
+      recon: predicted frames [N, S, H, W, 3].
+      masks: predicted masks [N, S, K, H, W].
+      scale: whole number that every pixel is enlarged by.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    tiles = _rollout_tiles(video, recon, masks, scale)
+    num_seen = np.shape(video)[1] - np.shape(recon)[1]
+    titles = ["seen"] * num_seen + [f"+{h + 1}" for h in range(np.shape(recon)[1])]
+    return titled_table([row for clip in tiles for row in clip], titles)
+
+
+def rollout_clips(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
+                  scale: int = 2) -> np.ndarray:
+    """Draws true frame, predicted frame and predicted masks side by side, a row per clip.
+
+    Args:
+      video, recon, masks, scale: as for `rollout_grid`.
+
+    Returns:
+      uint8 [T, height, width, 3]; over the frames that were seen there is no prediction.
+    """
+    tiles = _rollout_tiles(video, recon, masks, scale)
+    return np.stack([
+        titled_table([[row[t] for row in clip] for clip in tiles], ["true", "predicted", "masks"])
+        for t in range(np.shape(video)[1])
+    ])
+
+
+def _rollout_tiles(video, recon, masks, scale: int) -> list[list[list[np.ndarray]]]:
+    """Tiles by clip, kind (true, predicted, masks) and frame; white where nothing is predicted."""
+    num_seen = np.shape(video)[1] - np.shape(recon)[1]
+    true, predicted, coloured = to_uint8(video), to_uint8(recon), colour_masks(masks)
+    blank = np.full(true.shape[2:], WHITE, np.uint8)
+    return [[[enlarge(tile, scale) for tile in (*before, *frames)]
+             for before, frames in (((), true[n]), ([blank] * num_seen, predicted[n]),
+                                    ([blank] * num_seen, coloured[n]))]
+            for n in range(len(true))]
+
+
 def _check_shapes(video, segmentation, masks, recon, slot_means) -> None:
     n, t, h, w, _ = video.shape
     wanted = {"recon": (np.shape(recon)[:4], (n, t, h, w)),

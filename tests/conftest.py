@@ -41,7 +41,8 @@ def tiny() -> dict:
         "schedule.learning_rate": (3e-3, 2e-3), "schedule.warmup_steps": (2, 2),
         "schedule.final_scale": (0.3, 0.1), "schedule.beta_scale": (1.0, 0.3),
         "schedule.beta_warmup_steps": 10,
-        "train.batch_size": 4, "eval.batch_size": 4}
+        "train.batch_size": 4, "eval.batch_size": 4, "eval.burn_in": 4, "eval.rollout_steps": 2,
+        "eval.report": False}
 
 
 @pytest.fixture(scope="session")

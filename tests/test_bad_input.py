@@ -89,7 +89,8 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 
 @pytest.mark.parametrize("config, parts", [
-    (f"{FILE}:demmo", ["no variant 'demmo'", "it has: paper, small, demo, demo_full_colour"]),
+    (f"{FILE}:demmo", ["no variant 'demmo'",
+                       "it has: paper, small, laptop, demo, demo_full_colour"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
     (None, ["--config=FILE[:variant] is missing", "configs/"]),
 ])
@@ -167,6 +168,40 @@ def test_videos_of_a_wrong_form_are_refused_before_training(refused, monkeypatch
     message = refused(DEMO)
     assert all(part in message for part in parts), message
     assert message.endswith(".")
+
+
+@pytest.mark.parametrize("arguments, parts", [
+    ((), ["eval.burn_in is 4 and eval.rollout_steps is 4, which takes 8 frames", "7 can be read",
+          "with data.stride 1: the two may be 7 together", "--config.eval.rollout_steps=0"]),
+    (("--config.eval.burn_in=9", "--config.eval.rollout_steps=1"), ["takes 10 frames"]),
+    (("--config.data.stride=2", "--config.data.num_frames=4"), ["4 can be read with data.stride 2"])
+])
+@pytest.mark.parametrize("short", ["validation", "test"])
+def test_clips_too_short_for_roll_outs_are_refused_before_training(refused, monkeypatch, arguments,
+                                                                   parts, short):
+    def open_split(data_config, name):
+        return pipeline.Split([GOOD], 7 if name == short else 40)
+
+    monkeypatch.setattr(pipeline, "open_split", open_split)
+    message = refused(DEMO, *arguments)
+    assert all(part in message for part in [*parts, f"split {short!r}"]), message
+    assert message.endswith(".")
+
+
+def test_clips_too_short_for_roll_outs_are_refused_before_evaluation(refused, monkeypatch, tmp_path,
+                                                                     save_untrained):
+    """Of the split that is evaluated alone."""
+    workdir = save_untrained(tmp_path / "run")
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: pipeline.Split(
+        [GOOD], 40 if name == "train" else 5))
+    call = ("--mode=evaluate", f"--workdir={workdir}")
+    message = refused(*call)
+    assert "eval.burn_in is 4 and eval.rollout_steps is 2" in message and "'validation'" in message
+    assert "5 can be read" in message
+    with pytest.raises(AssertionError, match="not refused in time"):
+        refused(*call, "--config.eval.split=train")
+    with pytest.raises(AssertionError, match="not refused in time"):
+        refused(*call, "--config.eval.rollout_steps=0")
 
 
 @pytest.mark.parametrize("key", ["data.train_split", "eval.split", "eval.final_split"])

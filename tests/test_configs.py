@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import configuration, data, evaluate, models, optimizer, sharding, train
+from parts_jax import (
+    config_rules,
+    configuration,
+    data,
+    evaluate,
+    models,
+    optimizer,
+    sharding,
+    train,
+)
 
 FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py"))
 SHIPPED = [f"{file}:{variant}" for file in FILES
@@ -52,7 +61,7 @@ def prepared(name: str):
 def test_values_are_allowed(name):
     """On one device, on four, and on eight; and the set is one that there is."""
     for num_devices in (1, 4, 8):
-        configuration.check(get_config(name), num_devices)
+        config_rules.check(get_config(name), num_devices)
     known = get_config(name).data.name
     assert known in (*data.KNOWN_NAMES, *data.BUILDERS)
 
@@ -108,7 +117,7 @@ def test_default_has_the_numbers_of_the_paper():
         "model.num_refinements": 1, "model.truncation": 4, "model.decoder.colour": "full",
         "model.encoder.use_likelihood": True, "model.attention.top_down": True,
         "optimizer.name": "rmsprop", "optimizer.clip_norm": 5.0, "optimizer.loss_per_pixel": False,
-        "schedule.resolution": (64,)}
+        "schedule.resolution": (64,), "eval.burn_in": 4, "eval.rollout_steps": 15}
     assert {key: values[key] for key in expected} == expected
     assert configuration.flatten(parts_clevrer.get_config("paper")) == values
 
@@ -130,14 +139,15 @@ def test_an_unknown_variant_is_named_with_those_there_are(file):
 
 
 def test_configs_with_actions_differ_in_the_data_alone():
-    """Length, slots and the size of the actions: the rest is parts_clevrer's, said once."""
+    """Lengths, slots and the size of the actions: the rest is parts_clevrer's, said once."""
     for name in ("parts_playroom", "parts_robotics_arm"):
         for variant in ("paper", "small"):
             differing = configuration.differences(parts_clevrer.get_config(variant),
                                                   get_config(f"{name}:{variant}"))
             keys = {key for key, _, _ in differing}
             assert {"data.name", "model.action_size"} <= keys <= {
-                "data.name", "data.num_frames", "model.action_size", "model.num_slots"}
+                "data.name", "data.num_frames", "model.action_size", "model.num_slots",
+                "eval.rollout_steps"}
 
 
 def test_parameters_of_the_paper_are_counted():

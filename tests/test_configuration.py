@@ -8,11 +8,11 @@ import sys
 import ml_collections
 import pytest
 
-from parts_jax import configuration, main
+from parts_jax import config_rules, configuration, main
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
-VARIANTS = ("paper", "small", "demo", "demo_full_colour")
+VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour")
 
 
 def config_with(**changes) -> ml_collections.ConfigDict:
@@ -25,8 +25,8 @@ def config_with(**changes) -> ml_collections.ConfigDict:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_shipped_configs_pass_on_one_and_eight_devices(variant):
     config = configuration.read(f"{FILE}:{variant}")
-    configuration.check(config, 1)
-    configuration.check(config, 8)
+    config_rules.check(config, 1)
+    config_rules.check(config, 8)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,13 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("train.log_every", 0, "1 or more"),
         ("train.batch_size", 0, "1 or more"),
         ("eval.step", -2, "-1 or more"),
+        ("eval.burn_in", 0, "1 or more"),
+        ("eval.rollout_steps", -1, "0 or more"),
     ],
 )
 def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):
     with pytest.raises(ValueError) as caught:
-        configuration.check(config_with(**{key: value}), 1)
+        config_rules.check(config_with(**{key: value}), 1)
     message = str(caught.value)
     assert message.startswith(f"{key} is {value!r}, but must be ")
     assert allowed in message and message.endswith(".")
@@ -80,25 +82,25 @@ def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):
 
 def test_batch_and_devices_are_both_named():
     with pytest.raises(ValueError, match=r"train\.batch_size is 6, .* over 4 devices"):
-        configuration.check(config_with(train__batch_size=6), 4)
+        config_rules.check(config_with(train__batch_size=6), 4)
     with pytest.raises(ValueError, match=r"eval\.batch_size is 6, .* over 4 devices"):
-        configuration.check(config_with(eval__batch_size=6), 4)
-    configuration.check(config_with(train__batch_size=6), 2)
+        config_rules.check(config_with(eval__batch_size=6), 4)
+    config_rules.check(config_with(train__batch_size=6), 2)
 
 
 def test_stages_of_different_lengths_are_counted():
     with pytest.raises(ValueError, match=r"schedule\.steps has 1, schedule\.resolution has 2"):
-        configuration.check(config_with(schedule__steps=(10,)), 1)
+        config_rules.check(config_with(schedule__steps=(10,)), 1)
     empty = {f"schedule.{key}": () for key in
              ("steps", "resolution", "learning_rate", "warmup_steps", "final_scale")}
     with pytest.raises(ValueError, match="one or more stages"):
-        configuration.check(config_with(**empty), 1)
+        config_rules.check(config_with(**empty), 1)
 
 
 def test_width_and_heads_are_both_named():
     changes = {"model.transition.width": 30, "model.transition.num_heads": 4}
     with pytest.raises(ValueError, match=r"width is 30 and model\.transition\.num_heads is 4"):
-        configuration.check(config_with(**changes), 1)
+        config_rules.check(config_with(**changes), 1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -205,7 +207,7 @@ def test_default_workdir_is_named_after_config_and_variant(config, workdir):
 
 
 def test_read_explains_what_is_wrong_with_a_config_file(tmp_path):
-    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, demo"):
+    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, laptop, demo"):
         configuration.read(f"{FILE}:demmo")
     with pytest.raises(FileNotFoundError, match="no config file 'nowhere.py'"):
         configuration.read("nowhere.py:demo")

@@ -13,7 +13,7 @@ MOST_LINES = 350
 EQUATIONS = {"types", "distributions", "likelihood"}
 MODEL = EQUATIONS | {"inference", "networks"}
 BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
-          "sharding", "visualize", "metrics"}
+          "score_split", "sharding", "visualize", "metrics"}
 ALLOWED = {
     "types": set(),
     "distributions": {"types"},
@@ -26,6 +26,7 @@ ALLOWED = {
     "simulate": set(),
     "data": {"types", "simulate"},
     "configuration": set(),
+    "config_rules": {"configuration"},
     "distributed": set(),
     "charts": set(),
     "checkpoint": {"types"},
@@ -34,16 +35,20 @@ ALLOWED = {
     "optimizer": {"types"},
     "sharding": {"types"},
     "progress": {"types", "metric_writer"},
-    "report": {"types", "visualize"},
     "results": {"types", "visualize"},
     "rollout_metrics": {"metrics"},
+    "score_split": {"data", "sharding"},
     # On top.
-    "evaluate": MODEL | BESIDE | {"models"},
+    "evaluate_rollout": MODEL | BESIDE | {"models", "rollout_metrics"},
+    "evaluate": MODEL | BESIDE | {"models", "evaluate_rollout"},
     "train": MODEL | BESIDE | {"models", "evaluate"},
-    "main": {"configuration", "checkpoint", "data", "distributed", "sharding", "models", "evaluate",
-             "train", "report"},
+    "main": {"config_rules", "configuration", "checkpoint", "data", "distributed", "sharding",
+             "models", "evaluate", "train", "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
+    "report_numbers": {"charts"},
+    "report_pictures": {"visualize", "results", "pretrained_model"},
+    "report": {"configuration", "data", "pretrained_model", "report_numbers", "report_pictures"},
     "__init__": {"pretrained_model", "results"},
 }
 

@@ -1,9 +1,12 @@
-"""Every ARI against scikit-learn's, mIoU against a search over all matchings, and the policies."""
+"""Every ARI against scikit-learn's, mIoU against a search over all matchings, the policies, and
+intervals that cover."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
 from parts_jax import metrics
@@ -209,3 +212,47 @@ def test_labellings_of_different_shapes_are_refused():
     for metric in (metrics.ari, metrics.fg_ari, metrics.miou, metrics.contingency_tables):
         with pytest.raises(ValueError, match=r"shape \(4, 5\), predicted ids \(4, 6\)"):
             metric(np.zeros((4, 5), int), np.zeros((4, 6), int))
+
+
+def test_an_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    samples = rng.normal(5, 2, (40, 200))  # 200 experiments of 40 sequences
+    interval = metrics.confidence_interval(samples)
+    assert interval.shape == (200, 2)
+    covered = ((interval[:, 0] < 5) & (5 < interval[:, 1])).mean()
+    assert 0.88 < covered < 0.98
+    np.testing.assert_allclose(np.diff(interval).mean(), 2 * 1.96 * 2 / np.sqrt(40), rtol=0.1)
+    np.testing.assert_array_equal(interval, metrics.confidence_interval(samples))
+    np.testing.assert_array_equal(metrics.confidence_interval(np.ones((3, 2))), 1)
+    for bad in (np.ones((1, 2)), np.array([[1.0], [np.inf]])):
+        with pytest.raises(ValueError, match="finite values of two sequences or more"):
+            metrics.confidence_interval(bad)
+
+
+def test_an_interval_is_that_of_scipys_bootstrap():
+    """Another random stream: the two agree within the noise of 2,000 resamples."""
+    values = np.random.default_rng(3).gamma(0.5, 1e-3, (60, 4)) + 100  # skewed, far from 0
+    found = metrics.confidence_interval(values)
+    expected = stats.bootstrap((values,), np.mean, axis=0, n_resamples=20_000, batch=500,
+                               method="percentile", random_state=0).confidence_interval
+    width = np.diff(found)[:, 0]
+    np.testing.assert_allclose(found[:, 0], expected.low, rtol=0, atol=0.08 * width.max())
+    np.testing.assert_allclose(found[:, 1], expected.high, rtol=0, atol=0.08 * width.max())
+    narrower = metrics.confidence_interval(values, level=0.5)
+    assert (found[:, 0] < narrower[:, 0]).all() and (narrower[:, 1] < found[:, 1]).all()
+
+
+def test_intervals_of_many_metrics_are_those_of_each_alone_and_cheap():
+    rng = np.random.default_rng(4)
+    scores = {f"metric_{i}": rng.random(256) for i in range(30)}
+    scores |= {"by_step": rng.random((256, 5)), "infinite": np.full(256, np.inf)}
+    start = time.process_time()
+    found = metrics.confidence_intervals(scores)
+    assert time.process_time() - start < 1
+    assert list(found) == list(scores) and found["infinite"] is None
+    assert found["by_step"].shape == (5, 2) and found["metric_0"].shape == (2,)
+    for name in ("metric_0", "metric_29", "by_step"):
+        np.testing.assert_allclose(found[name], metrics.confidence_interval(scores[name]),
+                                   rtol=1e-12)
+    assert metrics.confidence_intervals({"a": np.ones(1), "b": np.ones((1, 3))}) == {
+        "a": None, "b": None}

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import av
 import numpy as np
 import pytest
 
@@ -107,6 +108,21 @@ def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
     squeezed = model.fit(video_files.read_video(clip)[::8], crop="none")
     error = np.abs(written[:, 16:16 + S, 2:2 + S].astype(int) - squeezed)
     assert error.mean() < 6  # 256 colours
+
+
+def test_one_frame_and_a_video_of_grey_levels(capsys, folder, workdir):
+    """A file's frames are decoded to colours, so grey ones are three equal colours."""
+    grey = np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8)
+    with av.open(str(folder / "grey.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 24, 24, "gray"
+        frame = av.VideoFrame.from_ndarray(grey, format="gray")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    out = folder / "one.gif"
+    text = call(capsys, f"--workdir={workdir}", folder / "grey.mkv", f"--out={out}", f"--tile={S}")
+    assert text == f"{out}: 1 frame.\n"
+    shown = video_files.read_video(out)[0, 16:16 + S, 2:2 + S].astype(int)
+    assert np.ptp(shown, axis=-1).max() < 40 < np.ptp(shown[..., 0])  # a palette of 256 colours
 
 
 def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrained, clip):

@@ -199,7 +199,7 @@ def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, m
         others, shown = evaluated(setup, 4, batch_size, source)
         assert others.keys() == examples.keys()
         for name, values in examples.items():
-            np.testing.assert_allclose(others[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(others[name], values, rtol=5e-5, atol=1e-6, err_msg=name)
         np.testing.assert_array_equal(shown["video"], pictures["video"])
         np.testing.assert_allclose(shown["masks"], pictures["masks"], atol=1e-5)
     assert len(pictures["video"]) == 5

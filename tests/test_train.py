@@ -104,8 +104,8 @@ def without_speed(lines: list[dict]) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in SPEED} for line in lines]
 
 
-def evaluation_of(workdir: pathlib.Path, split: str = "test") -> dict:
-    name = f"sim_clevrer_tiny-{split}-{LAST_STEP}.json"
+def evaluation_of(workdir: pathlib.Path, split: str = "test", suffix: str = "") -> dict:
+    name = f"sim_clevrer_tiny-{split}-{LAST_STEP}{suffix}.json"
     return json.loads((workdir / "evaluation" / name).read_text())
 
 
@@ -150,9 +150,19 @@ def test_the_evaluation_file_has_every_metric(finished):
     for name in EVALUATION[5:]:
         assert np.isfinite(record[name]), name
         assert np.isfinite(record["median"][name]) and record["standard_error"][name] >= 0
-    line = lines_of(finished)[-1]
+    line, = (line for line in lines_of(finished) if "sim_clevrer_tiny-test/mse" in line)
     assert {key: line[f"sim_clevrer_tiny-test/{key}"] for key in EVALUATION[5:]} == {
         key: record[key] for key in EVALUATION[5:]}
+
+
+def test_the_end_of_training_evaluates_roll_outs_too(finished):
+    record = evaluation_of(finished, suffix="-rollout")
+    assert (record["step"], record["burn_in"], record["num_steps"]) == (LAST_STEP, 4, 2)
+    assert record["num_sequences"] == 8 and len(record["metrics"]) == 8
+    line = lines_of(finished)[-1]
+    assert line["step"] == LAST_STEP
+    assert line["sim_clevrer_tiny-test/rollout/mse_2"] == record["metrics"]["mse"]["mean"][1]
+    assert (finished / "evaluation" / f"sim_clevrer_tiny-test-{LAST_STEP}-rollout.png").exists()
 
 
 def test_pictures_are_written(finished):
@@ -180,7 +190,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(finished, killed):
     jax.tree.map(np.testing.assert_array_equal, state, other)
     jax.tree.map(np.testing.assert_array_equal, batch, other_batch)
     assert without_speed(lines_of(finished)) == without_speed(lines_of(killed))
-    assert evaluation_of(finished) == evaluation_of(killed)
+    for suffix in ("", "-rollout"):
+        assert evaluation_of(finished, suffix=suffix) == evaluation_of(killed, suffix=suffix)
     assert steps_of(finished) == steps_of(killed)
 
 
@@ -193,7 +204,8 @@ def test_evaluation_of_a_finished_run_gives_its_numbers(folder, command, finishe
     for split in ("test", "validation"):
         run(command("--mode=evaluate", f"--workdir={workdir}", f"--config.eval.split={split}",
                     config=False))
-    assert evaluation_of(workdir) == evaluation_of(finished)
+    for suffix in ("", "-rollout"):
+        assert evaluation_of(workdir, suffix=suffix) == evaluation_of(finished, suffix=suffix)
     name = f"sim_clevrer_tiny-test-{LAST_STEP}.png"
     assert (workdir / "evaluation" / name).read_bytes() == (
         finished / "evaluation" / name).read_bytes()

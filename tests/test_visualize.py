@@ -24,6 +24,40 @@ def pictures() -> dict[str, np.ndarray]:
     )
 
 
+def test_roll_outs_stand_over_time_under_the_true_frames(pictures):
+    """The first frame was seen; then two were predicted. Three rows a clip, tiles of 2H x 2W."""
+    video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
+    grid = visualize.rollout_grid(video, recon, masks)
+    assert grid.shape == (16 + N * 3 * (2 * H + 2), 2 + T * (2 * W + 2), 3)
+
+    def tile(row, column):
+        top, left = 16 + row * (2 * H + 2), 2 + column * (2 * W + 2)
+        return grid[top:top + 2 * H:2, left:left + 2 * W:2]
+
+    for n in range(N):
+        for t in range(T):
+            np.testing.assert_array_equal(tile(3 * n, t), video[n, t])
+        assert (tile(3 * n + 1, 0) == 255).all() and (tile(3 * n + 2, 0) == 255).all()
+        for h in range(T - 1):
+            np.testing.assert_array_equal(tile(3 * n + 1, h + 1), visualize.to_uint8(recon[n, h]))
+            np.testing.assert_array_equal(
+                tile(3 * n + 2, h + 1), visualize.colour_masks(masks[n, h]))
+
+
+def test_roll_outs_are_animated_side_by_side(pictures):
+    video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
+    clips = visualize.rollout_clips(video, recon, masks, scale=1)
+    assert clips.shape == (T, 16 + N * (H + 2), 2 + 3 * (W + 2), 3)
+    left = [2 + column * (W + 2) for column in range(3)]
+    for t in range(T):
+        rows = clips[t, 16 + H + 2:16 + H + 2 + H]  # of the second clip
+        np.testing.assert_array_equal(rows[:, left[0]:left[0] + W], video[1, t])
+        shown = [visualize.to_uint8(recon[1, t - 1]), visualize.colour_masks(masks[1, t - 1])] \
+            if t else [np.full((H, W, 3), 255, np.uint8)] * 2
+        for at, picture in zip(left[1:], shown, strict=True):
+            np.testing.assert_array_equal(rows[:, at:at + W], picture)
+
+
 def test_palette_is_distinct_and_does_not_change_with_length():
     colours = visualize.palette(25)
     assert colours.shape == (25, 3) and colours.dtype == np.uint8

@@ -139,21 +139,28 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
 
 
 def check(data_config: ml_collections.ConfigDict, train_split: str | None = None,
-          eval_splits: Sequence[str] = (), action_size: int = 0) -> None:
+          eval_splits: Sequence[str] = (), action_size: int = 0, burn_in: int = 0,
+          rollout_steps: int = 0) -> None:
     """Builds the set if need be, and looks whether its splits can be read as they will be.
 
     Args:
         data_config: as for `train_iterator`.
         train_split: the split that will be trained on, if any.
         eval_splits: the splits that will be evaluated.
+        action_size: as for `train_iterator`.
+        burn_in: frames that are seen before a roll-out.
+        rollout_steps: frames that are predicted then; 0: there are no roll-outs.
 
     Raises:
-        ValueError: if there is no such set or split, the clips are too short, an array of the
-            first example has a wrong shape or dtype, or the set has actions and `flip` or a stride
-            is asked for.
+        ValueError: if there is no such set or split, the clips are too short, for roll-outs too,
+            an array of the first example has a wrong shape or dtype, or the set has actions and
+            `flip` or a stride is asked for.
     """
     for name in eval_splits:
-        _check_split(open_split(data_config, name), data_config, action_size, flip=False)
+        split = open_split(data_config, name)
+        _check_split(split, data_config, action_size, flip=False)
+        if rollout_steps:
+            _check_rollout(split, name, data_config.stride, burn_in, rollout_steps)
     if train_split is not None:
         _check_split(open_split(data_config, train_split), data_config, action_size,
                      flip=data_config.flip)
@@ -242,6 +249,17 @@ def _check_numbers(data_config: ml_collections.ConfigDict, batch_size: int, proc
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index must be between 0 and {process_count - 1}, as there are "
                          f"{process_count} processes; got {process_index}.")
+
+
+def _check_rollout(split: Split, name: str, stride: int, burn_in: int, rollout_steps: int) -> None:
+    """Raises ValueError if the clips of a split are too short for roll-outs."""
+    possible = (split.fewest_frames - 1) // stride + 1
+    if burn_in + rollout_steps > possible:
+        raise ValueError(
+            f"eval.burn_in is {burn_in} and eval.rollout_steps is {rollout_steps}, which takes "
+            f"{burn_in + rollout_steps} frames, but of the shortest clip of the split {name!r} "
+            f"{possible} can be read with data.stride {stride}: the two may be {possible} "
+            "together at the most. With --config.eval.rollout_steps=0 no roll-outs are evaluated.")
 
 
 def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_size: int, *,

@@ -296,6 +296,12 @@ def mean_entropy(weights: jax.Array) -> jax.Array:
     return jnp.mean(jnp.sum(jax.scipy.special.entr(weights), axis=-3), axis=(-2, -1))
 
 
+def example_keys(seed: int, indices: jax.Array) -> jax.Array:
+    """Keys of the noise of examples, by seed and number alone: indices int32 [B] -> keys [B]."""
+    key = jax.random.key(seed)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(indices)
+
+
 def make_noise(keys: jax.Array, num_frames: int, num_refinements: int, num_slots: int,
                slot_size: int) -> jax.Array:
     """Standard normal epsilon for every frame; an example's depend on its own key alone.

@@ -1,0 +1,55 @@
+"""Draws docs/demo.gif, README's first picture: a trained model at work on clips it never saw.
+
+    python -m docs.animation
+    python -m docs.animation --workdir=runs/demo --clips=0,5,9 --out=/tmp/demo.gif
+
+The clips are those of sim_clevrer/demo's test split, by number. Each row is a clip: frame, the
+masks' colours, reconstruction, each slot.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+import parts_jax
+from parts_jax import visualize
+from parts_jax.data import sim_clevrer, simulated
+from parts_jax.simulate import collisions
+
+SECONDS_BETWEEN_FRAMES = 0.25
+HELD = 3  # frames that the last one stands for, before it starts again
+
+
+def held_out_clip(number: int) -> dict:
+    """A clip of sim_clevrer/demo's test split, as `collisions.simulate_clip` returns it."""
+    config, = (c for c in sim_clevrer.SimClevrer.BUILDER_CONFIGS if c.name == "demo")
+    seed = (config.seed, simulated.SPLITS.index("test"), number)
+    return collisions.simulate_clip(config.world, seed)
+
+
+def draw(model: parts_jax.PretrainedModel, numbers: list[int],
+         tile: int) -> np.ndarray:
+    """Segments test clips by number and draws them below each other: uint8 [T, H, W, 3]."""
+    result = model.segment(np.stack([held_out_clip(number)["video"] for number in numbers]))
+    rows = [result.animation(clip, tile) for clip in range(len(numbers))]
+    return np.concatenate(rows, axis=1)
+
+
+def main() -> None:
+    """Writes the animation."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", default="pretrained/demo", help="of the run")
+    parser.add_argument("--clips", default="0,1,2", help="numbers of clips of the test split")
+    parser.add_argument("--tile", type=int, default=96, help="height of a picture, in pixels")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/demo.gif"))
+    values = parser.parse_args()
+    frames = draw(parts_jax.load(values.workdir), [int(n) for n in values.clips.split(",")],
+                  values.tile)
+    frames = np.concatenate([frames, np.repeat(frames[-1:], HELD, axis=0)])
+    values.out.write_bytes(visualize.animation(frames, 1 / SECONDS_BETWEEN_FRAMES))
+    print(values.out)
+
+
+if __name__ == "__main__":
+    main()

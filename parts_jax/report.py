@@ -1,0 +1,255 @@
+"""Writes report/index.html into a workdir: what a run has learned, as one page to look at.
+
+    python -m parts_jax.report --workdir=runs/demo
+    python -m parts_jax.report --workdir=runs/demo --step=6000 --split=validation --num_clips=12
+
+The page holds the table of metrics, learning curves, moving clips with masks and slots, attention,
+roll-outs against truth, latent traversals under sliders, and the config. It is one file that needs
+neither network nor any other file. Training and evaluation write it at their end, unless
+config.eval.report is False. What the run does not have yet is replaced by a sentence that
+says how to make it.
+"""
+
+import argparse
+import html
+import json
+import os
+import pathlib
+import shlex
+import string
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+from absl import flags as absl_flags
+from absl import logging
+
+from parts_jax import configuration, pretrained_model, report_numbers, report_pictures
+from parts_jax.data import pipeline
+from parts_jax.pretrained_model import PretrainedModel
+from parts_jax.report_pictures import Clips
+
+TEMPLATE = pathlib.Path(__file__).with_name("report.html")
+BURN_IN = 4       # frames seen before a roll-out, where neither evaluation nor config says
+MOST_STEPS = 12   # predicted, where no evaluation says
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line, writes the page, and says where; a fault of the user's: exit 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m parts_jax.report", allow_abbrev=False, description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, help="of the run")
+    parser.add_argument("--step", type=int, default=-1, help="which checkpoint; -1: the newest")
+    parser.add_argument("--split", help="of the run's data set; else the one that was evaluated")
+    parser.add_argument("--num_clips", type=int, default=6, help="how many clips are shown")
+    parser.add_argument("--num_slots", type=int, help="K of the pictures; else that of training")
+    flags = parser.parse_args(arguments)
+    logging.set_verbosity(logging.ERROR)  # orbax warns of every checkpoint that is only read
+    if not absl_flags.FLAGS.is_parsed():  # grain's readers ask for that
+        absl_flags.FLAGS(sys.argv[:1])
+    try:
+        path = write_report(**vars(flags))
+    except (ValueError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
+
+
+def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None = None,
+                 num_clips: int = 6, num_slots: int | None = None,
+                 config: ml_collections.ConfigDict | None = None) -> pathlib.Path:
+    """Writes `workdir`/report/index.html, whole or not at all.
+
+    Args:
+      workdir: the run.
+      step: which checkpoint; -1: the newest.
+      split: whose metrics and clips; None: the config's final split, or if only its other one was
+        evaluated, that.
+      num_clips: from the start of the split; fewer if it has fewer.
+      num_slots: K of all pictures; None: that of training. Metrics are as they were evaluated.
+      config: that it was evaluated with, where other clips than the run's own; None: the run's.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      FileNotFoundError: there is no such run or checkpoint.
+      ValueError: an argument is not as said; config, checkpoint, evaluation or data cannot be read.
+      OSError: the page cannot be written.
+    """
+    workdir = pathlib.Path(workdir)
+    config = config or configuration.load(str(workdir))
+    if num_clips < 1:
+        raise ValueError(f"num_clips is {num_clips}, but must be 1 or more.")
+    model = pretrained_model.load(workdir, step)
+    splits = [split] if split else list(dict.fromkeys(
+        [config.eval.get("final_split", config.eval.split), config.eval.split]))
+    scores = report_numbers.find_evaluation(
+        workdir, config.data.name, splits, model.step, exactly=step != -1)
+    split = scores["split"] if scores else splits[0]
+    rollout = report_numbers.find_rollout(workdir, config.data.name, split,
+                                          scores["step"] if scores else model.step)
+    pictures, data = _pictures(model, config, split, num_clips, num_slots, rollout)
+    page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=html.escape(f"{config.data.name}, step {model.step}"),
+        facts=_facts(model, config, workdir, split, num_slots),
+        metrics=_metrics(scores, workdir, split, model.step, exactly=step != -1),
+        curves=_curves(config, workdir),
+        horizon=_horizon(rollout, config, workdir, split),
+        config=_config_table(config), data=_json(data), **pictures)
+    folder = workdir / "report"
+    folder.mkdir(exist_ok=True)
+    partial = folder / ".index.html.new"
+    partial.write_text(page, encoding="utf-8")
+    os.replace(partial, folder / "index.html")
+    return folder / "index.html"
+
+
+def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, burn_in: int,
+               num_steps: int) -> Clips:
+    """The first clips of a split, so long that roll-outs of `num_steps` fit if the set allows it.
+
+    Args:
+      config: of the run.
+      split: of its data set.
+      num_clips: N; fewer if the split has fewer.
+      burn_in: frames that a roll-out sees.
+      num_steps: frames that it predicts.
+
+    Returns:
+      Clips of config.data.num_frames, or more.
+
+    Raises:
+      ValueError: as `pipeline.eval_iterator`.
+    """
+    opened = pipeline.open_split(config.data, split)
+    longest = (opened.fewest_frames - 1) // config.data.stride + 1
+    data_config = config.data.copy_and_resolve_references()
+    data_config.num_frames = max(config.data.num_frames, min(longest, burn_in + num_steps))
+    batch = next(iter(pipeline.eval_iterator(
+        data_config, opened, batch_size=num_clips, num_sequences=num_clips,
+        action_size=config.model.action_size)))
+    kept = {key: array[batch["valid"]] for key, array in batch.items()}
+    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"])
+
+
+def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: str, num_clips: int,
+              num_slots: int | None, rollout: dict[str, Any] | None
+              ) -> tuple[dict[str, str], dict[str, Any]]:
+    """The template's sections of pictures, and what its script needs of them."""
+    rollout = rollout or {}
+    burn_in = rollout.get("burn_in", config.eval.get("burn_in", BURN_IN))
+    steps = rollout.get("num_steps", config.eval.get("rollout_steps", 0) or MOST_STEPS)
+    long = read_clips(config, split, num_clips, burn_in, steps)
+    length = long.video.shape[1]
+    burn_in = min(burn_in, length - 1)
+    clips = long.first(config.data.num_frames)
+    seen = model.segment(clips.video, clips.actions, num_slots)
+    future = model.predict(long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
+    sections = report_pictures.fit_frames(lambda shown: {
+        "clips": report_pictures.clip_section(seen, clips, shown),
+        "attention": report_pictures.attention_section(seen, clips, shown),
+    }, clips.video.shape[1], report_pictures.CLIP_BYTES)
+    sections |= report_pictures.fit_frames(
+        lambda shown: {"rollouts": report_pictures.rollout_section(future, long, shown)}, length,
+        report_pictures.ROLLOUT_BYTES)
+    sections["traversals"] = report_pictures.traversal_section(model, seen, clips)
+    texts = {name: text for name, (text, _) in sections.items()}
+    return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in sections.items()}
+
+
+def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
+           num_slots: int | None) -> str:
+    """What the page is of, as the inside of a <dl>."""
+    slots = f"{num_slots or c.model.num_slots}"
+    if num_slots not in (None, c.model.num_slots):
+        slots += f" ({c.model.num_slots} in training)"
+    facts = {"Run": workdir, "Data": f"{c.data.name}, {split} split", "Step": model.step,
+             "Frames": f"{c.data.num_frames} of {c.data.resolution} × {c.data.resolution}",
+             "Slots": f"{slots}, of {c.model.slot_size} numbers"}
+    if c.model.action_size:
+        facts["Actions"] = f"{c.model.action_size} numbers"
+    return "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(value))}</dd></div>"
+                   for name, value in facts.items())
+
+
+def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
+             exactly: bool) -> str:
+    if scores is None:
+        return _sentence(f"Step {step} was not evaluated on the {split} split. The first command "
+                         "does that, the second writes this page anew:",
+                         _command(workdir, split, f" --config.eval.step={step}")
+                         + (f" --step={step}" if exactly else ""))
+    note = f"{scores.get('num_sequences', 'All')} clips of the {scores['split']} split."
+    if scores["step"] != step:
+        note += (f" These numbers are of step {scores['step']}; the pictures below are of step "
+                 f"{step}, which was not evaluated.")
+    return _sentence(note) + report_numbers.metric_table(scores)
+
+
+def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
+    charts = report_numbers.learning_curves(workdir)
+    if charts is None:
+        return _sentence("There is no metrics.jsonl in this workdir; training writes it.")
+    schedule, start, changes = config.schedule, 0, []
+    for steps, before, after in zip(schedule.steps, schedule.resolution, schedule.resolution[1:],
+                                    strict=False):
+        start += steps
+        changes.append(f"from {before} × {before} to {after} × {after} after step {start}")
+    note = (f"Frames grow {', '.join(changes)}: what counts nats a frame jumps there, and a step "
+            "takes longer.") if changes else ""
+    return (_sentence(note) if note else "") + charts
+
+
+def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
+             workdir: pathlib.Path, split: str) -> str:
+    if rollout is not None:
+        note = (f"Mean over the {split} split by how far ahead, after {rollout['burn_in']} frames; "
+                f"shaded: {100 * rollout.get('level', 0.95):g}% interval. The other line repeats "
+                "the last frame that was seen.")
+        return _sentence(note) + report_numbers.horizon_curves(rollout)
+    steps = config.eval.get("rollout_steps")
+    if steps is None:
+        return _sentence("Roll-outs were not scored over the whole split: the config of this run "
+                         "has no eval.rollout_steps.")
+    return _sentence("Roll-outs were not scored over the whole split. The first command does that, "
+                     "the second writes this page anew:",
+                     _command(workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
+
+
+def _command(workdir: pathlib.Path, split: str, more: str) -> str:
+    """What to type to have `split` evaluated and the page written anew."""
+    folder, split = shlex.quote(str(workdir)), shlex.quote(split)
+    return (f"python -m parts_jax.main --mode=evaluate --workdir={folder} "
+            f"--config.eval.split={split}{more}\n"
+            f"python -m parts_jax.report --workdir={folder} --split={split}")
+
+
+def _sentence(text: str, command: str | None = None) -> str:
+    code = f'<pre class="box">{html.escape(command)}</pre>' if command else ""
+    return f"<p>{html.escape(text)}</p>{code}"
+
+
+def _config_table(config: ml_collections.ConfigDict) -> str:
+    rows = (f'<tr><th scope="row"><code>{html.escape(key)}</code></th>'
+            f"<td><code>{html.escape(repr(value))}</code></td></tr>"
+            for key, value in configuration.flatten(config).items())
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _json(data: Any) -> str:
+    """JSON that may stand inside a <script>; what is not finite becomes null."""
+    def clean(value):
+        if isinstance(value, dict):
+            return {key: clean(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(inner) for inner in value]
+        return None if isinstance(value, float) and not report_numbers.finite(value) else value
+
+    return json.dumps(clean(data), allow_nan=False).replace("<", "\\u003c")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""The page that a run writes of itself: its numbers, its pictures, and what it says is missing."""
+
+import base64
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import parts_jax
+from parts_jax import report, report_numbers, report_pictures, visualize
+from parts_jax.data import pipeline
+
+ROOT = pathlib.Path(__file__).parent.parent
+LENGTH, S, T, K, D = 8, 16, 4, 3, 4  # frames of a clip, their size, config.data.num_frames, slots
+BURN_IN = 4
+NAME = "sim_clevrer_tiny"
+
+
+def make_split(num_clips: int = 5, masks: bool = True, action_size: int = 0) -> pipeline.Split:
+    """Squares that move over noise."""
+    rng = np.random.default_rng(0)
+    examples = []
+    for _ in range(num_clips):
+        ids = np.zeros((LENGTH, S, S), np.uint8)
+        for t in range(LENGTH):
+            ids[t, 2:7, t:t + 5], ids[t, 9:14, 8 - t:13 - t] = 1, 2
+        video = visualize.palette(3)[ids] + rng.integers(0, 9, (LENGTH, S, S, 3), np.uint8)
+        example = {"video": video}
+        if masks:
+            example["segmentation"] = ids
+        if action_size:
+            example["actions"] = rng.normal(size=(LENGTH, action_size)).astype(np.float32)
+        examples.append(example)
+    return pipeline.Split(examples, LENGTH)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, save_untrained) -> pathlib.Path:
+    """A run that was stopped before its first step, and again after 7; of odd names."""
+    return save_untrained(tmp_path_factory.mktemp("report <b>&") / "run", steps=(0, 7))
+
+
+@pytest.fixture(scope="module")
+def models(run) -> dict:
+    """The models of `run` by step, which are compiled once for all tests."""
+    return {step: parts_jax.load(run, step) for step in (0, 7)}
+
+
+@pytest.fixture
+def splits(monkeypatch, models) -> list[str]:
+    """Puts made-up clips in the place of every split; which ones were opened."""
+    opened = []
+    monkeypatch.setattr(report.pretrained_model, "load",
+                        lambda workdir, step: models[7 if step == -1 else step])
+    monkeypatch.setattr(pipeline, "open_split",
+                        lambda config, name: opened.append(name) or make_split())
+    return opened
+
+
+@pytest.fixture
+def workdir(run, tmp_path) -> pathlib.Path:
+    """The same run in a folder of its own, to which tests add files."""
+    folder = tmp_path / "<b>run & co"
+    folder.mkdir()
+    for name in ("config.json", "checkpoints"):
+        (folder / name).symlink_to(run / name)
+    (folder / "evaluation").mkdir()
+    return folder
+
+
+def write_evaluation(workdir, split="test", step=7, **changes) -> None:
+    median = {"mse": 0.25, "mse_refined": 0.125, "fg_ari_last": 0.5, "new_metric": 3.0}
+    record = {"step": step, "dataset": "sim_clevrer/tiny", "split": split, "num_sequences": 8,
+              "mse": 0.251, "mse_refined": 0.126, "fg_ari_last": 0.512345, "new_metric": 3.5,
+              "median": median, "standard_error": {name: 0.1 for name in median},
+              "interval": {name: [0.1, 0.9] for name in median}} | changes
+    path = workdir / "evaluation" / f"{NAME}-{split}-{step}.json"
+    path.write_text(json.dumps(record))
+
+
+def write_rollout(workdir, split="test", step=7, **changes) -> None:
+    names = ("mse", "psnr", "ssim", "fg_ari", "fg_miou", "repeat_mse", "repeat_psnr", "repeat_ssim")
+    record = {"burn_in": 3, "num_steps": 2, "level": 0.95, "horizon": [1, 2], "metrics": {
+        name: {"mean": [0.1, 0.2], "interval": [[0.05, 0.15], [0.1, 0.3]]} for name in names}}
+    path = workdir / "evaluation" / f"{NAME}-{split}-{step}-rollout.json"
+    path.write_text(json.dumps(record | changes))
+
+
+def write_metrics(workdir, num_lines: int) -> None:
+    lines = [json.dumps({"step": 10 * i, "train/loss": 5.0 - i / num_lines, "train/kl": None})
+             for i in range(num_lines)]
+    lines.append(json.dumps({"step": 10, "eval/fg_ari_last": 0.1, "eval/ari_last": 0.2,
+                             "eval/miou_last": float("nan")}))
+    (workdir / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 23, "train/lo']))
+
+
+def write(workdir, **arguments) -> str:
+    """Writes the page and returns it, after what holds for every page."""
+    path = report.write_report(workdir, **arguments)
+    assert path == pathlib.Path(workdir) / "report" / "index.html"
+    assert list(path.parent.iterdir()) == [path]
+    page = path.read_text(encoding="utf-8")
+    assert len(page) < 8e6
+    rest = re.sub(r'xmlns="http://www.w3.org/2000/svg"|"data:.*?"', "", page)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", rest)
+    links = re.findall(r'(?:src|href)="(.*?)"', page)
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert "<b>run" not in page
+    ids = re.findall(r' id="(.*?)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'data-(?:sheet|over)="(.*?)"', page)) <= {
+        name.removeprefix("sheet-") for name in ids}
+    data_of(page)
+    return page
+
+
+def data_of(page: str) -> dict:
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1]
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def sheet(page: str, name: str) -> np.ndarray:
+    data = re.search(f'id="sheet-{name}" src="data:image/png;base64,(.*?)"', page)[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_the_command_writes_a_page_of_a_prepared_set(tmp_path, save_untrained):
+    workdir = save_untrained(tmp_path / "run", data__data_dir=str(tmp_path / "data"))
+    result = subprocess.run(
+        [sys.executable, "-m", "parts_jax.report", f"--workdir={workdir}", "--num_clips=2"],
+        cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r".*/report/index\.html: 0\.\d MB\.\n", result.stdout)
+    assert "Error" not in result.stderr and "WARNING" not in result.stderr
+    page = (workdir / "report" / "index.html").read_text(encoding="utf-8")
+    assert "sim_clevrer/tiny, step 0" in page and "Clip 1" in page and "Clip 2" not in page
+
+
+def test_a_run_with_nothing_but_a_checkpoint_says_how_to_make_the_rest(workdir, splits):
+    page = write(workdir, num_clips=2)
+    assert splits == ["test"]
+    assert "Step 7 was not evaluated on the test split" in page
+    assert "--mode=evaluate" in page and "&lt;b&gt;run &amp; co" in page
+    assert "There is no metrics.jsonl" in page and "<svg" not in page
+    assert "Roll-outs were not scored over the whole split" in page
+    assert "data.resolution</code></th><td><code>16</code>" in page
+
+
+def test_pictures_are_those_of_the_model(workdir, splits, models):
+    page, model = write(workdir, num_clips=2), models[7]
+    video = np.stack([clip["video"] for clip in make_split().examples[:2]])
+    seen = model.segment(video[:, :T])
+    shown = sheet(page, "clip-1").reshape(T, S, 4 + K, S, 4)
+    assert (shown[:, :, 0, :, :3] == video[1, :T]).all()
+    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks[1])).all()
+    assert (shown[:, :, 3, :, :3] == visualize.to_uint8(seen.recon[1])).all()
+    assert (shown[:, :, 4, :, 3] == visualize.to_uint8(seen.masks[1, :, 0])).all()
+    light = sheet(page, "attention-1").reshape(T, S, K, S) / 255.0
+    np.testing.assert_allclose(
+        light.transpose(0, 2, 1, 3), 0.12 + 0.88 * seen.attention[1], atol=0.01)
+
+    future = model.predict(video[:, :BURN_IN], None, LENGTH - BURN_IN)
+    shown = sheet(page, "rollout-0").reshape(LENGTH, S, 4, S, 3)
+    assert (shown[:, :, 0] == video[0]).all()
+    assert (shown[BURN_IN:, :, 1] == visualize.to_uint8(future.recon[0])).all()
+    assert data_of(page)["rollouts"]["ahead"] == BURN_IN
+    assert data_of(page)["rollouts"]["captions"][-1] == "frame 8, predicted 4 ahead"
+
+
+def test_traversals_are_those_of_the_model_by_effect(workdir, splits, models):
+    page = write(workdir, num_clips=1)
+    data, num_values = data_of(page)["traversals"], len(report_pictures.VALUES)
+    effects = [dim["effect"] for dim in data["dims"]]
+    assert len(effects) == D and effects == sorted(effects, reverse=True)
+    model, video = models[7], make_split().examples[0]["video"][:T]
+    best = data["dims"][0]["dim"]
+    change = [model.traverse(video, slot, best, report_pictures.EFFECT).recon for slot in range(K)]
+    effect = np.mean([np.sqrt(np.square(after - before).mean()) for before, after in change])
+    assert effect == pytest.approx(effects[0], rel=1e-3)
+    shown = sheet(page, "traversal-0").reshape(K + 1, num_values, S, 2, S, 3)
+    for choice, slot in ((0, None), (2, 1)):
+        expected = model.traverse(video, slot, best, report_pictures.VALUES)
+        error = shown[choice, :, :, 0].astype(int) - visualize.to_uint8(expected.recon)
+        assert np.abs(error).max() <= 1
+    assert data["dims"][0]["inferred"] == pytest.approx(
+        model.segment(video).posterior.mean[-1, :, best].tolist(), abs=1e-4)
+
+
+def test_the_table_has_mean_interval_median_and_what_metrics_mean(workdir, splits):
+    write_evaluation(workdir)
+    page = write(workdir, num_clips=1)
+    assert "8 clips of the test split." in page
+    row = re.search(r"<code>mse</code>.*?</tr>", page)[0]
+    cells = re.findall(r"<td>(.*?)</td>", row)
+    interval = "0.100 – 0.900"
+    assert cells == ["<b>0.251</b>", interval, "0.250", "<b>0.126</b>", interval, "0.125"]
+    assert "<b>0.512</b>" in page and "Background left out" in page
+    assert page.index("<code>fg_ari_last") < page.index("<code>mse<") < page.index("new_metric")
+    assert "standard_error" not in page and "<code>mse_refined" not in page
+
+
+def test_numbers_are_as_long_as_they_need_be():
+    assert [report_numbers.number(value) for value in (
+        0.85732, 0, 0.004201, -3025.33, 335.26, 9.5, 1e-7, True, None)] == [
+        "0.857", "0", "0.00420", "−3025", "335.3", "9.500", "1.00e−07", "–", "–"]
+    table = report_numbers.metric_table(
+        {"kl": -2.0, "median": {"kl": -2.0}, "interval": {"kl": [-3.0, -1.0]}})
+    assert "<td>−3.000 to −1.000</td>" in table
+
+
+def test_without_intervals_their_columns_are_empty_and_the_page_says_so(workdir, splits):
+    write_evaluation(workdir)
+    path = workdir / "evaluation" / f"{NAME}-test-7.json"
+    record = json.loads(path.read_text())
+    del record["interval"]
+    path.write_text(json.dumps(record))
+    page = write(workdir, num_clips=1)
+    assert "<td><b>0.251</b></td><td></td><td>0.250</td>" in page
+    assert "holds no intervals" in page
+
+
+def test_numbers_that_are_not_finite_are_dashes(workdir, splits):
+    write_evaluation(workdir, mse=float("nan"), interval={"mse": None, "fg_ari_last": [0, 1e999]},
+                     median={"mse": float("inf"), "fg_ari_last": 0.5})
+    write_rollout(workdir, metrics={"mse": {"mean": [float("nan"), 0.2], "interval": None},
+                                    "psnr": {"mean": [20.0, 9.0], "interval": [None, [1, 2]]}})
+    write_metrics(workdir, 3)
+    page = write(workdir, num_clips=1)
+    assert "<td><b>–</b></td><td>–</td><td>–</td>" in page
+    drawn = re.sub(r'src="data:.*?"|<style>.*?</style>|<script.*?</script>', "", page, flags=re.S)
+    assert not re.search(r"\bnan\b|\binf\b|Infinity|NaN", drawn)
+    assert report._json({"a": (float("nan"), 1.0, "</script>")}) == (
+        '{"a": [null, 1.0, "\\u003c/script>"]}')
+
+
+def test_parameters_that_are_not_finite_still_make_a_page(workdir, splits, models, monkeypatch):
+    params = jax.tree.map(lambda p: p * np.nan, models[7]._params)
+    monkeypatch.setattr(models[7], "_params", params)
+    page = write(workdir, num_clips=1)
+    assert sheet(page, "clip-0").shape == (T * S, (4 + K) * S, 4)
+
+
+def test_which_evaluation_is_shown(workdir, splits):
+    write_evaluation(workdir, "validation", 3, mse=0.3)
+    assert "<b>0.300</b>" in (page := write(workdir, num_clips=1))
+    assert "These numbers are of step 3" in page and splits[-1] == "validation"
+    write_evaluation(workdir, "test", 3, mse=0.4)
+    assert "<b>0.400</b>" in write(workdir, num_clips=1) and splits[-1] == "test"
+    write_evaluation(workdir, "validation", 7, mse=0.5)
+    assert "<b>0.500</b>" in (page := write(workdir, num_clips=1)) and splits[-1] == "validation"
+    assert "These numbers are of step" not in page
+    assert "<b>0.400</b>" in write(workdir, num_clips=1, split="test")
+    page = write(workdir, num_clips=1, step=0)
+    assert "Step 0 was not evaluated on the test split" in page and "--split=test --step=0<" in page
+    write_evaluation(workdir, "train", 9, mse=0.6)
+    assert "<b>0.600</b>" in write(workdir, num_clips=1, split="train")
+
+
+def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, splits):
+    write_evaluation(workdir)
+    write_rollout(workdir)
+    page = write(workdir, num_clips=1)
+    assert data_of(page)["rollouts"]["captions"] == [
+        "frame 1, seen", "frame 2, seen", "frame 3, seen", "frame 4, predicted 1 ahead",
+        "frame 5, predicted 2 ahead"]
+    assert "The model sees 3 frames" in page and "Roll-outs were not scored" not in page
+    assert page.count("<svg") == 4 and page.count("<polygon") == 8
+    assert page.count(">last seen frame</text>") == 3
+
+
+def test_curves_of_long_runs_are_thinned(workdir, splits):
+    write_metrics(workdir, 1777)
+    page = write(workdir, num_clips=1)
+    lines = [line.split() for line in re.findall(r'<polyline points="(.*?)"', page)]
+    assert 400 < len(lines[0]) <= report_numbers.MOST_POINTS
+    assert max(map(len, lines)) == len(lines[0])
+    assert "Masks of held-out clips" in page and "KL" not in page[:page.index("<script")].split(
+        'id="clips"')[0].split('id="curves"')[1]
+    assert "Frames grow from 8 × 8 to 16 × 16 after step 20" in page
+    steps, values = report_numbers.thin([1, 2, 3], [4.0, None, 6.0])
+    assert (steps, values) == ([1, 2, 3], [4.0, None, 6.0])
+
+
+def test_sets_without_masks(workdir, splits, monkeypatch):
+    monkeypatch.setattr(pipeline, "open_split", lambda *_: make_split(masks=False))
+    page = write(workdir, num_clips=2)
+    assert ">truth<" not in page and "true masks" not in page
+    assert sheet(page, "clip-0").shape == (T * S, (3 + K) * S, 4)
+
+
+def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, monkeypatch):
+    workdir = save_untrained(tmp_path / "run", model__action_size=2)
+    split = make_split(action_size=2)
+    monkeypatch.setattr(pipeline, "open_split", lambda *_: split)
+    page = write(workdir, num_clips=1)
+    video, actions = split.examples[0]["video"], split.examples[0]["actions"]
+    seen = parts_jax.load(workdir).segment(video[:T], actions[:T])
+    shown = sheet(page, "clip-0").reshape(T, S, 4 + K, S, 4)
+    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks)).all()
+    assert "<dt>Actions</dt>" in page
+
+
+def test_another_number_of_slots_and_fewer_clips_than_asked_for(workdir, splits):
+    page = write(workdir, num_clips=9, num_slots=5)
+    assert ">slot 4</figcaption>" in page and ">slot 5</figcaption>" not in page
+    assert "5 (3 in training)" in page and "Clip 4" in page and "Clip 5" not in page
+
+
+def test_what_is_too_large_shows_fewer_frames_and_numbers(workdir, splits, monkeypatch):
+    whole = write(workdir, num_clips=1)
+    for name in ("CLIP_BYTES", "ROLLOUT_BYTES", "TRAVERSAL_BYTES"):
+        monkeypatch.setattr(report_pictures, name, 1)
+    page = write(workdir, num_clips=1)
+    data = data_of(page)
+    assert data["clips"]["captions"] == data["attention"]["captions"] == [f"frame {T}"]
+    assert data["rollouts"]["captions"] == ["frame 8, predicted 4 ahead"]
+    assert len(sheet(page, "clip-0")) == len(sheet(page, "rollout-0")) == S
+    assert len(data["traversals"]["dims"]) == 1 and 'id="sheet-traversal-1"' not in page
+    assert len(page) < len(whole)
+
+
+def test_frames_that_are_shown_are_evenly_chosen():
+    def build(shown):
+        return {"a": ("x" * 10 * len(shown), {"shown": shown})}
+
+    assert report_pictures.fit_frames(build, 5, 50)["a"][1]["shown"] == [0, 1, 2, 3, 4]
+    assert report_pictures.fit_frames(build, 25, 59)["a"][1]["shown"] == [0, 6, 12, 18, 24]
+    assert report_pictures.fit_frames(build, 25, 1)["a"][1]["shown"] == [24]
+
+
+def test_slots_of_any_origin_are_decoded(models):
+    model = models[7]
+    slots = np.random.default_rng(0).normal(size=(2, 5, 2, D))
+    pictures = model.decode(slots)
+    assert pictures.masks.shape == (2, 5, 2, S, S) and pictures.recon.shape == (2, 5, S, S, 3)
+    np.testing.assert_allclose(model.decode(slots[1]).means, pictures.means[1], atol=1e-5)
+    for wrong in (slots[..., :3], slots[0, 0], slots * np.nan):
+        with pytest.raises(ValueError, match=r"Slots must be finite numbers of shape \[T, K, 4\]"):
+            model.decode(wrong)
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_old_one(workdir, splits, monkeypatch):
+    old = write(workdir, num_clips=1)
+    monkeypatch.setattr(report.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        report.write_report(workdir, num_clips=2)
+    assert (workdir / "report" / "index.html").read_text(encoding="utf-8") == old
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"--workdir": "nowhere"}, "'nowhere' holds no run: it has no file config.json"),
+    ({"--step": "3"}, "no checkpoint of step 3"),
+    ({"--num_clips": "0"}, "num_clips is 0, but must be 1 or more"),
+    ({"--num_slots": "0"}, "num_slots is 0, but must be a whole number, 1 or more"),
+    ({"--split": "dusk"}, "has no split 'dusk'"),
+])
+def test_a_fault_is_one_sentence(capsys, workdir, monkeypatch, tmp_path, changes, message):
+    def open_split(config, name):
+        if name == "dusk":
+            raise ValueError("The data set 'x' has no split 'dusk'; it has: test.")
+        return make_split()
+
+    monkeypatch.setattr(pipeline, "open_split", open_split)
+    monkeypatch.chdir(tmp_path)
+    flags = {"--workdir": workdir} | changes
+    with pytest.raises(SystemExit) as exit:
+        report.main([f"{name}={value}" for name, value in flags.items()])
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and error.count("\n") == 1 and message in error
+    assert not (workdir / "report").exists()
+
+
+@pytest.mark.parametrize("name, text, message", [
+    (f"{NAME}-test-7.json", "{", "cannot be read as JSON"),
+    (f"{NAME}-test-7.json", "[]", "is no evaluation"),
+    (f"{NAME}-test-7-rollout.json", "{}", "is no evaluation of roll-outs"),
+])
+def test_damaged_evaluations_are_named(workdir, splits, name, text, message):
+    (workdir / "evaluation" / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        report.write_report(workdir, num_clips=1)
+
+
+def test_the_template_is_installed_with_the_package():
+    assert report.TEMPLATE.parent == ROOT / "parts_jax"
+    assert 'package_data={"parts_jax": ["*.html"]}' in (ROOT / "setup.py").read_text()

@@ -81,9 +81,13 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
-    if scores and config.eval.report and jax.process_index() == 0:
-        logging.info("To look at in a browser: %s",
-                     report.write_report(workdir, step, split, config=config))
+    if scores and config.eval.report:
+        if jax.process_count() == 1:
+            logging.info("To look at in a browser: %s",
+                         report.write_report(workdir, step, split, config=config))
+        else:  # it loads the model as one process does, which orbax would have all of them do
+            logging.info("For a page to look at in a browser, run on one machine: python -m "
+                         "parts_jax.report --workdir=%s", workdir)
 
 
 def prepare() -> tuple[ConfigDict, str]:
@@ -100,6 +104,10 @@ def prepare() -> tuple[ConfigDict, str]:
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
         config_rules.check(config, jax.device_count())
+        if config.eval.watch and jax.process_count() > 1:
+            raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
+                             "at the same time: it is for one process; this run has "
+                             f"{jax.process_count()}.")
         if not config.eval.watch:
             checkpoint.choose_step(workdir, config.eval.step)
         check_data(config, None, config.eval.split)

@@ -59,7 +59,7 @@ def single(folder, arguments, environment) -> pathlib.Path:
 def double(folder, arguments, environment, single) -> pathlib.Path:
     """The workdir of the same run in two processes of one device each."""
     run([str(ROOT / "launch" / "local_multihost.sh"), *arguments, "--heartbeat_timeout=100",
-         f"--workdir={folder / 'double'}"], environment, folder)
+         "--config.eval.report=True", f"--workdir={folder / 'double'}"], environment, folder)
     return folder / "double"
 
 
@@ -77,7 +77,8 @@ def test_two_processes_train_as_one_does(single, double, folder):
     assert losses(double) == pytest.approx(losses(single), abs=TOLERANCE)
     assert sorted(losses(double)) == list(range(1, STEPS + 1))
     for number in (0, 1):
-        assert f"Process {number} of 2" in (folder / "logs" / f"{number}.log").read_text()
+        log = (folder / "logs" / f"{number}.log").read_text()
+        assert f"Process {number} of 2" in log and "python -m parts_jax.report" in log
     file = pathlib.Path("evaluation") / f"sim_clevrer_tiny-test-{STEPS}.json"
     scores = [json.loads((workdir / file).read_text()) for workdir in (single, double)]
     assert scores[1]["num_sequences"] == scores[0]["num_sequences"] == 8

@@ -4,9 +4,10 @@ A checkpoint is a folder `checkpoints/<step>` of the workdir. It is written unde
 renamed when complete, so that a run killed at any moment leaves its former checkpoints readable.
 
 Arrays come back as numpy arrays on the host: whoever restores them places them on devices, so
-that a run may go on with another number of devices than it was saved with.
+that a run may go on with another number of devices, or processes, than it was saved with.
 """
 
+import json
 import os
 import pathlib
 import time
@@ -107,11 +108,19 @@ def restore(
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
+      UnreadableError: it does not hold the iterator's place.
     """
     step = _existing_step(manager, NEWEST if step is None else step)
-    restored = manager.restore(step, args=ocp.args.Composite(
-        state=_restore_args(state_shape), iterator=grain.checkpoint.CheckpointRestore(iterator),
-    ))
+    restored = manager.restore(step, args=ocp.args.Composite(state=_restore_args(state_shape)))
+    # All processes are at the same place of their shares, so the first one's file does for any
+    # number of them; grain would look for a file of this very number.
+    folder = pathlib.Path(manager.directory) / str(step) / "iterator"
+    files = list(folder.glob("process_0-of-*.json"))
+    if not files:
+        raise UnreadableError(f"The checkpoint of step {step} in {str(manager.directory)!r} is "
+                              "damaged: it does not say how far the data were read.")
+    iterator.set_state(json.loads(files[0].read_text()))
+    iterator.start_prefetch()
     return restored.state
 
 

@@ -10,6 +10,10 @@ config that the workdir's model was trained with, and sets on top only --config.
 
 Compiled programs are kept in ~/.cache/parts_jax (of this machine's user, deletable at any time),
 or where the environment variable JAX_COMPILATION_CACHE_DIR says.
+
+On many hosts the same command is started once on each. On a TPU pod or under Slurm the processes
+find each other; elsewhere --coordinator_address, --num_processes and --process_id say how. The
+workdir is one folder that all of them see.
 """
 
 import logging as standard_logging
@@ -24,20 +28,42 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import checkpoint, config_rules, configuration, evaluate, models, report, train
+from parts_jax import (
+    checkpoint,
+    config_rules,
+    configuration,
+    distributed,
+    evaluate,
+    models,
+    report,
+    train,
+)
 from parts_jax.data import pipeline
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")
 flags.DEFINE_string("workdir", None, "Where the run is kept; else runs/<config file>[-variant].")
 flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+flags.DEFINE_string("coordinator_address", None,
+                    "Where processes meet, HOST:PORT of process 0; else as the cluster says.")
+flags.DEFINE_integer("num_processes", None, "Processes of the run; else as the cluster says.")
+flags.DEFINE_integer("process_id", None, "0 to num_processes - 1; else as the cluster says.")
+flags.DEFINE_integer("initialization_timeout", distributed.INITIALIZATION_TIMEOUT,
+                     "Seconds to wait for the other processes at the start.")
+flags.DEFINE_integer("heartbeat_timeout", distributed.HEARTBEAT_TIMEOUT,
+                     "Seconds after which a process that gives no sign of life counts as dead.")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Prepares devices, config, data and workdir; then trains or evaluates."""
     del arguments  # `parse_flags` has put them into FLAGS
     quiet_libraries()
-    prepare_devices()
+    try:
+        prepare_devices()
+    except ValueError as error:
+        stop(error)
+    except RuntimeError as error:
+        stop(error, exit_code=distributed.UNAVAILABLE)
     try:
         config, workdir = prepare()
     except (ValueError, OSError) as error:
@@ -55,9 +81,13 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
-    if scores and config.eval.report and jax.process_index() == 0:
-        logging.info("To look at in a browser: %s",
-                     report.write_report(workdir, step, split, config=config))
+    if scores and config.eval.report:
+        if jax.process_count() == 1:
+            logging.info("To look at in a browser: %s",
+                         report.write_report(workdir, step, split, config=config))
+        else:  # it loads the model as one process does, which orbax would have all of them do
+            logging.info("For a page to look at in a browser, run on one machine: python -m "
+                         "parts_jax.report --workdir=%s", workdir)
 
 
 def prepare() -> tuple[ConfigDict, str]:
@@ -74,6 +104,10 @@ def prepare() -> tuple[ConfigDict, str]:
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
         config_rules.check(config, jax.device_count())
+        if config.eval.watch and jax.process_count() > 1:
+            raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
+                             "at the same time: it is for one process; this run has "
+                             f"{jax.process_count()}.")
         if not config.eval.watch:
             checkpoint.choose_step(workdir, config.eval.step)
         check_data(config, None, config.eval.split)
@@ -112,8 +146,8 @@ def default_workdir(path_and_variant: str) -> str:
 
 def prepare_devices() -> None:
     """Sets JAX up: where compiled programs are kept; on a cluster, who the other processes are."""
-    # On a cluster of several processes, jax.distributed.initialize() has its place here, before
-    # anything asks for devices.
+    distributed.initialize(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id,
+                           FLAGS.initialization_timeout, FLAGS.heartbeat_timeout)
     if not jax.config.jax_compilation_cache_dir:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "parts_jax"))

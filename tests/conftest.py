@@ -1,6 +1,8 @@
 """What all tests share: four CPU devices, no silent broadcasting of ranks, parsed flags."""
 
 import os
+import pathlib
+import subprocess
 import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -67,3 +69,28 @@ def save_untrained(tiny):
         return workdir
 
     return save
+
+
+@pytest.fixture
+def tools(tmp_path) -> pathlib.Path:
+    """A folder for the whole PATH: what every machine has, and nothing of a cluster."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in ("bash", "cat", "chmod", "cksum", "dirname", "env", "git", "gzip", "mkdir",
+                 "mktemp", "rm", "sleep", "tail"):
+        found = subprocess.run(["which", name], capture_output=True, text=True, check=True)
+        (folder / name).symlink_to(found.stdout.strip())
+    return folder
+
+
+@pytest.fixture
+def launch(tools, tmp_path):
+    """Runs a launcher with nothing in its environment but the settings."""
+    folder = pathlib.Path(__file__).parent.parent / "launch"
+
+    def call(script: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["bash", str(folder / script), *arguments], cwd=tmp_path, capture_output=True,
+            text=True, timeout=120, env={"PATH": str(tools), "HOME": str(tmp_path)} | settings)
+
+    return call

@@ -8,11 +8,12 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-SCRIPTS = sorted((ROOT / "launch").glob("*.sh")) + [ROOT / ".ci" / "run"]
+SCRIPTS = sorted(path for path in (ROOT / "launch").rglob("*") if path.suffix in (".sh", ".sbatch")
+                 ) + [ROOT / ".ci" / "run"]
 LOCK = (ROOT / "requirements.txt").read_text()
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_scripts_are_sound_bash_that_stops_at_the_first_error(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
     text = script.read_text()

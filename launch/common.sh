@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# What the other launchers share; sourced by them, does nothing by itself.
+set -euo pipefail
+
+fail() {  # fail SENTENCE: a mistake in the settings
+  echo "Error: $*" >&2
+  exit 2
+}
+
+need() {  # need VARIABLE WHAT: a setting without a default
+  [ -n "${!1:-}" ] || fail "$1 is not set: it is $2. The head of $0 lists all settings."
+}
+
+need_number() {  # need_number VARIABLE LEAST
+  [[ "${!1}" =~ ^[0-9]{1,9}$ ]] && [ "${!1}" -ge "$2" ] ||
+    fail "$1 must be a whole number, $2 or more; got '${!1}'."
+}
+
+need_switch() {  # need_switch VARIABLE
+  [[ "${!1}" =~ ^[01]$ ]] || fail "$1 must be 0 or 1; got '${!1}'."
+}
+
+need_command() {  # need_command NAME: looked for only where it would be run
+  [ "$dry_run" = 1 ] || command -v "$1" >/dev/null ||
+    fail "The command $1 is not installed here, or not on PATH; --dry-run prints what would be run."
+}
+
+# The launchers' own flags come first; all else, --name=value, is for parts_jax.main.
+read_arguments() {  # read_arguments "$@" sets dry_run and arguments
+  dry_run=0 arguments=()
+  local argument
+  for argument in "$@"; do
+    case "$argument" in
+      --dry-run) dry_run=1 ;;
+      --*) arguments+=("$argument") ;;
+      *) fail "'$argument' is no flag; flags are given as --name=value." ;;
+    esac
+  done
+}
+
+has_flag() {  # has_flag NAME: is --NAME=... among the arguments?
+  local argument
+  for argument in "${arguments[@]}"; do
+    [[ "$argument" != "--$1="* ]] || return 0
+  done
+  return 1
+}
+
+quoted() {  # quoted WORDS...: one line that a shell reads back as the same words
+  local word line=""
+  for word in "$@"; do
+    [[ "$word" =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="${word@Q}"
+    line+="${line:+ }$word"
+  done
+  echo "$line"
+}
+
+run() {  # run COMMAND...: or only print it, in a dry run
+  if [ "$dry_run" = 1 ]; then
+    quoted "$@"
+  else
+    "$@"
+  fi
+}
+
+catch_term() {  # from here on TERM and Ctrl-C are for the process that `forward_term` waits for
+  child="" signalled=0
+  trap 'signalled=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM INT
+}
+
+forward_term() {  # forward_term PID: waits for a process, passes TERM on to it, returns its code
+  local code=0 again
+  child="$1"
+  [ "$signalled" = 0 ] || kill -TERM "$child" 2>/dev/null || true
+  signalled=1
+  while [ "$signalled" = 1 ]; do  # the trap ends `wait` before the process has ended
+    signalled=0 again=0
+    wait "$child" || again=$?
+    [ "$again" = 127 ] || code="$again"  # 127: it was waited for already
+  done
+  return "$code"
+}

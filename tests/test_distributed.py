@@ -1,0 +1,206 @@
+"""Several processes: they find each other, train as one does, and wait for nobody for ever."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from jax._src import clusters
+
+from parts_jax import distributed
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 6
+# Float addition in another order is all that may differ; in few steps it cannot grow.
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Holds prepared data, compiled programs and runs of this file."""
+    return tmp_path_factory.mktemp("distributed")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder, tiny) -> list[str]:
+    values = tiny | {
+        "data.data_dir": str(folder / "data"), "schedule.steps": (STEPS,),
+        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
+        "schedule.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 100,
+        "train.checkpoint_every": STEPS // 2}
+    return [f"--config={ROOT}/configs/parts_clevrer.py:demo",
+            *(f"--config.{key}={value}" for key, value in values.items())]
+
+
+@pytest.fixture(scope="module")
+def environment(folder) -> dict[str, str]:
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    return os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join(flags),
+                         "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+                         "PARTS_JAX_PYTHON": sys.executable, "LOG_DIR": str(folder / "logs")}
+
+
+@pytest.fixture(scope="module")
+def single(folder, arguments, environment) -> pathlib.Path:
+    """The workdir of a run in one process on one device."""
+    run([sys.executable, "-m", "parts_jax.main", *arguments, f"--workdir={folder / 'single'}"],
+        environment, folder)
+    return folder / "single"
+
+
+@pytest.fixture(scope="module")
+def double(folder, arguments, environment, single) -> pathlib.Path:
+    """The workdir of the same run in two processes of one device each."""
+    run([str(ROOT / "launch" / "local_multihost.sh"), *arguments, "--heartbeat_timeout=100",
+         "--config.eval.report=True", f"--workdir={folder / 'double'}"], environment, folder)
+    return folder / "double"
+
+
+def run(command: list[str], environment: dict, folder: pathlib.Path) -> None:
+    result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def losses(workdir: pathlib.Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["train/loss"] for line in lines if "train/loss" in line}
+
+
+def test_two_processes_train_as_one_does(single, double, folder):
+    assert losses(double) == pytest.approx(losses(single), abs=TOLERANCE)
+    assert sorted(losses(double)) == list(range(1, STEPS + 1))
+    for number in (0, 1):
+        log = (folder / "logs" / f"{number}.log").read_text()
+        assert f"Process {number} of 2" in log and "python -m parts_jax.report" in log
+    file = pathlib.Path("evaluation") / f"sim_clevrer_tiny-test-{STEPS}.json"
+    scores = [json.loads((workdir / file).read_text()) for workdir in (single, double)]
+    assert scores[1]["num_sequences"] == scores[0]["num_sequences"] == 8
+    for name in ("mse", "kl"):
+        assert scores[1][name] == pytest.approx(scores[0][name], rel=1e-3)
+
+
+def test_one_process_alone_writes(double):
+    names = os.listdir(double)
+    assert len([name for name in names if name.startswith("events")]) == 1
+    assert sorted(name.split(".")[0] for name in names) == [
+        "checkpoints", "config", "evaluation", "events", "metrics"]
+
+
+def test_a_run_of_two_processes_goes_on_in_one(double, folder, arguments, environment):
+    """As after the loss of a host: the global batches that follow are the same."""
+    workdir = folder / "resumed"
+    shutil.copytree(double, workdir)
+    shutil.rmtree(workdir / "checkpoints" / str(STEPS))
+    run([sys.executable, "-m", "parts_jax.main", *arguments, f"--workdir={workdir}"],
+        environment, folder)
+    assert losses(workdir) == pytest.approx(losses(double), abs=TOLERANCE)
+
+
+# ---- Processes that do not come, or go -----------------------------------------------------------
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_process_that_never_comes_is_an_error_in_time(arguments, environment, tmp_path):
+    start = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "parts_jax.main", *arguments, f"--workdir={tmp_path / 'run'}",
+         f"--coordinator_address=localhost:{free_port()}", "--num_processes=2", "--process_id=0",
+         "--initialization_timeout=3"], env=environment, cwd=tmp_path, capture_output=True,
+        text=True, timeout=120)
+    assert time.monotonic() - start < 60  # most of it imports, on a machine with other work
+    assert result.returncode == distributed.UNAVAILABLE
+    assert "Error: Process 0 did not meet all 2 processes at localhost:" in result.stderr
+    assert "within 3 s" in result.stderr and "Traceback" not in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_dies_ends_the_other_in_time(environment, lost):
+    """Even if nothing is sent between them, as while one waits for data."""
+    source = "import sys, time; from parts_jax import distributed\n" \
+        f"distributed.initialize('localhost:{free_port()}', 2, int(sys.argv[1]), 60, 5)\n" \
+        "print('met', flush=True); time.sleep(100)"
+    both = [subprocess.Popen([sys.executable, "-c", source, str(number)], env=environment,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            for number in (0, 1)]
+    for process in both:
+        assert process.stdout.readline() == "met\n"
+    both[lost].send_signal(signal.SIGKILL)
+    start = time.monotonic()
+    assert both[1 - lost].wait(60) != 0
+    assert time.monotonic() - start < 40
+    both[lost].wait()
+
+
+# ---- Flags and clusters --------------------------------------------------------------------------
+@pytest.mark.parametrize("given, message", [
+    (("host:1", 2, None), "given all three or not at all; missing: --process_id."),
+    ((None, None, 0), "missing: --coordinator_address, --num_processes."),
+    (("host:1", 2, 2), "--process_id must be from 0 to 1, as there are 2 processes; got 2."),
+    (("host:1", 2, -1), "--process_id must be from 0 to 1, as there are 2 processes; got -1."),
+    (("host:1", 0, 0), "--num_processes must be at least 1; got 0."),
+    (("host", 2, 0), "must be host:port, with a port from 1 to 65535; got 'host'."),
+    (("host:99999", 2, 0), "must be host:port, with a port from 1 to 65535; got 'host:99999'."),
+    ((None, None, None, 0), "--initialization_timeout must be at least 1 second; got 0."),
+    ((None, None, None, 1, -1), "--heartbeat_timeout must be at least 1 second; got -1."),
+])
+def test_wrong_settings_are_refused(given, message):
+    with pytest.raises(ValueError) as error:
+        distributed.initialize(*given)
+    assert str(error.value).endswith(message)
+
+
+def test_the_command_refuses_incomplete_flags(arguments, environment, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "parts_jax.main", *arguments, "--num_processes=2"], cwd=tmp_path,
+        env=environment, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "Error: --coordinator_address, --num_processes, --process_id are given all three or not at "
+        "all; missing: --coordinator_address, --process_id.\n")
+    assert os.listdir(tmp_path) == []
+
+
+SLURM = {"SLURM_JOB_ID": "4099", "SLURM_STEP_NODELIST": "gpu[3-4,7]", "SLURM_NTASKS": "2",
+         "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_STEP_NUM_NODES": "2"}
+
+
+@pytest.mark.parametrize("variables, place", [
+    ({}, None),
+    (SLURM, distributed.Place("gpu3:61443", 2, 1)),  # all of the node's devices
+    (SLURM | {"SLURM_STEP_NUM_NODES": "1", "SLURM_LOCALID": "1"},
+     distributed.Place("gpu3:61443", 2, 1, [1])),
+    (SLURM | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_NODES": "1"}, None),
+    ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}, None),  # a shell within salloc
+    ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),     # a pod on its own
+])
+def test_the_place_in_a_cluster(monkeypatch, variables, place):
+    for name in (*os.environ,):
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_", "TPU_", "JOB_COMPLETION")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.detect() == place
+
+
+@pytest.mark.parametrize("hosts, place", [
+    ("localhost", None), ("localhost,b,c", distributed.Place("localhost:8482", 3, 2))])
+def test_the_place_in_a_tpu_pod(monkeypatch, hosts, place):
+    """As GKE names its hosts; on one host there is nobody to meet."""
+    cluster = clusters.GkeTpuCluster
+    monkeypatch.setattr(sys.modules[cluster.__module__], "running_in_cloud_tpu_vm", True)
+    for name, value in {"TPU_WORKER_HOSTNAMES": hosts, "TPU_WORKER_ID": "2",
+                        "MEGASCALE_COORDINATOR_ADDRESS": "", "MEGASCALE_NUM_SLICES": "1",
+                        "MEGASCALE_SLICE_ID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.detect() == place

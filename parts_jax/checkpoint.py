@@ -115,11 +115,14 @@ def restore(
     # All processes are at the same place of their shares, so the first one's file does for any
     # number of them; grain would look for a file of this very number.
     folder = pathlib.Path(manager.directory) / str(step) / "iterator"
-    files = list(folder.glob("process_0-of-*.json"))
-    if not files:
-        raise UnreadableError(f"The checkpoint of step {step} in {str(manager.directory)!r} is "
-                              "damaged: it does not say how far the data were read.")
-    iterator.set_state(json.loads(files[0].read_text()))
+    try:
+        file, = folder.glob("process_0-of-*.json")
+        place = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # there is none, or it is no JSON
+        raise UnreadableError(
+            f"The checkpoint of step {step} in {str(manager.directory)!r} is damaged: it does not "
+            f"say how far the data were read ({error}).") from error
+    iterator.set_state(place)
     iterator.start_prefetch()
     return restored.state
 

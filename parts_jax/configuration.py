@@ -30,7 +30,7 @@ FREE_KEYS = (
 # What --mode=evaluate may set on top of the config that the model was trained with.
 EVALUATION_KEYS = ("data.", "eval.")
 
-# Keys of `eval` that earlier runs did not have, with what they did.
+# Keys of `eval` that earlier runs did not have, and what they are evaluated with.
 LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False, "report": True}
 
 

@@ -92,13 +92,17 @@ def test_a_model_with_actions_needs_a_set_with_actions(folder, save_untrained):
     (("--config.eval.step=3",), "no checkpoint of step 3"),
     (("--config.eval.watch=True", "--config.eval.step=7"),
      "eval.step is 7, but eval.watch evaluates every checkpoint: eval.step must be -1"),
-    (("--config.data.resolution=32",), ""),
 ])
 def test_what_cannot_be_evaluated_is_refused(workdir, arguments, message):
-    if message:
-        assert message in refused(workdir, *arguments)
-    else:  # a set of other frames than those of training is allowed: parameters do not depend on it
-        assert command(workdir, *arguments, "--config.eval.num_pictures=0").returncode == 0
+    assert message in refused(workdir, *arguments)
+
+
+def test_frames_of_another_size_are_evaluated(tmp_path, workdir):
+    """No parameter depends on it."""
+    shutil.copytree(workdir, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
+    result = command(tmp_path / "run", "--config.data.resolution=32")
+    assert result.returncode == 0, result.stderr
+    assert record_of(tmp_path / "run", 7)["resolution"] == 32
 
 
 def test_watching_evaluates_what_is_there_and_what_is_still_to_come(tmp_path, workdir, monkeypatch):

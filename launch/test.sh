@@ -4,9 +4,14 @@
 #   ./launch/test.sh
 #   ./launch/test.sh tests/test_configuration.py -k resolution
 #
+# All tests run in as many processes as there are cores, a file each at a time; named ones in one.
+#
 # Works from any directory; relative paths in the arguments start from the repository's root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ./launch/install.sh
+if [ $# = 0 ]; then
+  set -- --numprocesses=logical --maxprocesses=8 --dist=loadfile
+fi
 exec .venv/bin/python -m pytest -q "$@"

@@ -62,7 +62,7 @@ def segment_file(flags: argparse.Namespace) -> int:
             raise ValueError(f"--{name} is {getattr(flags, name)}, but must be 1 or more.")
     rate = video_files.frame_rate(flags.video) or FRAMES_PER_SECOND
     rate = flags.frames_per_second if flags.frames_per_second is not None else rate / flags.stride
-    actions = np.load(flags.actions, allow_pickle=False) if flags.actions else None
+    actions = read_actions(flags.actions) if flags.actions else None
     with video_files.open_writer(flags.out, rate) as append:
         model = pretrained_model.load(flags.workdir, flags.step)
         size = model.config.model.action_size
@@ -76,6 +76,20 @@ def segment_file(flags: argparse.Namespace) -> int:
                 append(picture)
             count += num
     return count
+
+
+def read_actions(path: str) -> np.ndarray:
+    """The array of a .npy file; nothing in the file is executed.
+
+    Raises:
+      ValueError: the file is truncated, damaged or of another kind.
+    """
+    with open(path, "rb") as file:
+        try:
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"The actions in {path} cannot be read: the file must be a whole .npy "
+                             f"of numbers [frames, A] ({error}).") from error
 
 
 def segment_parts(model: pretrained_model.PretrainedModel, frames: Iterable[np.ndarray],

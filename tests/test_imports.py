@@ -1,13 +1,20 @@
-"""Imports go downward only, and files stay short enough to read in one go."""
+"""Imports go downward only, files stay short enough to read in one go, and no data is executed."""
 
 import ast
 import pathlib
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parent.parent / "parts_jax"
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "parts_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
+ALL_FILES = [file for folder in ("parts_jax", "configs", "benchmarks")
+             for file in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 350
+
+# Modules that execute what a file says when they read it.
+EXECUTING = {"pickle", "cPickle", "_pickle", "pickletools", "cloudpickle", "dill", "jsonpickle",
+             "marshal", "shelve", "joblib"}
 
 # What each room (a file or a folder of parts_jax) may import from the others.
 EQUATIONS = {"types", "distributions", "likelihood"}
@@ -105,3 +112,49 @@ def test_files_are_short_and_explained(file):
     source = file.read_text()
     assert len(source.splitlines()) <= MOST_LINES
     assert not source.strip() or ast.get_docstring(ast.parse(source)), "no docstring at the top"
+
+
+def executed_data(source: str) -> list[str]:
+    """Where a source could execute what it reads: imports of EXECUTING, and numpy's pickles."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module, *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("eval", "exec", "pd.read_pickle", "pandas.read_pickle"):
+                found.append(called)
+            if called in ("importlib.import_module", "import_module", "__import__"):
+                modules = [item.value for item in node.args if isinstance(item, ast.Constant)]
+            if called in ("np.load", "numpy.load") and len(node.args) > 2:
+                found.append("allow_pickle")
+            found += [word.arg for word in node.keywords if word.arg == "allow_pickle"
+                      and not (isinstance(word.value, ast.Constant) and word.value.value is False)]
+        found += [name for name in modules if name.split(".")[0] in EXECUTING]
+    return found
+
+
+@pytest.mark.parametrize("source, found", [
+    ("import json, pickle", ["pickle"]),
+    ("def f():\n    from cloudpickle import loads", ["cloudpickle"]),
+    ("import joblib.numpy_pickle as n", ["joblib.numpy_pickle"]),
+    ("from multiprocessing.reduction import pickle", ["pickle"]),
+    ("importlib.import_module('dill')", ["dill"]),
+    ("np.load(path, allow_pickle=True)", ["allow_pickle"]),
+    ("numpy.load(path, allow_pickle=flag)", ["allow_pickle"]),
+    ("np.load(path, None, True)", ["allow_pickle"]),
+    ("functools.partial(np.load, allow_pickle=1)", ["allow_pickle"]),
+    ("eval(text)", ["eval"]),
+    ("np.load(path, allow_pickle=False)\nnp.load(path)\nmodel.eval(text)\nimport json", []),
+])
+def test_what_executes_data_is_found(source, found):
+    assert executed_data(source) == found
+
+
+@pytest.mark.parametrize("file", ALL_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_data_is_executed(file):
+    found = executed_data(file.read_text())
+    assert not found, f"{file.relative_to(ROOT)} may execute what it reads: {found}"

@@ -148,6 +148,7 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
     ({"--num_slots": "0"}, "num_slots is 0, but must be a whole number, 1 or more"),
     ({"--frames_per_second": "0"}, "frames a second must be above 0; got 0.0"),
     ({"--actions": "nothing.npy"}, "nothing.npy"),
+    ({"--actions": f"{ROOT}/setup.py"}, "actions in .*setup.py cannot be read: .* a whole .npy"),
     ({"video": "nothing.mp4"}, "There is no video file nothing.mp4"),
     ({"video": f"{ROOT}/setup.py"}, "cannot be decoded"),
 ])

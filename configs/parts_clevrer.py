@@ -124,11 +124,12 @@ def paper() -> ml_collections.ConfigDict:
     config.train.log_every = 100
     config.train.evaluate_every = 5_000
     config.train.checkpoint_every = 5_000
-    config.train.keep_checkpoints = 3
+    config.train.keep_checkpoints = 3    # the newest, beside the best
     config.train.max_bad_steps = 20      # so many non-finite steps in a row, seen at a log, stop it
 
     config.eval = ml_collections.ConfigDict()
-    config.eval.step = -1                # which checkpoint; -1: the newest
+    config.eval.step = -1                # which checkpoint; -1: the newest; -2: the best
+    config.eval.best_by = ("fg_ari_last", "neg_elbo")  # the first that there is says which is best
     config.eval.watch = False            # evaluate all, and go on as training writes more
     config.eval.split = "validation"     # during training and of --mode=evaluate
     config.eval.final_split = "test"     # evaluated once, after training

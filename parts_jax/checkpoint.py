@@ -1,17 +1,21 @@
-"""Saves and restores training: the train state and the data iterator together, by orbax.
+"""Saves and restores training: train state, data iterator and config together, by orbax.
 
 A checkpoint is a folder `checkpoints/<step>` of the workdir. It is written under another name and
 renamed when complete, so that a run killed at any moment leaves its former checkpoints readable.
+What it says of itself is in checkpoint_record.py. Nothing in it is ever unpickled: arrays are
+read by tensorstore, all else is JSON.
 
 Arrays come back as numpy arrays on the host: whoever restores them places them on devices, so
 that a run may go on with another number of devices, or processes, than it was saved with.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grain
@@ -19,16 +23,26 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from parts_jax import best_checkpoint, checkpoint_record
 
 FOLDER = "checkpoints"
-NEWEST = -1
+NEWEST, BEST = -1, -2
+OVERHEAD = 2**20  # bytes of a checkpoint beside its arrays, about
 
 
 class UnreadableError(ValueError):
     """A checkpoint is damaged, or of another model."""
 
 
-def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointManager:
+class SaveError(OSError):
+    """A checkpoint could not be written; those before it are as they were."""
+
+
+def open_checkpoints(
+    workdir: str, keep: int | None = None, best: best_checkpoint.Best | None = None
+) -> ocp.CheckpointManager:
     """Opens the checkpoints of a workdir.
 
     Args:
@@ -36,6 +50,7 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
       keep: how many checkpoints to keep, the newest; for training. Checkpoints that a killed run
         left half-written are removed. With None, for evaluation: nothing in the folder is changed,
         and nothing can be saved, so that it may be read while training goes on.
+      best: keeps one more, the best.
 
     Returns:
       orbax's manager: `close()` it at the end, which waits for a save that is going on.
@@ -46,7 +61,11 @@ def open_checkpoints(workdir: str, keep: int | None = None) -> ocp.CheckpointMan
             read_only=True, save_interval_steps=0, create=False
         )
     else:
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+        kept = [preservation_policy.LatestN(keep), *([best] if best else [])]
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy(kept),
+            cleanup_tmp_directories=True,
+        )
     logger = logging.get_absl_logger()
     if keep is None:  # orbax warns that what was asked for is done
         logger.addFilter(_is_error)
@@ -60,7 +79,27 @@ def _is_error(record: Any) -> bool:
     return record.levelname in ("ERROR", "CRITICAL")
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any) -> bool:
+def check_room(workdir: str, state_shape: Any, keep: int) -> None:
+    """Raises a SaveError if the disk has no room for the checkpoints that a run keeps.
+
+    Args:
+      workdir: the run's folder, which is there.
+      state_shape: pytree of `jax.ShapeDtypeStruct`s of the state's form.
+      keep: how many checkpoints are kept at a time. One more is written before one is deleted.
+    """
+    size = OVERHEAD + sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state_shape))
+    needed = max(1, keep + 1 - len(_steps(workdir))) * size
+    free = shutil.disk_usage(workdir).free
+    if free < needed:
+        raise SaveError(
+            f"The disk of the workdir {workdir!r} has {free / 1e6:.1f} MB left, but {keep} "
+            f"checkpoints and one that is being written, of {size / 1e6:.1f} MB each, need "
+            f"{needed / 1e6:.1f} MB more. Make room, give another --workdir, or keep fewer: "
+            "--config.train.keep_checkpoints.")
+
+
+def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any,
+         config: Mapping[str, Any]) -> bool:
     """Starts to save; returns when the arrays are copied, so they may be donated at once.
 
     Args:
@@ -68,17 +107,39 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any) -
       step: number of steps taken so far.
       state: pytree of arrays with an attribute `params`, such as `types.TrainState`.
       iterator: grain iterator over the training data; its position now is saved.
+      config: nested dict, of the run.
 
     Returns:
       False if there is a checkpoint of this step or a later one already, and nothing was saved.
 
     Raises:
-      Exception: an error of the save before this one, which went on in the background.
+      SaveError: of this save, or of the one before, which went on in the background.
     """
     args = ocp.args.Composite(
-        state=ocp.args.PyTreeSave(state), iterator=grain.checkpoint.CheckpointSave(iterator)
-    )
-    return manager.save(step, args=args)
+        state=ocp.args.PyTreeSave(state), iterator=grain.checkpoint.CheckpointSave(iterator),
+        record=ocp.args.JsonSave(checkpoint_record.make(state, config)))
+    with _save_errors(manager):
+        return manager.save(step, args=args)
+
+
+@contextlib.contextmanager
+def _save_errors(manager: ocp.CheckpointManager) -> Iterator[None]:
+    """Turns what orbax raises, which is of many kinds, into a SaveError."""
+    try:
+        yield
+    except Exception as error:
+        steps = complete_steps(manager.directory)
+        kept = f"That of step {steps[-1]} is complete" if steps else "There is none before it"
+        free = shutil.disk_usage(manager.directory).free
+        raise SaveError(
+            f"A checkpoint could not be written to {str(manager.directory)!r}, where the disk has "
+            f"{free / 1e6:.1f} MB left: {_first_line(error)} {kept}; when the cause is mended, the "
+            "same command goes on from there.") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."
 
 
 def latest_step(manager: ocp.CheckpointManager) -> int | None:
@@ -87,12 +148,32 @@ def latest_step(manager: ocp.CheckpointManager) -> int | None:
 
 
 def wait(manager: ocp.CheckpointManager) -> None:
-    """Waits until the save that is going on, if any, is complete; raises its error, if any."""
-    manager.wait_until_finished()
+    """Waits until the save that is going on, if any, is complete; raises its SaveError, if any."""
+    with _save_errors(manager):
+        manager.wait_until_finished()
+
+
+def close(manager: ocp.CheckpointManager) -> None:
+    """Waits as `wait` does, and closes the manager."""
+    try:
+        wait(manager)
+    finally:
+        with contextlib.suppress(Exception):  # the same error once more
+            manager.close()
+
+
+@contextlib.contextmanager
+def closing(manager: ocp.CheckpointManager) -> Iterator[None]:
+    """Closes the manager at the end of a block, as `close` does."""
+    try:
+        yield
+    finally:
+        close(manager)
 
 
 def restore(
-    manager: ocp.CheckpointManager, state_shape: Any, iterator: Any, step: int | None = None
+    manager: ocp.CheckpointManager, state_shape: Any, iterator: Any, step: int | None = None,
+    config: Mapping[str, Any] | None = None
 ) -> Any:
     """Returns the saved state, and sets `iterator` to where it was.
 
@@ -102,29 +183,54 @@ def restore(
       iterator: grain iterator made as for the saved run; its next item will be the one that
         would have come next then.
       step: which checkpoint; None: the newest.
+      config: of the run that goes on; None: not compared with that of the checkpoint.
 
     Returns:
       a pytree of numpy arrays, of the form of `state_shape`.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
-      UnreadableError: it does not hold the iterator's place.
+      UnreadableError: it is damaged.
+      ValueError: it is of another config, or of an unknown format.
     """
     step = _existing_step(manager, NEWEST if step is None else step)
-    restored = manager.restore(step, args=ocp.args.Composite(state=_restore_args(state_shape)))
-    # All processes are at the same place of their shares, so the first one's file does for any
-    # number of them; grain would look for a file of this very number.
-    folder = pathlib.Path(manager.directory) / str(step) / "iterator"
+    folder = pathlib.Path(manager.directory) / str(step)
+    what = f"The checkpoint of step {step} in {str(manager.directory)!r}"
+    record = read_record(folder, what)
+    checkpoint_record.check_format(record, what)
+    if config is not None:
+        checkpoint_record.check_config(record, config, what)
     try:
-        file, = folder.glob("process_0-of-*.json")
-        place = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # there is none, or it is no JSON
-        raise UnreadableError(
-            f"The checkpoint of step {step} in {str(manager.directory)!r} is damaged: it does not "
-            f"say how far the data were read ({error}).") from error
-    iterator.set_state(place)
+        restored = manager.restore(step, args=ocp.args.Composite(state=_restore_args(state_shape)))
+        checkpoint_record.check_checksums(restored.state, record, what)
+        # All processes are at the same place of their shares, so the first one's file does for any
+        # number of them; grain would look for a file of this very number.
+        file, = (folder / "iterator").glob("process_0-of-*.json")
+        iterator.set_state(json.loads(file.read_text(encoding="utf-8")))
+    except Exception as error:  # orbax raises errors of many kinds for files that are damaged
+        raise UnreadableError(f"{what} cannot be read: {_first_line(error)}") from error
+    checkpoint_record.note_versions(record)
     iterator.start_prefetch()
     return restored.state
+
+
+def read_record(folder: pathlib.Path, what: str) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself; {} for format 1, which says nothing.
+
+    Args:
+      folder: of the checkpoint.
+      what: names it in the message.
+
+    Raises:
+      UnreadableError: it is damaged.
+    """
+    if not (folder / "record").exists():
+        return {}
+    try:
+        record = json.loads((folder / "record" / "metadata").read_text(encoding="utf-8"))
+        return dict(record)
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableError(f"{what} cannot be read: its record is damaged ({error}).") from error
 
 
 def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple[Any, int]:
@@ -133,33 +239,42 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
     Args:
       workdir: the run's folder; it is not changed.
       params_shape: pytree of `jax.ShapeDtypeStruct`s of the parameters' form.
-      step: which checkpoint; -1: the newest.
+      step: which checkpoint; -1: the newest; -2: the best.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
       UnreadableError: it is damaged, or its parameters are not of that form.
     """
     step = choose_step(workdir, step)
+    what = f"The checkpoint of step {step} in {str(workdir)!r}"
+    record = read_record(pathlib.Path(workdir) / FOLDER / str(step), what)
+    checkpoint_record.check_format(record, what)
     args = _restore_args({"params": params_shape}, partial_restore=True)
     try:
         with open_checkpoints(workdir) as manager:
             restored = manager.restore(step, args=ocp.args.Composite(state=args))
         params = restored.state["params"]
         _check_shapes(params, params_shape)
+        checkpoint_record.check_checksums({"params": params}, record, what)
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
-        raise UnreadableError(
-            f"The checkpoint of step {step} in {str(workdir)!r} cannot be read: it is damaged, or "
-            f"not of the model that config.json describes ({error}).") from error
+        raise UnreadableError(f"{what} cannot be read: it is damaged, or not of the model that "
+                              f"config.json describes ({error}).") from error
     return params, step
 
 
 def choose_step(workdir: str, step: int = NEWEST) -> int:
-    """Returns the step of the checkpoint that `step` means; -1: the newest.
+    """Returns the step of the checkpoint that `step` means; -1: the newest; -2: the best.
 
     Raises:
       FileNotFoundError: there is no such checkpoint.
     """
     _check_folder(workdir)
+    if step == BEST:
+        step = best_checkpoint.read(workdir).get("step")
+        if step is None:
+            raise FileNotFoundError(
+                f"No checkpoint in {workdir!r} is known as the best: it has no "
+                f"{best_checkpoint.FILE_NAME}, which training writes after an evaluation.")
     with open_checkpoints(workdir) as manager:
         return _existing_step(manager, step)
 
@@ -186,10 +301,16 @@ def new_steps(workdir: str, last_step: int, seconds: float = 5.0) -> Iterator[in
 
 
 def _steps(workdir: str) -> list[int]:
-    if not (pathlib.Path(workdir) / FOLDER).is_dir():
-        return []
-    with open_checkpoints(workdir) as manager:
-        return sorted(manager.all_steps())
+    return complete_steps(pathlib.Path(workdir) / FOLDER)
+
+
+def complete_steps(folder: str | os.PathLike) -> list[int]:
+    """Returns the steps of the complete checkpoints of a folder, which need not be there, sorted.
+
+    Unlike orbax's manager it does not need the checkpoints to be readable.
+    """
+    folder = pathlib.Path(folder)
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
 
 
 def _restore_args(shape: Any, **options: Any) -> ocp.args.PyTreeRestore:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import configuration
+from parts_jax import best_checkpoint, configuration
 
 # Whole numbers and the least that each may be. A key that a config does not have is not checked:
 # another model has other keys.
@@ -45,7 +45,7 @@ LEAST = {
     "train.checkpoint_every": 1,
     "train.keep_checkpoints": 1,
     "train.max_bad_steps": 1,
-    "eval.step": -1,
+    "eval.step": -2,
     "eval.batch_size": 1,
     "eval.num_sequences": 0,
     "eval.num_pictures": 0,
@@ -88,6 +88,10 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
     values = configuration.flatten(config)
     _check_single_values(values)
     _check_stages(values)
+    best_by = values.get("eval.best_by", ())
+    _require(isinstance(best_by, tuple) and set(best_by) <= set(best_checkpoint.METRICS),
+             "eval.best_by", best_by,
+             f"a tuple of names, each one of {', '.join(best_checkpoint.METRICS)}")
     if values.get("eval.watch") and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
                          "checkpoint: eval.step must be -1 with it.")

@@ -13,11 +13,12 @@ import json
 import os
 import pathlib
 import runpy
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
+
+from parts_jax import files
 
 FILE_NAME = "config.json"
 
@@ -31,7 +32,11 @@ FREE_KEYS = (
 EVALUATION_KEYS = ("data.", "eval.")
 
 # Keys of `eval` that earlier runs did not have, and what they are evaluated with.
-LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False, "report": True}
+LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False, "report": True, "best_by": ()}
+
+
+class DifferentConfigError(ValueError):
+    """A run, or a checkpoint, is of another config than the one that would go on from it."""
 
 
 def read(path_and_variant: str) -> ml_collections.ConfigDict:
@@ -155,13 +160,23 @@ def check_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     Other is a config that differs in something that changes the trained parameters, so not in
     `FREE_KEYS`.
     """
-    if not (pathlib.Path(workdir) / FILE_NAME).is_file():
-        return
-    rows = [row for row in differences(load(workdir), config) if not row[0].startswith(FREE_KEYS)]
+    if (pathlib.Path(workdir) / FILE_NAME).is_file():
+        check_same(load(workdir), config, f"{workdir!r} holds a run")
+
+
+def check_same(there: Mapping[str, Any], config: Mapping[str, Any], what: str) -> None:
+    """Raises a DifferentConfigError with all keys, but `FREE_KEYS`, in which two configs differ.
+
+    Args:
+      there: the config of a run or a checkpoint.
+      config: that of this run.
+      what: the start of the sentence, such as "'runs/1' holds a run".
+    """
+    rows = [row for row in differences(there, config) if not row[0].startswith(FREE_KEYS)]
     if rows:
         table = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in rows)
-        raise ValueError(
-            f"{workdir!r} holds a run with another config, which this run cannot go on from. "
+        raise DifferentConfigError(
+            f"{what} with another config, which this run cannot go on from. "
             f"Give another --workdir, or the same config. They differ in:\n{table}")
 
 
@@ -178,18 +193,7 @@ def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     check_workdir(workdir, config)
     try:
         os.makedirs(workdir, exist_ok=True)
-        _write_atomically(pathlib.Path(workdir) / FILE_NAME, to_json(config))
+        files.write_whole(pathlib.Path(workdir) / FILE_NAME, to_json(config))
     except OSError as error:
         reason = error.strerror or error
         raise type(error)(f"The workdir {workdir!r} cannot be written to: {reason}.") from error
-
-
-def _write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes `text` so that a reader, or a crash, finds the old or the new file, never a half."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent,
-                                     prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

@@ -3,26 +3,37 @@
 Process 0 listens at the coordinator's address, where all meet. Every wait has an end: for a process
 that never comes, for one that dies, and for one that does not leave. On CPU the processes speak by
 gloo, which is JAX's default (JAX_CPU_COLLECTIVES_IMPLEMENTATION).
+
+Who takes machines away says so first by TERM: `preemption_notice` tells all processes of it at the
+same step.
 """
 
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 from absl import logging
 
 # JAX has no public way to ask whether there is a cluster without joining it, and what it finds is
 # wrong for us in two places: see `detect` and `_device_ids`.
 from jax._src import clusters
+from jax.experimental import multihost_utils
 
 INITIALIZATION_TIMEOUT = 300  # seconds
 HEARTBEAT_TIMEOUT = 60
-UNAVAILABLE = 69  # exit code, of those in sysexits.h
+UNAVAILABLE = 69  # exit codes, of those in sysexits.h
+START_AGAIN = 75  # saved after TERM; the launchers start such a run again
 FLAGS = ("coordinator_address", "num_processes", "process_id")
+
+
+class Preempted(Exception):
+    """The run got TERM, and has saved: the same command goes on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +92,48 @@ def initialize(coordinator_address: str | None = None, num_processes: int | None
             initialization_timeout=2 * initialization_timeout,
             heartbeat_timeout_seconds=heartbeat_timeout,
             shutdown_timeout_seconds=heartbeat_timeout)
+
+
+@contextlib.contextmanager
+def preemption_notice() -> Iterator[Callable[[int], bool]]:
+    """Within it TERM does not end the process; what is yielded tells when to save and leave.
+
+    Yields:
+      step -> whether all processes are to save after this step and leave. To be asked after every
+      step. Of several processes each learns of it within a few seconds, whichever got TERM, by
+      JAX's pre-emption service; a process on its own, at once. In a thread other than the main one
+      Python hears no signals, and TERM ends the process as before.
+    """
+    if jax.distributed.is_initialized():
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda step: False
+        return
+    noticed = threading.Event()
+    former = signal.signal(signal.SIGTERM, lambda *_: noticed.set())
+    try:
+        yield lambda step: noticed.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@contextlib.contextmanager
+def first_process_alone() -> Iterator[None]:
+    """What fails in the block for process 0 ends all processes, in place of waiting for it.
+
+    Raises:
+      ValueError: in the other processes.
+    """
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if jax.process_count() > 1:
+            first_failed = bool(multihost_utils.broadcast_one_to_all(np.int32(failed)))
+            if first_failed and not failed:
+                raise ValueError("Process 0 could not begin; its log says why.")
 
 
 @contextlib.contextmanager

@@ -102,7 +102,8 @@ def evaluate_and_write(config, programs: Programs, params, step: int, mesh, spli
     """
     examples, pictures = evaluate_split(config, params, mesh, split, programs.infer)
     scores = means(examples)
-    name = f"{config.data.name.replace('/', '_')}-{split}"
+    name = name_of(config, split)
+    writer.write_scalars(step, {f"{name}/{k}": v for k, v in scores.items()})
     if jax.process_index() == 0:
         grid = visualize.picture_grid(**pictures) if pictures else None
         record = make_record(config, step, split, examples)
@@ -110,13 +111,42 @@ def evaluate_and_write(config, programs: Programs, params, step: int, mesh, spli
         if pictures:
             writer.write_images(step, {f"{name}/last_frame": grid[None]})
             writer.write_videos(step, {f"{name}/clips": visualize.side_by_side(**pictures)})
-    writer.write_scalars(step, {f"{name}/{k}": v for k, v in scores.items()})
     writer.flush()
     logging.info("%s, step %d: %s", name, step,
                  ", ".join(f"{k} {v:.4g}" for k, v in scores.items()))
     evaluate_rollout.evaluate_and_write(
         config, programs.predict, params, step, mesh, split, workdir, writer)
     return scores
+
+
+def evaluate_in_training(config, params, step: int, mesh, infer: Callable,
+                         writer) -> dict[str, float]:
+    """Evaluates config.eval.split while training goes on, and writes the mean metrics.
+
+    Args:
+      config, params, step, mesh, writer: as in `evaluate_and_write`.
+      infer: from `compile_inference`, for the stage of training.
+
+    Returns:
+      The mean metrics.
+    """
+    examples, _ = evaluate_split(config, params, mesh, config.eval.split, infer)
+    scores = means(examples)
+    writer.write_scalars(step, {f"eval/{k}": v for k, v in scores.items()})
+    return scores
+
+
+def name_of(config, split: str) -> str:
+    """The name of a split's evaluation in file names and among metrics."""
+    return f"{config.data.name.replace('/', '_')}-{split}"
+
+
+def is_written(config, workdir: str | Path, step: int, split: str) -> bool:
+    """Whether `evaluate_and_write` has written all that it writes for a step."""
+    folder = Path(workdir) / metric_writer.EVALUATIONS
+    suffixes = ("", "-rollout") if config.eval.get("rollout_steps", 0) else ("",)
+    return all((folder / f"{name_of(config, split)}-{step}{suffix}.json").is_file()
+               for suffix in suffixes)
 
 
 def make_record(config, step: int, split: str, examples: dict[str, np.ndarray]) -> dict:

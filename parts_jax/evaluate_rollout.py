@@ -56,6 +56,8 @@ def evaluate_and_write(config: ml_collections.ConfigDict, predict, params, step:
     examples, pictures = evaluate_split(config, predict, params, mesh, split)
     means = {k: v.mean(0) for k, v in examples.items()}
     name = f"{config.data.name.replace('/', '_')}-{split}"
+    writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
+                                for h, v in enumerate(values, start=1)})
     if jax.process_index() == 0:
         grid = visualize.rollout_grid(**pictures) if pictures else None
         metric_writer.write_evaluation(
@@ -63,8 +65,6 @@ def evaluate_and_write(config: ml_collections.ConfigDict, predict, params, step:
         if pictures:
             clips = visualize.rollout_clips(**pictures)
             writer.write_videos(step, {f"{name}/rollout/clips": clips})
-    writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
-                                for h, v in enumerate(values, start=1)})
     writer.flush()
     logging.info(
         "%s, step %d, roll-out from frame %d to %d, mean over them: %s", name, step,

@@ -16,9 +16,11 @@ find each other; elsewhere --coordinator_address, --num_processes and --process_
 workdir is one folder that all of them see.
 """
 
+import contextlib
 import logging as standard_logging
 import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,12 +32,14 @@ from ml_collections import ConfigDict, config_flags
 
 from parts_jax import (
     checkpoint,
+    checkpoint_record,
     config_rules,
     configuration,
     distributed,
     evaluate,
     models,
     report,
+    run_lock,
     train,
 )
 from parts_jax.data import pipeline
@@ -64,10 +68,16 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     except RuntimeError as error:
         stop(error, exit_code=distributed.UNAVAILABLE)
-    try:
-        config, workdir = prepare()
-    except (ValueError, OSError) as error:
-        stop(error)
+    with contextlib.ExitStack() as held:
+        try:
+            config, workdir = prepare(held)
+        except (ValueError, OSError) as error:
+            stop(error)
+        train_or_evaluate(config, workdir)
+
+
+def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
+    """Does what --mode says; what goes wrong becomes one sentence and an exit code."""
     logging.info("%s of %s in %s on %d x %s.", FLAGS.mode, config.data.name, workdir,
                  jax.device_count(), jax.devices()[0].device_kind)
     try:
@@ -77,10 +87,14 @@ def main(arguments: Sequence[str]) -> None:
         else:
             scores = train.train(config, workdir)
             step, split = -1, config.eval.final_split
-    except checkpoint.UnreadableError as error:
-        stop(error)
+    except distributed.Preempted as error:
+        logging.warning("%s The same command goes on from there.", error)
+        sys.exit(distributed.START_AGAIN)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
+    except (checkpoint.UnreadableError, checkpoint_record.FormatError,
+            configuration.DifferentConfigError, OSError) as error:
+        stop(error)
     if scores and config.eval.report:
         if jax.process_count() == 1:
             logging.info("To look at in a browser: %s",
@@ -90,8 +104,11 @@ def main(arguments: Sequence[str]) -> None:
                          "parts_jax.report --workdir=%s", workdir)
 
 
-def prepare() -> tuple[ConfigDict, str]:
+def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     """Returns config and workdir after all that can go wrong by the user's hand has been tried.
+
+    Args:
+      held: takes the workdir's lock, in training.
 
     Raises:
       ValueError, OSError: with a message for the user.
@@ -117,8 +134,10 @@ def prepare() -> tuple[ConfigDict, str]:
     models.create(config.model)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
-    if jax.process_index() == 0:
-        configuration.claim_workdir(workdir, config)
+    with distributed.first_process_alone():
+        if jax.process_index() == 0:
+            held.enter_context(run_lock.hold(workdir))
+            configuration.claim_workdir(workdir, config)
     return config, workdir
 
 
@@ -145,7 +164,12 @@ def default_workdir(path_and_variant: str) -> str:
 
 
 def prepare_devices() -> None:
-    """Sets JAX up: where compiled programs are kept; on a cluster, who the other processes are."""
+    """Sets JAX up: where compiled programs are kept; on a cluster, who the other processes are.
+
+    TERM from now on ends a process on its own with the exit code on which launchers start again, as
+    nothing is lost before training begins; then `distributed.preemption_notice` takes it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(distributed.START_AGAIN))
     distributed.initialize(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id,
                            FLAGS.initialization_timeout, FLAGS.heartbeat_timeout)
     if not jax.config.jax_compilation_cache_dir:

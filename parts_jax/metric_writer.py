@@ -7,6 +7,7 @@ puts it where CLU looks for its own, so that all of `clu.metric_writers` and
 `clu.periodic_actions` can be used; so import this file before them.
 """
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -29,7 +30,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from parts_jax import visualize
+from parts_jax import files, visualize
 
 FILE_NAME = "metrics.jsonl"
 EVALUATIONS = "evaluation"  # folder of a workdir
@@ -138,8 +139,8 @@ class JsonLinesWriter:
 
     Args:
       path: the file; appended to.
-      resume_step: step that the run goes on from. Lines of later steps are dropped first, and all
-        lines if it is 0. None drops none.
+      resume_step: step that the run goes on from. Lines of later steps are dropped first, and those
+        of evaluations of this step, which comes first again; all lines if it is 0. None drops none.
     """
 
     def __init__(self, path: str, resume_step: int | None = None):
@@ -155,8 +156,13 @@ class JsonLinesWriter:
         line = {"step": int(step)} | {
             key: value if math.isfinite(value) else None for key, value in numbers.items()
         }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"The metrics of step {step} cannot be written to {self._file.name!r}: "
+                          f"{error.strerror or error}. When the cause is mended, the same command "
+                          "goes on from the newest checkpoint.") from error
 
     def _write_nothing(self, *args: Any, **kwargs: Any) -> None:
         """Only scalars go into the file."""
@@ -170,8 +176,9 @@ class JsonLinesWriter:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file; what could not be written then has been told of before."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def create_writer(workdir: str, resume_step: int | None = None):
@@ -208,23 +215,21 @@ def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str,
     if picture is not None:
         contents[".png"] = visualize.encode_png(picture)
     for ending, content in contents.items():
-        partial = folder / f"{name}{ending}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, folder / f"{name}{ending}")
+        files.write_whole(folder / f"{name}{ending}", content)
 
 
 def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            step = json.loads(line)["step"]
+            values = json.loads(line)
+            step = values["step"]
         except (json.JSONDecodeError, KeyError, TypeError):
             continue  # half a line, of a run that was killed while writing it
-        if 0 < resume_step and step <= resume_step:
+        of_training = any(key.startswith("train/") for key in values)
+        if 0 < resume_step and (step < resume_step or step == resume_step and of_training):
             kept.append(line + "\n")
-    shorter = path.with_name(f".{path.name}.new")
-    shorter.write_text("".join(kept), encoding="utf-8")
-    os.replace(shorter, path)
+    files.write_whole(path, "".join(kept))
 
 
 def _number(value: Any) -> int | float:

@@ -25,7 +25,7 @@ import ml_collections
 from absl import flags as absl_flags
 from absl import logging
 
-from parts_jax import configuration, pretrained_model, report_numbers, report_pictures
+from parts_jax import configuration, files, pretrained_model, report_numbers, report_pictures
 from parts_jax.data import pipeline
 from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.report_pictures import Clips
@@ -101,9 +101,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         config=_config_table(config), data=_json(data), **pictures)
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
-    partial = folder / ".index.html.new"
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, folder / "index.html")
+    files.write_whole(folder / "index.html", page)
     return folder / "index.html"
 
 

@@ -12,7 +12,10 @@ import optax
 from absl import logging
 
 from parts_jax import (
+    best_checkpoint,
     checkpoint,
+    checkpoint_fallback,
+    distributed,
     evaluate,
     inference,
     metric_writer,
@@ -33,8 +36,8 @@ class NonFiniteError(RuntimeError):
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Trains the model of `config`, going on from the newest checkpoint in `workdir` if any.
 
-    A checkpoint is the last thing that is written for its step, so that a run which goes on from it
-    finds all that was written before, and writes nothing twice.
+    A checkpoint is written after the metrics of its step and before its evaluation: a run that goes
+    on from it finds all that was written before, and evaluates first.
 
     Args:
       config: a config as in configs/parts_clevrer.py.
@@ -46,11 +49,17 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     Raises:
       NonFiniteError: config.train.max_bad_steps steps in a row were not finite. The checkpoint
         before them is kept.
+      distributed.Preempted: the process got TERM; the run was saved.
+      checkpoint.SaveError: the disk has no room for checkpoints, or one could not be written.
+      checkpoint.UnreadableError: there are checkpoints, but all are damaged.
+      ValueError: the newest checkpoint is of another config, or of an unknown format.
     """
     # ---- Devices, model, optimizer ----------------------------------------------------------
     mesh = sharding.make_mesh()
     model = models.create(config.model)
     tx = optimizer.create(config)
+    make_state = functools.partial(create_state, config, model, tx)
+    checkpoint.check_room(workdir, jax.eval_shape(make_state), config.train.keep_checkpoints)
 
     # ---- Data -------------------------------------------------------------------------------
     data = pipeline.train_iterator(
@@ -60,21 +69,29 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         place=functools.partial(sharding.split_batch, mesh=mesh))
 
     # ---- State: new, or from the newest checkpoint ------------------------------------------
-    checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints)
-    make_state = functools.partial(create_state, config, model, tx)
+    best = best_checkpoint.Best(workdir, config.eval.best_by)
+    checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints, best)
     if checkpoint.latest_step(checkpoints) is None:
         state = jax.jit(make_state)()
     else:
-        state = checkpoint.restore(checkpoints, jax.eval_shape(make_state), data)
+        state = checkpoint_fallback.restore_newest(
+            workdir, checkpoints, jax.eval_shape(make_state), data, config.to_dict())
     state, step = sharding.replicate(state, mesh), int(state.step)
+    best.forget_after(step)
+    end = sum(config.schedule.steps)
+    if step == end and evaluate.is_written(config, workdir, end, config.eval.final_split):
+        logging.info("This run ended before, with step %d.", end)
+        checkpoint.close(checkpoints)
+        return {}
     writer = metric_writer.create_writer(workdir, resume_step=step)
-    logging.info("From step %d of %d: %d parameters, %d devices, batch %d.", step,
-                 sum(config.schedule.steps), sum(p.size for p in jax.tree.leaves(state.params)),
-                 mesh.size, config.train.batch_size)
+    logging.info("From step %d of %d: %d parameters, %d devices, batch %d.", step, end,
+                 sum(p.size for p in jax.tree.leaves(state.params)), mesh.size,
+                 config.train.batch_size)
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
-    log, scores = progress.Log(writer, config, step), {}
-    with contextlib.closing(writer), contextlib.closing(log), contextlib.closing(checkpoints):
+    log = progress.Log(writer, config, step)
+    with (distributed.preemption_notice() as leaves_at, contextlib.closing(writer),
+          checkpoint.closing(checkpoints), contextlib.closing(log)):
         for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
             factor = config.data.resolution // config.schedule.resolution[stage]
             take_step = sharding.data_parallel(
@@ -82,33 +99,37 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
             infer = evaluate.compile_inference(config, model, mesh, factor)
             while step < last_step:
+                if step > 0 and step % config.train.evaluate_every == 0:
+                    with log.paused():
+                        scores = evaluate.evaluate_in_training(
+                            config, state.params, step, mesh, infer, writer)
+                    log.note_scores(step, scores)
+                    if step in checkpoints.all_steps():
+                        best.offer(step, stage, scores, writes=jax.process_index() == 0)
                 with log.waiting():
                     batch = next(data)
                 state, metrics = take_step(state, batch)
                 step += 1
                 log.append(metrics)
-                ends = step == sum(config.schedule.steps)
-                saves = ends or step % config.train.checkpoint_every == 0
+                leaves = leaves_at(step)
+                saves = leaves or step == end or any(
+                    step % c == 0
+                    for c in (config.train.checkpoint_every, config.train.evaluate_every))
 
                 if saves or step % config.train.log_every == 0:
                     log.write(step)
                 if saves:
                     log.wait()
                 stop_if_not_finite(log.latest, config.train.max_bad_steps)
-                if ends:  # the split that is kept for last
-                    scores = evaluate.evaluate_and_write(
-                        config, evaluate.compile_programs(config, model, mesh), state.params, step,
-                        mesh, config.eval.final_split, workdir, writer)
-                elif step % config.train.evaluate_every == 0:
-                    with log.paused():
-                        examples, _ = evaluate.evaluate_split(
-                            config, state.params, mesh, config.eval.split, infer)
-                        means = evaluate.means(examples)
-                        writer.write_scalars(step, {f"eval/{k}": v for k, v in means.items()})
-                        log.note_scores(step, means)
-                if saves:
-                    checkpoint.save(checkpoints, step, state, data)
-    return scores
+                if saves and (step == end or not log.latest["skipped_in_a_row"]):
+                    checkpoint.save(checkpoints, step, state, data, config.to_dict())
+                if leaves:
+                    raise distributed.Preempted(f"TERM: left after step {step} of {end}.")
+
+        checkpoint.wait(checkpoints)
+        return evaluate.evaluate_and_write(  # the split that is kept for last
+            config, evaluate.compile_programs(config, model, mesh), state.params, end, mesh,
+            config.eval.final_split, workdir, writer)
 
 
 def create_state(config: ml_collections.ConfigDict, model, tx) -> TrainState:

@@ -65,7 +65,8 @@ def save_untrained(tiny):
             for step in steps:  # no two have the same parameters
                 params = jax.tree.map(lambda p, step=step: p + 0.1 * step, state.params)
                 checkpoint.save(manager, step, state.replace(params=params),
-                                iter(grain.MapDataset.range(1).to_iter_dataset()))
+                                iter(grain.MapDataset.range(1).to_iter_dataset()),
+                                config.to_dict())
         return workdir
 
     return save

@@ -13,6 +13,8 @@ from flax import struct
 
 from parts_jax import checkpoint
 
+CONFIG = {"seed": 0, "eval": {"batch_size": 4}}
+
 
 @struct.dataclass
 class State:
@@ -43,7 +45,7 @@ def workdir(tmp_path) -> str:
     manager = checkpoint.open_checkpoints(str(tmp_path), keep=2)
     for step in (1, 2, 3):
         next(iterator)
-        assert checkpoint.save(manager, step, make_state(float(step)), iterator)
+        assert checkpoint.save(manager, step, make_state(float(step)), iterator, CONFIG)
     manager.close()
     return str(tmp_path)
 
@@ -65,8 +67,8 @@ def test_state_and_iterator_come_back_together(workdir):
 def test_keeps_the_newest_and_does_not_save_a_step_twice(workdir):
     manager = checkpoint.open_checkpoints(workdir, keep=2)
     assert sorted(manager.all_steps()) == [2, 3] and checkpoint.latest_step(manager) == 3
-    assert not checkpoint.save(manager, 3, make_state(9.0), make_iterator())
-    assert checkpoint.save(manager, 4, make_state(4.0), make_iterator())
+    assert not checkpoint.save(manager, 3, make_state(9.0), make_iterator(), CONFIG)
+    assert checkpoint.save(manager, 4, make_state(4.0), make_iterator(), CONFIG)
     checkpoint.wait(manager)
     assert sorted(manager.all_steps()) == [3, 4]
     manager.close()
@@ -81,7 +83,7 @@ def test_arrays_may_be_donated_right_after_saving(tmp_path):
     state, expected = jax.device_put(make_state(), replicated), make_state()
     for step in range(1, 6):
         state, expected = advance(state), jax.tree.map(lambda x: x + 1, expected)
-        checkpoint.save(manager, step, state, make_iterator())
+        checkpoint.save(manager, step, state, make_iterator(), CONFIG)
     state = advance(state)
     restored = checkpoint.restore(manager, jax.eval_shape(make_state), make_iterator())
     assert_equal(restored, expected)
@@ -98,7 +100,7 @@ def test_half_written_checkpoints_are_passed_over_and_removed(workdir):
 
     manager = checkpoint.open_checkpoints(workdir, keep=2)
     assert checkpoint.latest_step(manager) == 3
-    assert checkpoint.save(manager, 4, make_state(4.0), make_iterator())
+    assert checkpoint.save(manager, 4, make_state(4.0), make_iterator(), CONFIG)
     manager.close()
     assert not os.path.exists(half)
     assert checkpoint.choose_step(workdir) == 4
@@ -132,7 +134,7 @@ def test_new_checkpoints_are_told_one_by_one_until_the_last(tmp_path, monkeypatc
 
     def write(*steps):
         for step in steps:
-            checkpoint.save(manager, step, make_state(float(step)), iterator)
+            checkpoint.save(manager, step, make_state(float(step)), iterator, CONFIG)
         checkpoint.wait(manager)
 
     waits = iter([lambda: write(1, 2), lambda: write(3, 4, 5)])

@@ -116,7 +116,7 @@ def test_watching_evaluates_what_is_there_and_what_is_still_to_come(tmp_path, wo
         state = jax.jit(lambda: train.create_state(config, model, tx))()
         with checkpoint.open_checkpoints(str(tmp_path / "run"), keep=3) as manager:
             checkpoint.save(manager, LAST_STEP, state,
-                            iter(grain.MapDataset.range(1).to_iter_dataset()))
+                            iter(grain.MapDataset.range(1).to_iter_dataset()), config.to_dict())
 
     monkeypatch.setattr(checkpoint.time, "sleep", save_the_last)
     compiled = []

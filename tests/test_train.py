@@ -124,7 +124,7 @@ def final_state(workdir: pathlib.Path):
 def test_a_run_writes_what_is_promised(finished, tiny):
     """config.json, checkpoints, one line of metrics for each period, and nothing half-written."""
     assert sorted(name.split(".")[0] for name in os.listdir(finished)) == [
-        "checkpoints", "config", "evaluation", "events", "metrics"]
+        "best", "checkpoints", "config", "evaluation", "events", "metrics"]
     values = configuration.flatten(configuration.load(str(finished)))
     assert {key: values[key] for key in tiny} == tiny
     assert steps_of(finished) == [24, 32, 40]  # the newest three
@@ -222,7 +222,7 @@ def test_a_finished_run_started_again_changes_nothing(command, finished):
                 if path.is_file() and "events" not in path.name}
 
     before = content()
-    assert f"From step {LAST_STEP} of {LAST_STEP}" in run(command(f"--workdir={finished}"))
+    assert f"ended before, with step {LAST_STEP}" in run(command(f"--workdir={finished}"))
     assert content() == before
 
 
@@ -266,10 +266,10 @@ def nan_run(folder, tiny):
     return workdir, config, order
 
 
-def test_a_checkpoint_is_the_last_thing_written_for_its_step(nan_run):
-    """A run killed between the two would otherwise never have that evaluation."""
+def test_a_step_is_saved_before_it_is_evaluated_and_never_while_it_is_not_finite(nan_run):
+    """So an evaluation that is cut short costs no steps. Step 16 was skipped."""
     _, _, order = nan_run
-    assert order == ["evaluate", 4, "evaluate", 8, "evaluate", 12, "evaluate", 16]
+    assert order == [4, "evaluate", 8, "evaluate", 12, "evaluate", "evaluate"]
 
 
 def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
@@ -283,10 +283,10 @@ def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
     assert [skipped[step] for step in (5, 6, 7, 8, 14, 15, 17)] == [0, 1, 2, 2, 2, 3, 5]
     assert [lines[step]["train/skipped_in_a_row"] for step in (6, 7, 8, 17)] == [1, 2, 0, 3]
 
-    assert steps_of(workdir) == [4, 8, 12, 16]  # the save going on at the end was waited for
+    assert steps_of(workdir) == [4, 8, 12]  # the save going on at the end was waited for
     shape = jax.eval_shape(functools.partial(
         models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
-    kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12, 16)}
+    kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12)}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[4], kept[12])
     assert max(jax.tree.leaves(moved)) > 1e-3

@@ -1,0 +1,91 @@
+"""Which checkpoint is the best so far by a metric of evaluation, so that it is kept."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from parts_jax import files
+
+FILE_NAME = "best.json"
+
+# Metrics that can say which of two checkpoints is better.
+HIGHER_IS_BETTER = (
+    "log_likelihood",
+    *(f"{metric}_{kind}" for metric in ("fg_ari", "ari") for kind in ("last", "frame", "video")),
+    *("miou_last", "miou"),
+)
+LOWER_IS_BETTER = ("neg_elbo", "mse", "mse_last")
+METRICS = HIGHER_IS_BETTER + LOWER_IS_BETTER
+
+
+class Best:
+    """The best checkpoint of a run, and the policy by which orbax keeps it.
+
+    It is a `orbax.checkpoint.checkpoint_managers.PreservationPolicy`. What is known stands in
+    best.json of the workdir, which process 0 writes; all processes know it by the same scores.
+
+    Args:
+      workdir: the run's folder.
+      metrics: names, of `METRICS`; the first that evaluation gives is the one that counts.
+
+    Attributes:
+      record: {"step", "stage", "metric", "value"} of the best; {} if there is none yet.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str]):
+        self.path = pathlib.Path(workdir) / FILE_NAME
+        self.metrics = tuple(metrics)
+        self.record = read(workdir)
+        if self.record.get("metric") not in self.metrics:
+            self.record = {}
+
+    def forget_after(self, step: int) -> None:
+        """Forgets a best after `step`, from which the run goes on: it may be of damaged files."""
+        if self.record.get("step", -1) > step:
+            self.record = {}
+
+    def offer(self, step: int, stage: int, scores: Mapping[str, float], writes: bool) -> None:
+        """Takes a checkpoint as the best if it is better than that so far.
+
+        One of a later stage is better than any of an earlier one, whose pictures were smaller.
+
+        Args:
+          step: of the checkpoint, which is there already.
+          stage: of training, 0 or more.
+          scores: metrics of its evaluation.
+          writes: whether this process writes best.json.
+        """
+        metric = next((name for name in self.metrics if name in scores), None)
+        if metric is None:
+            if self.metrics:
+                logging.log_first_n(
+                    logging.WARNING, "Evaluation gives none of eval.best_by, %s: no best checkpoint"
+                    " is kept beside the newest.", 1, ", ".join(self.metrics))
+            return
+        found = dict(step=step, stage=stage, metric=metric, value=float(scores[metric]))
+        if math.isfinite(found["value"]) and (
+                self.record.get("metric") != metric or _rank(found) > _rank(self.record)):
+            self.record = found
+            if writes:
+                files.write_whole(self.path, json.dumps(found) + "\n")
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """For orbax: which checkpoints (objects with a `step`) are to be kept."""
+        del context
+        return [checkpoint.step == self.record.get("step") for checkpoint in checkpoints]
+
+
+def read(workdir: str | os.PathLike) -> dict[str, Any]:
+    """Returns the record of the best checkpoint of a workdir, {} if there is none."""
+    path = pathlib.Path(workdir) / FILE_NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _rank(record: Mapping[str, Any]) -> tuple[int, float]:
+    sign = 1 if record["metric"] in HIGHER_IS_BETTER else -1
+    return record["stage"], sign * record["value"]

@@ -1,8 +1,14 @@
 """State and iterator come back together, exactly; half-written checkpoints do no harm."""
 
+import json
 import os
+import pathlib
+import platform
+import shutil
+import types
 from typing import Any
 
+import google_crc32c
 import grain
 import jax
 import jax.numpy as jnp
@@ -11,7 +17,7 @@ import optax
 import pytest
 from flax import struct
 
-from parts_jax import checkpoint
+from parts_jax import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
 CONFIG = {"seed": 0, "eval": {"batch_size": 4}}
 
@@ -148,3 +154,163 @@ def test_new_checkpoints_are_told_one_by_one_until_the_last(tmp_path, monkeypatc
 def test_parameters_of_another_form_are_refused(workdir, shape):
     with pytest.raises(checkpoint.UnreadableError, match="checkpoint of step 3 .* is damaged, or"):
         checkpoint.restore_params(workdir, jax.eval_shape(lambda: shape))
+
+
+# ---- What a checkpoint says of itself ------------------------------------------------------------
+def record_of(workdir: str, step: int) -> pathlib.Path:
+    return pathlib.Path(workdir) / checkpoint.FOLDER / str(step) / "record" / "metadata"
+
+
+def restore(workdir: str, step: int | None = None, config: dict = CONFIG) -> State:
+    with checkpoint.open_checkpoints(workdir, keep=2) as manager:
+        return checkpoint.restore(manager, jax.eval_shape(make_state), make_iterator(), step,
+                                  config)
+
+
+def test_the_record_has_format_versions_config_and_checksums(workdir):
+    record = json.loads(record_of(workdir, 3).read_text())
+    assert record["format"] == 2 and record["config"] == CONFIG
+    assert record["versions"]["jax"] == jax.__version__
+    assert record["versions"]["python"] == platform.python_version()
+    kernel = np.full((64, 32), 3.0, np.float32)
+    assert record["checksums"]["params.a.kernel"] == google_crc32c.value(kernel.tobytes())
+    assert len(record["checksums"]) == len(jax.tree.leaves(make_state()))
+
+
+def test_a_flipped_bit_is_found(workdir):
+    """In any file that holds bytes of arrays; orbax itself lets some pass."""
+    folder = pathlib.Path(workdir) / checkpoint.FOLDER / "3" / "state"
+    found = 0
+    for path in sorted(path for path in folder.rglob("*") if path.parent.name == "d"):
+        content = path.read_bytes()
+        for position in range(0, len(content), max(1, len(content) // 7)):
+            path.write_bytes(content[:position] + bytes([content[position] ^ 16])
+                             + content[position + 1:])
+            try:
+                assert_equal(restore(workdir, 3), make_state(3.0))
+            except checkpoint.UnreadableError as error:
+                assert "The checkpoint of step 3 in" in str(error)
+                found += 1
+        path.write_bytes(content)
+    assert found > 5
+    assert_equal(restore(workdir, 3), make_state(3.0))
+
+
+def test_checksums_are_looked_at_where_only_parameters_are_read(workdir):
+    path = record_of(workdir, 3)
+    record = json.loads(path.read_text())
+    record["checksums"]["params.b"] += 1
+    path.write_text(json.dumps(record))
+    with pytest.raises(checkpoint.UnreadableError, match="the bytes of params.b are not those"):
+        checkpoint.restore_params(workdir, jax.eval_shape(make_state).params, 3)
+    checkpoint.restore_params(workdir, jax.eval_shape(make_state).params, 2)
+
+
+def test_a_checkpoint_without_a_record_is_of_the_first_format_and_is_read(workdir):
+    shutil.rmtree(record_of(workdir, 3).parent)
+    assert_equal(restore(workdir), make_state(3.0))
+    assert checkpoint.restore_params(workdir, jax.eval_shape(make_state).params)[1] == 3
+
+
+@pytest.mark.parametrize("number", [3, 0, "two", None])
+def test_an_unknown_format_says_which_version_is_needed(workdir, number):
+    path = record_of(workdir, 3)
+    record = json.loads(path.read_text())
+    record |= {"format": number, "versions": {"parts_jax": "9.1"}}
+    path.write_text(json.dumps(record))
+    message = rf"step 3 in .* is of format {number!r}, written by parts_jax 9\.1; this is .* 1 to 2"
+    with pytest.raises(checkpoint_record.FormatError, match=message):
+        restore(workdir)
+    with pytest.raises(checkpoint_record.FormatError, match=message):
+        checkpoint.restore_params(workdir, jax.eval_shape(make_state).params)
+    with checkpoint.open_checkpoints(workdir, keep=2) as manager:
+        with pytest.raises(checkpoint_record.FormatError):  # it is not damaged: nothing is moved
+            checkpoint_fallback.restore_newest(
+                workdir, manager, jax.eval_shape(make_state), make_iterator(), CONFIG)
+    assert checkpoint.complete_steps(pathlib.Path(workdir) / checkpoint.FOLDER) == [2, 3]
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(workdir):
+    with pytest.raises(configuration.DifferentConfigError, match=r"  seed: 0 there, 1 now") as error:
+        restore(workdir, config={"seed": 1, "eval": {"batch_size": 8}})
+    assert "batch_size" not in str(error.value)  # which changes no parameter
+
+
+def test_other_packages_are_told_of(workdir, caplog):
+    path = record_of(workdir, 3)
+    record = json.loads(path.read_text())
+    record["versions"]["jax"] = "0.1"
+    path.write_text(json.dumps(record))
+    with caplog.at_level("WARNING"):
+        assert_equal(restore(workdir), make_state(3.0))
+    assert f"jax 0.1 then, {jax.__version__} now" in caplog.text
+
+
+# ---- Damage --------------------------------------------------------------------------------------
+def damage(workdir: str, step: int, how: str) -> None:
+    folder = pathlib.Path(workdir) / checkpoint.FOLDER / str(step)
+    if how == "no arrays":
+        shutil.rmtree(folder / "state")
+    elif how == "cut short":
+        for path in (folder / "state").rglob("d/*"):
+            path.write_bytes(path.read_bytes()[:-20])
+    elif how == "no place in the data":
+        next((folder / "iterator").glob("process_0*")).write_text("{")
+    elif how == "record":
+        record_of(workdir, step).write_text('{"format": 2')
+
+
+@pytest.mark.parametrize("how", ["no arrays", "cut short", "no place in the data", "record"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(workdir, caplog, how):
+    damage(workdir, 3, how)
+    iterator, straight = make_iterator(), make_iterator()
+    expected = [next(straight) for _ in range(3)][2]
+    with checkpoint.open_checkpoints(workdir, keep=2) as manager, caplog.at_level("ERROR"):
+        state = checkpoint_fallback.restore_newest(
+            workdir, manager, jax.eval_shape(make_state), iterator, CONFIG)
+        assert_equal(state, make_state(2.0))
+        np.testing.assert_array_equal(next(iterator), expected)
+        assert "The checkpoint of step 3 in" in caplog.text and "cannot be read" in caplog.text
+        assert "damaged checkpoint of step 3 is moved to" in caplog.text
+        assert checkpoint.save(manager, 3, make_state(3.0), iterator, CONFIG)  # as if it never was
+    assert os.listdir(os.path.join(workdir, "damaged")) == ["3"]
+    assert_equal(restore(workdir), make_state(3.0))
+
+
+def test_with_nothing_whole_left_nothing_is_moved(workdir):
+    damage(workdir, 3, "cut short")
+    damage(workdir, 2, "no arrays")
+    with checkpoint.open_checkpoints(workdir, keep=2) as manager:
+        with pytest.raises(checkpoint.UnreadableError, match="No checkpoint in .* can be read.*"
+                                                             "give another --workdir"):
+            checkpoint_fallback.restore_newest(
+                workdir, manager, jax.eval_shape(make_state), make_iterator(), CONFIG)
+    assert checkpoint.complete_steps(pathlib.Path(workdir) / checkpoint.FOLDER) == [2, 3]
+
+
+# ---- The disk ------------------------------------------------------------------------------------
+def test_too_small_a_disk_is_told_of_with_numbers(workdir, monkeypatch):
+    """Two checkpoints are there; keeping four, and one more in writing, three more are to come."""
+    size = 2**20 + 3 * 4 * (64 * 32 + 3) + 4 + 4  # parameters and two moments; step and count
+    for free, fits in ((3 * size, True), (3 * size - 1, False)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: types.SimpleNamespace(
+            free=free))
+        if fits:
+            checkpoint.check_room(workdir, jax.eval_shape(make_state), keep=4)
+        else:
+            with pytest.raises(checkpoint.SaveError, match=r"has 3\.2 MB left, but 4 checkpoints"):
+                checkpoint.check_room(workdir, jax.eval_shape(make_state), keep=4)
+
+
+def test_a_save_that_fails_names_what_is_there(workdir, monkeypatch):
+    """The error comes from orbax's thread, by the next call."""
+    with checkpoint.open_checkpoints(workdir, keep=2) as manager:
+        def full(*args, **kwargs):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(manager, "wait_until_finished", full)
+        with pytest.raises(checkpoint.SaveError, match=r"No space left on device\. That of step 3 "
+                                                       "is complete; when the cause"):
+            checkpoint.wait(manager)
+        monkeypatch.undo()
+    assert_equal(restore(workdir), make_state(3.0))

@@ -35,12 +35,14 @@ def test_one_line_of_json_a_write_at_once(tmp_path):
     writer.close()
 
 
-@pytest.mark.parametrize("resume_step, kept", [(0, []), (20, [10, 20]), (25, [10, 20]),
-                                               (None, [10, 20, 30])])
+@pytest.mark.parametrize("resume_step, kept", [
+    (0, []), (20, [10, 10, 20]), (25, [10, 10, 20, 20]), (None, [10, 10, 20, 20, 30, 30])])
 def test_going_on_drops_what_a_killed_run_wrote_later(tmp_path, resume_step, kept):
+    """Also the evaluation of the step that it goes on from, which it makes again."""
     writer = metric_writer.create_writer(str(tmp_path), resume_step=0)
     for step in (10, 20, 30):
-        writer.write_scalars(step, {"loss": step / 7})
+        writer.write_scalars(step, {"train/loss": step / 7})
+        writer.write_scalars(step, {"eval/mse": step / 9})
     writer.close()
     if resume_step is not None:
         with (tmp_path / metric_writer.FILE_NAME).open("a") as file:
@@ -49,6 +51,7 @@ def test_going_on_drops_what_a_killed_run_wrote_later(tmp_path, resume_step, kep
     writer.write_scalars(99, {"loss": 0.0})
     writer.close()
     assert [line["step"] for line in lines(tmp_path)] == [*kept, 99]
+    assert sum("eval/mse" in line for line in lines(tmp_path)) == len(kept) // 2
 
 
 def test_tensorboard_forgets_what_a_killed_run_wrote_later(tmp_path):

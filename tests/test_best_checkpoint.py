@@ -1,0 +1,93 @@
+"""The best checkpoint: known by its metric, kept beside the newest, found again."""
+
+import json
+import logging
+import types
+
+import jax
+import pytest
+
+from parts_jax import best_checkpoint, checkpoint
+from tests.test_checkpoint import CONFIG, make_iterator, make_state
+
+
+def offer(best, step, stage=0, **scores):
+    best.offer(step, stage, scores, writes=True)
+    return best.record.get("step")
+
+
+def test_higher_or_lower_is_better_by_the_metric(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("fg_ari_last",))
+    assert [offer(best, step, fg_ari_last=value) for step, value in
+            enumerate((0.2, 0.1, 0.4, 0.4, float("nan"), 0.3))] == [0, 0, 2, 2, 2, 2]
+    best = best_checkpoint.Best(tmp_path / "other", ("neg_elbo",))
+    (tmp_path / "other").mkdir()
+    assert [offer(best, step, neg_elbo=value) for step, value in
+            enumerate((20.0, 30.0, -1.0, float("inf")))] == [0, 0, 2, 2]
+
+
+def test_every_metric_has_one_direction():
+    assert not set(best_checkpoint.HIGHER_IS_BETTER) & set(best_checkpoint.LOWER_IS_BETTER)
+
+
+def test_a_later_stage_is_better_whatever_its_metric(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("fg_ari_last",))
+    assert offer(best, 10, stage=0, fg_ari_last=0.9) == 10
+    assert offer(best, 20, stage=1, fg_ari_last=0.2) == 20
+    assert offer(best, 30, stage=1, fg_ari_last=0.1) == 20
+
+
+def test_the_first_metric_that_there_is_counts(tmp_path, caplog):
+    best = best_checkpoint.Best(tmp_path, ("fg_ari_last", "neg_elbo"))
+    assert offer(best, 1, neg_elbo=5.0, kl=1.0) == 1 and best.record["metric"] == "neg_elbo"
+    none = best_checkpoint.Best(tmp_path, ("fg_ari_last",))  # what is known is of another metric
+    with caplog.at_level(logging.WARNING):
+        assert offer(none, 2, neg_elbo=1.0) is None
+    assert "none of eval.best_by, fg_ari_last" in caplog.text
+
+
+def test_it_is_known_again_after_a_restart_and_forgotten_if_it_lies_ahead(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("miou",))
+    offer(best, 8, miou=0.5)
+    assert best_checkpoint.read(tmp_path) == {"step": 8, "stage": 0, "metric": "miou", "value": 0.5}
+    again = best_checkpoint.Best(tmp_path, ("miou",))
+    again.forget_after(8)
+    assert offer(again, 12, miou=0.4) == 8
+    again.forget_after(7)
+    assert offer(again, 8, miou=0.3) == 8 and again.record["value"] == 0.3
+
+
+def test_only_one_process_writes(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("miou",))
+    best.offer(8, 0, {"miou": 0.5}, writes=False)
+    assert best.record["step"] == 8 and best_checkpoint.read(tmp_path) == {}
+
+
+def test_orbax_keeps_the_newest_and_the_best(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("miou",))
+    with checkpoint.open_checkpoints(str(tmp_path), 2, best) as manager:
+        for step, miou in enumerate((0.1, 0.7, 0.2, 0.3, 0.4)):
+            checkpoint.save(manager, step, make_state(float(step)), make_iterator(), CONFIG)
+            best.offer(step, 0, {"miou": miou}, writes=True)
+        checkpoint.wait(manager)
+        assert sorted(manager.all_steps()) == [1, 3, 4]
+    assert checkpoint.complete_steps(tmp_path / "checkpoints") == [1, 3, 4]
+    assert checkpoint.choose_step(str(tmp_path), checkpoint.BEST) == 1
+    params, step = checkpoint.restore_params(
+        str(tmp_path), jax.eval_shape(make_state).params, checkpoint.BEST)
+    assert step == 1 and params["a"]["kernel"][0, 0] == 1.0
+
+
+def test_no_best_is_a_clear_error(tmp_path):
+    with checkpoint.open_checkpoints(str(tmp_path), 2) as manager:
+        checkpoint.save(manager, 1, make_state(), make_iterator(), CONFIG)
+    with pytest.raises(FileNotFoundError, match="No checkpoint in .* known as the best.*best.json"):
+        checkpoint.choose_step(str(tmp_path), checkpoint.BEST)
+
+
+def test_a_list_of_checkpoints_is_answered_in_its_order(tmp_path):
+    (tmp_path / "best.json").write_text(json.dumps(
+        {"step": 3, "stage": 0, "metric": "miou", "value": 0.5}))
+    best = best_checkpoint.Best(tmp_path, ("miou",))
+    steps = [types.SimpleNamespace(step=step) for step in (1, 3, 5)]
+    assert best.should_preserve(steps, context=None) == [False, True, False]

@@ -105,12 +105,15 @@ def outcome(workdir: pathlib.Path) -> dict[str, Any]:
     """
     step = checkpoint.complete_steps(workdir / checkpoint.FOLDER)[-1]
     newest = workdir / checkpoint.FOLDER / str(step)
-    arrays = ocp.PyTreeCheckpointer().restore(newest / "state")
+    reader = ocp.PyTreeCheckpointer()
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+                            reader.metadata(newest / "state").item_metadata.tree)
+    arrays = reader.restore(newest / "state", restore_args=as_numpy)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return {
         "arrays": {jax.tree_util.keystr(path): np.asarray(leaf)
                    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)},
-        "place": (newest / "iterator" / "process_0-of-1.json").read_text(),
+        "place": next((newest / "iterator").glob("process_0-of-*.json")).read_text(),
         "lines": [{k: v for k, v in line.items() if k not in SPEED} for line in lines],
         "evaluations": {path.name: path.read_bytes()
                         for path in sorted((workdir / "evaluation").iterdir())},

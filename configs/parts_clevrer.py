@@ -61,7 +61,8 @@ def paper() -> ml_collections.ConfigDict:
 
     model = config.model = ml_collections.ConfigDict()
     model.name = "parts"
-    model.dtype = "float32"              # float32 | bfloat16: of convolutions, matrix products
+    model.dtype = "float32"              # float32 | bfloat16: of convolutions, matrix products;
+                                         # float64: of everything, to check the mathematics
     model.num_slots = 7                  # K
     model.slot_size = 64                 # D (ours)
     model.action_size = 0                # A; 0: no actions

@@ -61,7 +61,7 @@ WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.m
 CHOICES = {
     "eval.report": (False, True),
     "eval.watch": (False, True),
-    "model.dtype": ("float32", "bfloat16"),
+    "model.dtype": ("float32", "bfloat16", "float64"),
     "model.decoder.colour": ("full", "affine", "quadratic", "shaded"),
     "optimizer.name": ("rmsprop", "adam"),
 }

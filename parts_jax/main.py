@@ -120,6 +120,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
+        use_precision(config)
         config_rules.check(config, jax.device_count())
         if config.eval.watch and jax.process_count() > 1:
             raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
@@ -130,6 +131,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
+    use_precision(config)
     config_rules.check(config, jax.device_count())
     models.create(config.model)
     configuration.check_workdir(workdir, config)
@@ -139,6 +141,11 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
             held.enter_context(run_lock.hold(workdir))
             configuration.claim_workdir(workdir, config)
     return config, workdir
+
+
+def use_precision(config: ConfigDict) -> None:
+    """Switches JAX to float64 if that is the model's type, and else off."""
+    jax.config.update("jax_enable_x64", config.model.get("dtype") == "float64")
 
 
 def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:

@@ -231,7 +231,7 @@ def test_an_unknown_format_says_which_version_is_needed(workdir, number):
 
 
 def test_another_config_is_refused_with_the_keys_that_differ(workdir):
-    with pytest.raises(configuration.DifferentConfigError, match=r"  seed: 0 there, 1 now") as error:
+    with pytest.raises(configuration.DifferentConfigError, match="  seed: 0 there, 1 now") as error:
         restore(workdir, config={"seed": 1, "eval": {"batch_size": 8}})
     assert "batch_size" not in str(error.value)  # which changes no parameter
 

@@ -1,9 +1,8 @@
-"""Several processes: they find each other, train as one does, and wait for nobody for ever."""
+"""Several processes find each other, and wait for nobody for ever; how they train is tested in
+test_topologies.py."""
 
-import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +15,6 @@ from jax._src import clusters
 from parts_jax import distributed
 
 ROOT = pathlib.Path(__file__).parent.parent
-STEPS = 6
-# Float addition in another order is all that may differ; in few steps it cannot grow.
-TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +25,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def arguments(folder, tiny) -> list[str]:
-    values = tiny | {
-        "data.data_dir": str(folder / "data"), "schedule.steps": (STEPS,),
-        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
-        "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
-        "schedule.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 100,
-        "train.checkpoint_every": STEPS // 2}
+    values = tiny | {"data.data_dir": str(folder / "data")}
     return [f"--config={ROOT}/configs/parts_clevrer.py:demo",
             *(f"--config.{key}={value}" for key, value in values.items())]
 
@@ -45,62 +36,6 @@ def environment(folder) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join(flags),
                          "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
                          "PARTS_JAX_PYTHON": sys.executable, "LOG_DIR": str(folder / "logs")}
-
-
-@pytest.fixture(scope="module")
-def single(folder, arguments, environment) -> pathlib.Path:
-    """The workdir of a run in one process on one device."""
-    run([sys.executable, "-m", "parts_jax.main", *arguments, f"--workdir={folder / 'single'}"],
-        environment, folder)
-    return folder / "single"
-
-
-@pytest.fixture(scope="module")
-def double(folder, arguments, environment, single) -> pathlib.Path:
-    """The workdir of the same run in two processes of one device each."""
-    run([str(ROOT / "launch" / "local_multihost.sh"), *arguments, "--heartbeat_timeout=100",
-         "--config.eval.report=True", f"--workdir={folder / 'double'}"], environment, folder)
-    return folder / "double"
-
-
-def run(command: list[str], environment: dict, folder: pathlib.Path) -> None:
-    result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def losses(workdir: pathlib.Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line["train/loss"] for line in lines if "train/loss" in line}
-
-
-def test_two_processes_train_as_one_does(single, double, folder):
-    assert losses(double) == pytest.approx(losses(single), abs=TOLERANCE)
-    assert sorted(losses(double)) == list(range(1, STEPS + 1))
-    for number in (0, 1):
-        log = (folder / "logs" / f"{number}.log").read_text()
-        assert f"Process {number} of 2" in log and "python -m parts_jax.report" in log
-    file = pathlib.Path("evaluation") / f"sim_clevrer_tiny-test-{STEPS}.json"
-    scores = [json.loads((workdir / file).read_text()) for workdir in (single, double)]
-    assert scores[1]["num_sequences"] == scores[0]["num_sequences"] == 8
-    for name in ("mse", "kl"):
-        assert scores[1][name] == pytest.approx(scores[0][name], rel=1e-3)
-
-
-def test_one_process_alone_writes(double):
-    names = os.listdir(double)
-    assert len([name for name in names if name.startswith("events")]) == 1
-    assert sorted(name.split(".")[0] for name in names) == [
-        "checkpoints", "config", "evaluation", "events", "metrics"]
-
-
-def test_a_run_of_two_processes_goes_on_in_one(double, folder, arguments, environment):
-    """As after the loss of a host: the global batches that follow are the same."""
-    workdir = folder / "resumed"
-    shutil.copytree(double, workdir)
-    shutil.rmtree(workdir / "checkpoints" / str(STEPS))
-    run([sys.executable, "-m", "parts_jax.main", *arguments, f"--workdir={workdir}"],
-        environment, folder)
-    assert losses(workdir) == pytest.approx(losses(double), abs=TOLERANCE)
 
 
 # ---- Processes that do not come, or go -----------------------------------------------------------

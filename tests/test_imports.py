@@ -31,9 +31,10 @@ ALLOWED = {
     "models": MODEL,
     # Data and machinery, beside: no equations, no networks, no models.
     "simulate": set(),
-    "data": {"types", "simulate"},
+    "data": {"types", "simulate", "file_lock"},
     "files": set(),
-    "run_lock": set(),
+    "file_lock": set(),
+    "run_lock": {"file_lock"},
     "best_checkpoint": {"files"},
     "configuration": {"files"},
     "config_rules": {"configuration", "best_checkpoint"},

@@ -1,5 +1,7 @@
 """Two runs never train in one workdir; a run that was killed is in nobody's way."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -8,7 +10,7 @@ import sys
 
 import pytest
 
-from parts_jax import run_lock
+from parts_jax import file_lock, run_lock
 
 HOLD = ("import sys, time; from parts_jax import run_lock\n"
         "with run_lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(100)")
@@ -56,3 +58,42 @@ def test_an_unwritable_workdir_is_named(tmp_path):
     with pytest.raises(OSError, match="The workdir '.*/file/run' cannot be written to: Not a dir"):
         with run_lock.hold(tmp_path / "file" / "run"):
             pass
+
+
+# ---- Waiting, as for a data set that another process builds --------------------------------------
+def test_who_waits_gets_it_when_the_holder_is_gone(tmp_path):
+    path = tmp_path / "lock"
+    source = ("import sys, time; from parts_jax import file_lock\n"
+              "with file_lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(1)")
+    process = subprocess.Popen([sys.executable, "-c", source, str(path)], stdout=subprocess.PIPE,
+                               text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(file_lock.HeldError, match=f"process {process.pid} on "):
+        with file_lock.hold(path):
+            pass
+    with file_lock.hold(path, wait=True):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not path.exists() and process.wait(10) == 0
+
+
+def test_two_processes_that_need_the_same_set_build_it_once(tmp_path):
+    source = ("import sys; from absl import flags; flags.FLAGS(['x'])\n"
+              "from absl import logging; logging.set_verbosity(logging.INFO)\n"
+              "from parts_jax import data; data.prepare('sim_clevrer/tiny', sys.argv[1])")
+    both = [subprocess.Popen([sys.executable, "-c", source, str(tmp_path)], stderr=subprocess.PIPE,
+                             text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+            for _ in range(2)]
+    said = [process.communicate(timeout=200)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("Building sim_clevrer/tiny" in text for text in said) == 1, said
+    assert sum("Waiting for another process that builds" in text for text in said) <= 1
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_without_locks_it_warns_and_goes_on(tmp_path, monkeypatch, caplog):
+    def unsupported(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with caplog.at_level("WARNING"), run_lock.hold(tmp_path / "run"):
+        assert "keeps no locks (Function not implemented)" in caplog.text

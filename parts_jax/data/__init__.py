@@ -12,10 +12,12 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging
 
+from parts_jax import file_lock
 from parts_jax.data import (
     bouncing_balls,
     clevrer,
@@ -71,8 +73,26 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
                          "dataset_info.json. Delete it, and the set is built again.")
     if family == clevrer.Clevrer.name:
         clevrer.check_available(config, builder.data_dir, download)
-    build(builder)
+    with _alone(builder):
+        if not _is_finished(builder):
+            build(builder)
     return _builder(family, config, data_dir)
+
+
+@contextlib.contextmanager
+def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Waits while another process builds the same set, such as another host on a shared disk."""
+    folder_ = os.path.dirname(builder.data_dir)
+    path = os.path.join(folder_, ".building.lock")
+    os.makedirs(folder_, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(file_lock.hold(path))
+        except file_lock.HeldError as error:
+            logging.info("Waiting for another process that builds %s: %s.",
+                         builder.info.full_name, error)
+            held.enter_context(file_lock.hold(path, wait=True))
+        yield
 
 
 def fewest_frames(builder: tfds.core.DatasetBuilder, split: str) -> int:

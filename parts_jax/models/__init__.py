@@ -12,10 +12,14 @@ def create(config):
     """Builds the linen model that the `model` part of a config describes.
 
     Raises:
-      ValueError: the config names a model that does not exist.
+      ValueError: the config names a model that does not exist, or asks for float64 of a JAX that
+        has it switched off.
     """
     if config.name not in CREATE:
         raise ValueError(f"config.model.name is {config.name!r}; there is: {', '.join(CREATE)}.")
+    if config.get("dtype") == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError("config.model.dtype is 'float64', which JAX computes in only if the "
+                         "environment variable JAX_ENABLE_X64 is set to 1.")
     return CREATE[config.name](config)
 
 
@@ -28,9 +32,10 @@ def initial_parameters(config, model, key: jax.Array):
       key: of the random initialisation.
 
     Returns:
-      A pytree of float32 arrays.
+      A pytree of arrays: float32, or float64 if JAX has that switched on.
     """
     video = jnp.zeros((1, 1, 8, 8, 3))
     actions = jnp.zeros((1, 1, config.action_size))
     noise = jnp.zeros((1, 1, config.num_refinements, config.num_slots, config.slot_size))
-    return model.init(key, video, actions, noise)["params"]
+    params = model.init(key, video, actions, noise)["params"]
+    return jax.tree.map(lambda p: p.astype(video.dtype), params)

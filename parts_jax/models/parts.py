@@ -43,7 +43,7 @@ def create(config: ml_collections.ConfigDict) -> "PARTS":
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:
-    """What convolutions and matrix products are computed in; None: as the parameters, float32."""
+    """What convolutions and matrix products are computed in; None: as the parameters."""
     # Models that were trained before there was a choice have no such key, and were in float32.
     return jnp.bfloat16 if config.get("dtype", "float32") == "bfloat16" else None
 

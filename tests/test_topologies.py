@@ -1,0 +1,162 @@
+"""The same run on one device, on four, and in two processes of two devices each: equal numbers,
+from one to the other in mid-run, and after the loss of a process.
+
+In float64, where another order of additions is far below what is compared; in float32 rounding
+grows with the steps (docs/reliability.md).
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from benchmarks import kills, topologies
+from benchmarks.topologies import log_of, losses
+from parts_jax import checkpoint, distributed
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 50
+TOLERANCE = 1e-5  # what is promised; float64 is better by far
+FLOAT64 = 1e-10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """Holds prepared data, compiled programs and runs of this file."""
+    return tmp_path_factory.mktemp("topologies")
+
+
+@pytest.fixture(scope="module")
+def arguments(folder, tiny) -> list[str]:
+    values = tiny | {
+        "data.data_dir": str(folder / "data"), "model.dtype": "float64", "schedule.steps": (STEPS,),
+        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
+        "schedule.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 20,
+        "train.checkpoint_every": 10, "eval.report": True}
+    return [f"--config={ROOT}/configs/parts_clevrer.py:demo",
+            *(f"--config.{key}={value}" for key, value in values.items())]
+
+
+@pytest.fixture(scope="module")
+def start(folder, arguments):
+    """Starts a run of so many processes and devices each."""
+    environment = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
+    return lambda workdir, processes, devices: topologies.start(
+        workdir, processes, devices, arguments, environment)
+
+
+def end(processes: list[subprocess.Popen], workdir: pathlib.Path, code: int = 0) -> None:
+    """Waits for the end of all, which must be with that exit code."""
+    for number, process in enumerate(processes):
+        assert process.wait(300) == code, log_of(workdir, number).read_text()
+
+
+def wait_for(processes: list[subprocess.Popen], workdir: pathlib.Path, step: int) -> None:
+    """Returns when the metrics of a step are written."""
+    metrics, latest = workdir / "metrics.jsonl", time.monotonic() + 300
+    while not (metrics.exists() and f'{{"step": {step},' in metrics.read_text()):
+        assert all(process.poll() is None for process in processes), (
+            log_of(workdir, 0).read_text())
+        assert time.monotonic() < latest
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def one(folder, start) -> pathlib.Path:
+    """The workdir of a run in one process on one device."""
+    end(start(folder / "1x1", 1, 1), folder / "1x1")
+    return folder / "1x1"
+
+
+@pytest.fixture(scope="module")
+def four(folder, start, one) -> pathlib.Path:
+    end(start(folder / "1x4", 1, 4), folder / "1x4")
+    return folder / "1x4"
+
+
+@pytest.fixture(scope="module")
+def two_by_two(folder, start, one) -> pathlib.Path:
+    end(start(folder / "2x2", 2, 2), folder / "2x2")
+    return folder / "2x2"
+
+
+@pytest.mark.parametrize("layout", ["four", "two_by_two"])
+def test_any_number_of_devices_and_processes_gives_the_same_run(layout, one, request):
+    """Losses of 50 steps, so the batches were the same; and every number of the evaluations."""
+    workdir = request.getfixturevalue(layout)
+    assert sorted(losses(workdir)) == list(range(1, STEPS + 1))
+    assert losses(workdir) == pytest.approx(losses(one), abs=FLOAT64)
+    assert len(set(losses(one).values())) == STEPS  # no two batches give the same number
+    a, b = topologies.evaluations(one), topologies.evaluations(workdir)
+    assert len(a) > 30 and topologies.greatest_difference(a, b) < TOLERANCE
+    record = next((workdir / "evaluation").glob(f"*-test-{STEPS}.json"))
+    assert json.loads(record.read_text())["num_sequences"] == 8  # each clip once
+
+
+def test_one_process_alone_writes(two_by_two):
+    names = os.listdir(two_by_two)
+    assert len([name for name in names if name.startswith("events")]) == 1
+    assert sorted(name.split(".")[0] for name in names) == [
+        "best", "checkpoints", "config", "evaluation", "events", "metrics"]
+    for number in (0, 1):
+        log = log_of(two_by_two, number).read_text()
+        assert f"Process {number} of 2" in log and "python -m parts_jax.report" in log
+
+
+def test_a_run_moves_between_layouts_by_term_and_start(folder, start, one):
+    """Saved on 4 devices, on with 1, then 2 x 2, and back on 4: as if it had stayed on one."""
+    workdir = folder / "moved"
+    for layout, stop in (((1, 4), 8), ((1, 1), 18), ((2, 2), 28), ((1, 4), None)):
+        processes = start(workdir, *layout)
+        if stop:
+            wait_for(processes, workdir, stop)
+            processes[-1].send_signal(signal.SIGTERM)  # one of them is told, all leave
+        end(processes, workdir, distributed.START_AGAIN if stop else 0)
+        steps = checkpoint.complete_steps(workdir / checkpoint.FOLDER)
+        assert steps[-1] >= (stop or STEPS) and not (workdir / "run.lock").exists()
+        if stop:
+            assert f"TERM: left after step {steps[-1]} of 50" in log_of(workdir, 0).read_text()
+            assert steps[-1] < STEPS - 1
+    assert losses(workdir) == pytest.approx(losses(one), abs=FLOAT64)
+
+
+def test_after_the_loss_of_a_process_the_other_ends_and_both_go_on(folder, start, two_by_two,
+                                                                   arguments):
+    workdir = folder / "lost"
+    arguments.append("--heartbeat_timeout=10")
+    processes = start(workdir, 2, 2)
+    wait_for(processes, workdir, 13)
+    processes[1].kill()
+    began = time.monotonic()
+    assert processes[0].wait(120) != 0
+    assert time.monotonic() - began < 60  # 10 s without a sign of life, and a margin
+    processes[1].wait()
+    arguments.pop()
+    saved = checkpoint.complete_steps(workdir / checkpoint.FOLDER)[-1]
+    assert 10 <= saved < STEPS
+    end(start(workdir, 2, 2), workdir)
+    assert f"From step {saved} of {STEPS}" in log_of(workdir, 0).read_text()
+    assert kills.differences(kills.outcome(two_by_two), kills.outcome(workdir)) == []
+
+
+def test_a_second_run_of_two_processes_is_refused_by_all(folder, start, one):
+    workdir = folder / "held"
+    shutil.copytree(one, workdir)
+    holder = start(workdir, 1, 1)  # of a finished run: it holds the lock until it has said so
+    while not (workdir / "run.lock").exists():
+        assert holder[0].poll() is None
+        time.sleep(0.002)
+    holder[0].send_signal(signal.SIGSTOP)
+    try:
+        end(start(folder / "held", 2, 2), workdir, code=2)
+    finally:
+        holder[0].send_signal(signal.SIGCONT)
+        holder[0].wait()
+    assert "Another process is training in" in log_of(workdir, 0).read_text()
+    assert "Process 0 could not begin; its log says why." in log_of(workdir, 1).read_text()

@@ -13,7 +13,6 @@ from typing import TextIO
 
 from absl import logging
 
-
 # What a file system says that was mounted without locks, as Lustre often is.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 

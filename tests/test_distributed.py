@@ -1,6 +1,7 @@
 """Several processes find each other, and wait for nobody for ever; how they train is tested in
 test_topologies.py."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -8,11 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent import futures
 
+import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from jax._src import clusters
 
-from parts_jax import distributed
+from parts_jax import distributed, main
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -139,3 +144,63 @@ def test_the_place_in_a_tpu_pod(monkeypatch, hosts, place):
                         "MEGASCALE_SLICE_ID": "0"}.items():
         monkeypatch.setenv(name, value)
     assert distributed.detect() == place
+
+
+# ---- TERM ----------------------------------------------------------------------------------------
+def test_term_is_told_of_and_the_former_handler_comes_back():
+    heard = []
+    former = signal.signal(signal.SIGTERM, lambda *_: heard.append("former"))
+    try:
+        with distributed.preemption_notice() as leaves_at:
+            assert not leaves_at(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert leaves_at(2) and leaves_at(3) and heard == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ["former"]
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_in_another_thread_no_signal_is_asked_for():
+    def ask():
+        with distributed.preemption_notice() as leaves_at:
+            return leaves_at(1)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result() is False
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_fails_for_the_first_process_ends_the_others(monkeypatch):
+    told = []
+    monkeypatch.setattr(distributed.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(distributed.multihost_utils, "broadcast_one_to_all",
+                        lambda failed: told.append(int(failed)) or np.int32(first_failed))
+    first_failed = 0
+    with distributed.first_process_alone():
+        pass
+    first_failed = 1
+    with pytest.raises(OSError):  # as process 0
+        with distributed.first_process_alone():
+            raise OSError
+    with pytest.raises(ValueError, match="Process 0 could not begin"):  # as another
+        with distributed.first_process_alone():
+            pass
+    assert told == [0, 1, 0]
+
+
+def test_watching_is_for_one_process(monkeypatch, tmp_path, save_untrained, capsys):
+    """The processes would not all see the same checkpoints."""
+    workdir = save_untrained(tmp_path / "run")
+    monkeypatch.setattr(main.jax, "process_count", lambda: 2)
+    argv = ["main.py", "--mode=evaluate", f"--workdir={workdir}", "--config.eval.watch=True"]
+    monkeypatch.setattr(sys, "argv", argv)
+    saved = flagsaver.save_flag_values()
+    try:
+        main.parse_flags(argv)
+        with contextlib.ExitStack() as held, pytest.raises(ValueError, match="this run has 2"):
+            main.prepare(held)
+    finally:
+        flagsaver.restore_flag_values(saved)
+        flags.FLAGS.mark_as_parsed()

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import kills, topologies
 from benchmarks.topologies import log_of, losses
-from parts_jax import checkpoint, distributed
+from parts_jax import checkpoint, distributed, run_lock
 
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 50
@@ -148,15 +148,7 @@ def test_after_the_loss_of_a_process_the_other_ends_and_both_go_on(folder, start
 def test_a_second_run_of_two_processes_is_refused_by_all(folder, start, one):
     workdir = folder / "held"
     shutil.copytree(one, workdir)
-    holder = start(workdir, 1, 1)  # of a finished run: it holds the lock until it has said so
-    while not (workdir / "run.lock").exists():
-        assert holder[0].poll() is None
-        time.sleep(0.002)
-    holder[0].send_signal(signal.SIGSTOP)
-    try:
-        end(start(folder / "held", 2, 2), workdir, code=2)
-    finally:
-        holder[0].send_signal(signal.SIGCONT)
-        holder[0].wait()
+    with run_lock.hold(workdir):
+        end(start(workdir, 2, 2), workdir, code=2)
     assert "Another process is training in" in log_of(workdir, 0).read_text()
     assert "Process 0 could not begin; its log says why." in log_of(workdir, 1).read_text()

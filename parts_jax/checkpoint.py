@@ -30,14 +30,22 @@ from parts_jax import best_checkpoint, checkpoint_record
 FOLDER = "checkpoints"
 NEWEST, BEST = -1, -2
 OVERHEAD = 2**20  # bytes of a checkpoint beside its arrays, about
-
-
-class UnreadableError(ValueError):
-    """A checkpoint is damaged, or of another model."""
+UnreadableError = checkpoint_record.UnreadableError
 
 
 class SaveError(OSError):
     """A checkpoint could not be written; those before it are as they were."""
+
+
+class _Manager(ocp.CheckpointManager):
+    """Leaves it to the training loop to ask for TERM (`distributed.preemption_notice`).
+
+    JAX's service wants to be asked once a step, in their order; orbax asks it again, for the step
+    of a save, from a thread of its own while later steps are running.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
 
 
 def open_checkpoints(
@@ -70,7 +78,7 @@ def open_checkpoints(
     if keep is None:  # orbax warns that what was asked for is done
         logger.addFilter(_is_error)
     try:
-        return ocp.CheckpointManager(folder, options=options)
+        return _Manager(folder, options=options)
     finally:
         logger.removeFilter(_is_error)
 
@@ -88,7 +96,7 @@ def check_room(workdir: str, state_shape: Any, keep: int) -> None:
       keep: how many checkpoints are kept at a time. One more is written before one is deleted.
     """
     size = OVERHEAD + sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state_shape))
-    needed = max(1, keep + 1 - len(_steps(workdir))) * size
+    needed = max(1, keep + 1 - len(complete_steps(pathlib.Path(workdir) / FOLDER))) * size
     free = shutil.disk_usage(workdir).free
     if free < needed:
         raise SaveError(
@@ -196,7 +204,7 @@ def restore(
     step = _existing_step(manager, NEWEST if step is None else step)
     folder = pathlib.Path(manager.directory) / str(step)
     what = f"The checkpoint of step {step} in {str(manager.directory)!r}"
-    record = read_record(folder, what)
+    record = checkpoint_record.read(folder, what)
     checkpoint_record.check_format(record, what)
     if config is not None:
         checkpoint_record.check_config(record, config, what)
@@ -214,25 +222,6 @@ def restore(
     return restored.state
 
 
-def read_record(folder: pathlib.Path, what: str) -> dict[str, Any]:
-    """Returns what a checkpoint says of itself; {} for format 1, which says nothing.
-
-    Args:
-      folder: of the checkpoint.
-      what: names it in the message.
-
-    Raises:
-      UnreadableError: it is damaged.
-    """
-    if not (folder / "record").exists():
-        return {}
-    try:
-        record = json.loads((folder / "record" / "metadata").read_text(encoding="utf-8"))
-        return dict(record)
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreadableError(f"{what} cannot be read: its record is damaged ({error}).") from error
-
-
 def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple[Any, int]:
     """Returns (parameters, step) of a checkpoint; the optimizer's state is not read.
 
@@ -247,7 +236,7 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
     """
     step = choose_step(workdir, step)
     what = f"The checkpoint of step {step} in {str(workdir)!r}"
-    record = read_record(pathlib.Path(workdir) / FOLDER / str(step), what)
+    record = checkpoint_record.read(pathlib.Path(workdir) / FOLDER / str(step), what)
     checkpoint_record.check_format(record, what)
     args = _restore_args({"params": params_shape}, partial_restore=True)
     try:
@@ -292,16 +281,12 @@ def new_steps(workdir: str, last_step: int, seconds: float = 5.0) -> Iterator[in
     """
     newest = -1
     while newest < last_step:
-        steps = [step for step in _steps(workdir) if step > newest]
+        steps = [step for step in complete_steps(pathlib.Path(workdir) / FOLDER) if step > newest]
         if steps:
             newest = steps[0]
             yield newest
         else:
             time.sleep(seconds)
-
-
-def _steps(workdir: str) -> list[int]:
-    return complete_steps(pathlib.Path(workdir) / FOLDER)
 
 
 def complete_steps(folder: str | os.PathLike) -> list[int]:

@@ -9,6 +9,8 @@ A checksum is the CRC-32C of an array's bytes. Orbax has none: of 60 checkpoints
 bit 14 were read without an error, with other parameters.
 """
 
+import json
+import pathlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -25,6 +27,10 @@ FORMAT = 2
 PACKAGES = ("parts_jax", "flax", "grain", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
 
 
+class UnreadableError(ValueError):
+    """A checkpoint is damaged, or of another model."""
+
+
 class FormatError(ValueError):
     """A checkpoint is of a format that this version does not know."""
 
@@ -38,6 +44,25 @@ def make(state: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     return {"format": FORMAT, "versions": versions(), "config": config,
             "checksums": checksums(state)}
+
+
+def read(folder: pathlib.Path, what: str) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself; {} for format 1, which says nothing.
+
+    Args:
+      folder: of the checkpoint.
+      what: names it in the message.
+
+    Raises:
+      UnreadableError: it is damaged.
+    """
+    if not (folder / "record").exists():
+        return {}
+    try:
+        record = json.loads((folder / "record" / "metadata").read_text(encoding="utf-8"))
+        return dict(record)
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableError(f"{what} cannot be read: its record is damaged ({error}).") from error
 
 
 def versions() -> dict[str, str]:

@@ -26,8 +26,9 @@ class Log:
     there is nothing of it.
 
     Attributes:
-      latest: the metrics of the last step that was written, and its number `step`; before the
-        first write, empty.
+      latest: the metrics of the last step whose write was waited for, and its number `step`; empty
+        before. It changes in `wait` and `write` alone, so all processes of a run see it change at
+        the same step.
     """
 
     def __init__(self, writer, config: ml_collections.ConfigDict, step: int):
@@ -70,11 +71,11 @@ class Log:
     def wait(self) -> None:
         """Waits until what was written is written; raises its error, if any."""
         if self.writing is not None:
-            self.writing.result()
+            self.latest = self.writing.result()
             self.writing = None
 
     def _write(self, step: int, num_steps: int, metrics: list, waited: float,
-               compiled: float) -> None:
+               compiled: float) -> dict[str, Any]:
         fetched = jax.device_get(metrics)  # waits for the last of the steps
         now = time.monotonic()
         seconds, self.since = now - self.since, now
@@ -91,7 +92,7 @@ class Log:
             logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s%s, %.1f min left", step,
                          self.last_step, shown, self.scores, steps_per_second,
                          means["frames_per_second"], compilation, left / 60)
-        self.latest = {"step": step} | fetched[-1]
+        return {"step": step} | fetched[-1]
 
     def _note_duration(self, event: str, seconds: float, **_: Any) -> None:
         """Adds up what JAX spends on compiling, or on loading what it had compiled before."""

@@ -59,7 +59,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     model = models.create(config.model)
     tx = optimizer.create(config)
     make_state = functools.partial(create_state, config, model, tx)
-    checkpoint.check_room(workdir, jax.eval_shape(make_state), config.train.keep_checkpoints)
+    checkpoint.check_room(workdir, jax.eval_shape(make_state),
+                          config.train.keep_checkpoints + bool(config.eval.best_by))
 
     # ---- Data -------------------------------------------------------------------------------
     data = pipeline.train_iterator(
@@ -124,7 +125,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 if saves and (step == end or not log.latest["skipped_in_a_row"]):
                     checkpoint.save(checkpoints, step, state, data, config.to_dict())
                 if leaves:
-                    raise distributed.Preempted(f"TERM: left after step {step} of {end}.")
+                    raise distributed.Preempted(
+                        f"TERM: left after step {step} of {end}; the newest checkpoint is of step "
+                        f"{checkpoint.latest_step(checkpoints)}.")
 
         checkpoint.wait(checkpoints)
         return evaluate.evaluate_and_write(  # the split that is kept for last

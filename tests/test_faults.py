@@ -91,7 +91,8 @@ def test_term_saves_and_the_same_command_goes_on_to_the_same_end(folder, command
     message = process.communicate(timeout=120)[1]
     assert process.returncode == distributed.START_AGAIN == 75
     saved = steps_of(workdir)[-1]
-    assert f"TERM: left after step {saved} of {LAST_STEP}. The same command goes on" in message
+    assert (f"TERM: left after step {saved} of {LAST_STEP}; the newest checkpoint is of step "
+            f"{saved}. The same command goes on from there.") in message
     assert saved >= 9 and saved < LAST_STEP and "Traceback" not in message
     assert not (workdir / "run.lock").exists()
     assert f"From step {saved} of {LAST_STEP}" in run(command(workdir))
@@ -166,7 +167,7 @@ def fill(disk: pathlib.Path, leave: int) -> None:
 def test_too_little_room_stops_before_training(command, small_disk, undisturbed):
     fill(small_disk, leave=2_000_000)
     message = run(command(small_disk / "run"), code=2)
-    assert "MB left, but 2 checkpoints and one that is being written, of" in message
+    assert "MB left, but 3 checkpoints and one that is being written, of" in message
     assert "Traceback" not in message and "metrics.jsonl" not in os.listdir(small_disk / "run")
 
 

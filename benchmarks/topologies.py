@@ -1,6 +1,6 @@
 """The same run on one device, on four, and in two processes of two: how far do numbers part?
 
-    python -m benchmarks.topologies --folder=runs/topologies
+    python -m benchmarks.topologies --folder=runs/topologies --learning_rate=2e-4
 
 Prints a Markdown table: the greatest difference of the loss from that of one device, over the first
 steps and over all 50, and of any number of the two evaluations at the end, in float64 and float32.
@@ -22,7 +22,7 @@ STEPS = 50
 DTYPES = ("float64", "float32")
 SETTINGS = (
     "--config=configs/parts_clevrer.py:demo", f"--config.schedule.steps=({STEPS},)",
-    "--config.schedule.resolution=(32,)", "--config.schedule.learning_rate=(3e-3,)",
+    "--config.schedule.resolution=(32,)",
     "--config.schedule.warmup_steps=(10,)", "--config.schedule.final_scale=(0.3,)",
     "--config.schedule.beta_scale=(1.0,)", "--config.train.log_every=1",
     "--config.eval.num_sequences=16", "--config.eval.report=False")
@@ -105,6 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     """Does what the head of the file says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/topologies"))
+    parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("settings", nargs="*", help="flags of parts_jax.main, after --")
     options = parser.parse_args(arguments)
     shutil.rmtree(options.folder, ignore_errors=True)
@@ -114,7 +115,8 @@ def main(arguments: Sequence[str]) -> int:
     for dtype in DTYPES:
         for processes, devices in LAYOUTS:
             workdir = options.folder / f"{dtype}-{processes}x{devices}"
-            settings = [*SETTINGS, f"--config.model.dtype={dtype}", *options.settings]
+            settings = [*SETTINGS, f"--config.schedule.learning_rate=({options.learning_rate},)",
+                        f"--config.model.dtype={dtype}", *options.settings]
             codes = [process.wait() for process in start(workdir, processes, devices, settings)]
             if any(codes):
                 raise RuntimeError(f"Training ended with exit codes {codes}; see "

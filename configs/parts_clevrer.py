@@ -126,7 +126,7 @@ def paper() -> ml_collections.ConfigDict:
     config.train.evaluate_every = 5_000
     config.train.checkpoint_every = 5_000
     config.train.keep_checkpoints = 3    # the newest, beside the best
-    config.train.max_bad_steps = 20      # so many non-finite steps in a row stop it, at the next log
+    config.train.max_bad_steps = 20      # so many not finite in a row stop it, at a log
 
     config.eval = ml_collections.ConfigDict()
     config.eval.step = -1                # which checkpoint; -1: the newest; -2: the best

@@ -235,7 +235,8 @@ def poisoned(bad_steps):
 def nan_run(folder, tiny):
     """Workdir, config, and what was done in which order, of a run that NaN brings to its end.
 
-    The 6th and 7th step are not finite, and from the 15th on all; 3 in a row are too many, as is seen by the next write.
+    The 6th and 7th step are not finite, and from the 15th on all; 3 in a row are too many, as
+    the next write sees.
     """
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny | {

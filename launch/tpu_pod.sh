@@ -18,7 +18,7 @@
 #   MAX_RESTARTS=100          starts again at most so often
 #   POLL_SECONDS=30           from one look at the slice's state to the next
 #   --dry-run                 prints each command and runs none
-#   --stop                    sends TERM to the run on all hosts, and does nothing else
+#   --stop                    sends TERM to the run on all hosts, which saves and stays ended
 #
 # Started again: after exit code 75 ("saved after TERM, start me again"), and when the slice is
 # PREEMPTED, TERMINATED or gone. Any other exit code ends this script, which passes it on.

@@ -4,14 +4,15 @@
 #   ./launch/tpu_worker.sh setup WORKDIR              installs; mounts the bucket of gs://...
 #   ./launch/tpu_worker.sh run WORKDIR --config=...   trains, with the output in ~/parts_jax.log,
 #                                                     which host 0 shows, too
-#   ./launch/tpu_worker.sh stop                       sends TERM to the run
+#   ./launch/tpu_worker.sh stop                       sends TERM to the run, which then counts as
+#                                                     ended
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/common.sh
 . launch/common.sh
 
 buckets="$HOME/parts_jax_buckets" log="$HOME/parts_jax.log" lock="$HOME/.parts_jax.lock"
-pid_file="$HOME/.parts_jax.pid"
+pid_file="$HOME/.parts_jax.pid" stopped="$HOME/.parts_jax.stopped"
 
 install_python() {  # system images come with Python 3.10, which is too old
   command -v python3.12 || command -v python3.11 || {
@@ -60,6 +61,7 @@ train() {
   flock -n 9 || fail "A run is going on on this host; launch/tpu_pod.sh --stop ends it."
   host="$(number)"
   : >"$log"
+  rm -f "$stopped"
   catch_term
   .venv/bin/python -m parts_jax.main "$@" --workdir="$workdir" >>"$log" 2>&1 9>&- &
   pid=$!
@@ -68,6 +70,10 @@ train() {
   "${show[@]}" 9>&- &
   forward_term "$pid" || code=$?  # TERM comes when the host is taken away
   wait
+  if [ "$code" = 75 ] && [ -f "$stopped" ]; then  # by hand: it is not to be started again
+    echo "Stopped; the same command goes on from the newest checkpoint." >&2
+    code=0
+  fi
   [ "$code" = 0 ] || [ "$host" = 0 ] || tail -n 20 "$log" >&2
   return "$code"
 }
@@ -80,5 +86,8 @@ esac
 case "$1" in
   setup) setup "$2" ;;
   run) train "${@:2}" ;;
-  stop) [ ! -f "$pid_file" ] || kill -TERM "$(cat "$pid_file")" 2>/dev/null || true ;;
+  stop)
+    : >"$stopped"
+    [ ! -f "$pid_file" ] || kill -TERM "$(cat "$pid_file")" 2>/dev/null || true
+    ;;
 esac

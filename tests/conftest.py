@@ -77,7 +77,7 @@ def tools(tmp_path) -> pathlib.Path:
     """A folder for the whole PATH: what every machine has, and nothing of a cluster."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    for name in ("bash", "cat", "chmod", "cksum", "dirname", "env", "git", "gzip", "mkdir",
+    for name in ("bash", "cat", "chmod", "cksum", "dirname", "env", "flock", "git", "gzip", "mkdir",
                  "mktemp", "rm", "sleep", "tail"):
         found = subprocess.run(["which", name], capture_output=True, text=True, check=True)
         (folder / name).symlink_to(found.stdout.strip())

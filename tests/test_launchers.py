@@ -5,6 +5,7 @@ they were called.
 """
 
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,30 @@ def test_a_stopped_slice_is_left_alone(pod):
     assert called == []
 
 
+@pytest.mark.parametrize("by_hand, exit_code", [(True, 0), (False, 75)])
+def test_a_host_of_a_pod_tells_a_stop_by_hand_from_one_by_the_cluster(tools, tmp_path, by_hand,
+                                                                      exit_code):
+    """After the one the run stays ended; the other is TERM, too, and it is started again."""
+    repository = tmp_path / "repository"
+    shutil.copytree(LAUNCH, repository / "launch")
+    python = repository / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/usr/bin/env bash\ntrap 'exit 75' TERM\necho >{tmp_path / 'ready'}\n"
+                      "while true; do sleep 0.05; done\n")
+    python.chmod(0o755)
+    stand_in(tools, "curl", "echo 0")
+    worker = ["bash", str(repository / "launch" / "tpu_worker.sh")]
+    environment = {"PATH": str(tools), "HOME": str(tmp_path)}
+    process = subprocess.Popen([*worker, "run", "/shared/run", CONFIG], env=environment,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "ready", tmp_path / ".parts_jax.pid")
+    if by_hand:
+        subprocess.run([*worker, "stop"], env=environment, check=True)
+    else:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == exit_code
+
+
 # ---- Slurm ---------------------------------------------------------------------------------------
 RUN = ["srun", "--ntasks-per-node=1", "--cpus-per-task=1", "--kill-on-bad-exit=0", "--wait=30"]
 
@@ -163,21 +188,22 @@ def test_dry_run_of_slurm(launch):
 
 def test_slurm_directives():
     text = (LAUNCH / "slurm.sbatch").read_text()
-    for line in ("--requeue", "--signal=B:TERM@120", "--ntasks-per-node=1"):
+    for line in ("--requeue", "--signal=B:USR1@120", "--ntasks-per-node=1"):
         assert f"\n#SBATCH {line}\n" in text
 
 
 @pytest.mark.parametrize("code", [0, 1, 75])
-def test_slurm_puts_a_saved_run_in_the_queue_again(launch, tools, code):
+def test_slurm_puts_nothing_in_the_queue_that_it_did_not_tell_to_leave(launch, tools, code):
     stand_in(tools, "srun", f"exit {code}")
     requeued = stand_in(tools, "scontrol", "")
     result = launch("slurm.sbatch", CONFIG, "--workdir=/x", SLURM_JOB_ID="7",
                     PARTS_JAX_PYTHON="python", SLURM_SUBMIT_DIR=str(ROOT))
-    assert result.returncode == code
-    assert requeued.read_text() == ("requeue 7\n" if code == 75 else "")
+    assert result.returncode == code and requeued.read_text() == ""
 
 
-def test_slurm_passes_term_on_and_waits(tools, tmp_path):
+@pytest.mark.parametrize("number, again", [(signal.SIGUSR1, "requeue 7\n"), (signal.SIGTERM, "")],
+                         ids=["time is up", "scancel"])
+def test_slurm_passes_term_on_and_waits(tools, tmp_path, number, again):
     """The run saves, which takes a while, and its exit code counts, not that of the signal."""
     ready = tmp_path / "ready"
     stand_in(tools, "srun", f"trap 'sleep 0.5; exit 75' TERM; echo >{ready}\n"
@@ -188,9 +214,9 @@ def test_slurm_passes_term_on_and_waits(tools, tmp_path):
         env={"PATH": str(tools), "SLURM_JOB_ID": "7", "PARTS_JAX_PYTHON": "python",
              "SLURM_SUBMIT_DIR": str(ROOT)})
     wait_for(ready)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(20) == 75
-    assert requeued.read_text() == "requeue 7\n"
+    assert requeued.read_text() == again
 
 
 # ---- Several processes on this machine -----------------------------------------------------------

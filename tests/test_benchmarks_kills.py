@@ -1,6 +1,7 @@
 """The comparison of runs finds what differs, down to a bit."""
 
 import copy
+import signal
 import subprocess
 import sys
 
@@ -60,8 +61,10 @@ def sleeper(monkeypatch):
 
 
 def test_kills_hit_a_time_or_a_save(tmp_path, sleeper):
-    assert kills.kill_at(tmp_path / "a", (), 3.0) == "complete: [], half-written: 1"
-    assert kills.kill_in_save(tmp_path / "b", (), 0, 0.0) == "complete: [], half-written: 1"
+    assert kills.kill_at(tmp_path / "a", (), 3.0) == (
+        "exit code -9, complete: [], half-written: 1")
+    assert kills.kill_in_save(tmp_path / "b", (), 0, 0.0, signal.SIGTERM) == (
+        "exit code -15, complete: [], half-written: 1")
 
 
 def test_a_run_that_ends_before_its_kill_is_told_apart(tmp_path, monkeypatch):

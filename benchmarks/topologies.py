@@ -1,6 +1,7 @@
 """The same run on one device, on four, and in two processes of two: how far do numbers part?
 
-    python -m benchmarks.topologies --folder=runs/topologies --learning_rate=2e-4
+    python -m benchmarks.topologies --folder=runs/topologies
+    python -m benchmarks.topologies --folder=runs/topologies --tiny --learning_rate=2e-4
 
 Prints a Markdown table: the greatest difference of the loss from that of one device, over the first
 steps and over all 50, and of any number of the two evaluations at the end, in float64 and float32.
@@ -22,10 +23,18 @@ STEPS = 50
 DTYPES = ("float64", "float32")
 SETTINGS = (
     "--config=configs/parts_clevrer.py:demo", f"--config.schedule.steps=({STEPS},)",
-    "--config.schedule.resolution=(32,)",
     "--config.schedule.warmup_steps=(10,)", "--config.schedule.final_scale=(0.3,)",
     "--config.schedule.beta_scale=(1.0,)", "--config.train.log_every=1",
     "--config.eval.num_sequences=16", "--config.eval.report=False")
+DEMO = ("--config.schedule.resolution=(32,)",)
+# A model of some thousand parameters at 16x16, in which gradients stay small.
+TINY = tuple(f"--config.{flag}" for flag in (
+    "data.name=sim_clevrer/tiny", "data.num_frames=4", "data.resolution=16",
+    "schedule.resolution=(16,)", "model.num_slots=3", "model.slot_size=4", "model.truncation=2",
+    "model.unroll=1", "model.decoder.channels=(8, 8)", "model.encoder.channels=(4,)",
+    "model.encoder.output_size=8", "model.attention.size=8", "model.attention.mlp=(8,)",
+    "model.transition.width=8", "model.transition.num_heads=2", "model.transition.mlp_width=8",
+    "model.transition.lstm_size=8", "eval.rollout_steps=2", "eval.batch_size=8"))
 
 
 def start(workdir: pathlib.Path, processes: int, devices: int, settings: Sequence[str],
@@ -105,6 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     """Does what the head of the file says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/topologies"))
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("settings", nargs="*", help="flags of parts_jax.main, after --")
     options = parser.parse_args(arguments)
@@ -115,7 +125,8 @@ def main(arguments: Sequence[str]) -> int:
     for dtype in DTYPES:
         for processes, devices in LAYOUTS:
             workdir = options.folder / f"{dtype}-{processes}x{devices}"
-            settings = [*SETTINGS, f"--config.schedule.learning_rate=({options.learning_rate},)",
+            settings = [*SETTINGS, *(TINY if options.tiny else DEMO),
+                        f"--config.schedule.learning_rate=({options.learning_rate},)",
                         f"--config.model.dtype={dtype}", *options.settings]
             codes = [process.wait() for process in start(workdir, processes, devices, settings)]
             if any(codes):

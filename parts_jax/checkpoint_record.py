@@ -6,7 +6,7 @@
 | 2      | `record` beside them, which is JSON: what `make` returns                         |
 
 A checksum is the CRC-32C of an array's bytes. Orbax has none: of 60 checkpoints with one flipped
-bit 14 were read without an error, with other parameters.
+bit 14 were read without an error, with other parameters; with checksums, of 120 none.
 """
 
 import json

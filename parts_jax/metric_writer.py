@@ -16,7 +16,7 @@ import pathlib
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -36,6 +36,17 @@ FILE_NAME = "metrics.jsonl"
 EVALUATIONS = "evaluation"  # folder of a workdir
 
 
+@contextlib.contextmanager
+def _full_sentence(place: str) -> Iterator[None]:
+    """Turns what the operating system says of a failed write into a sentence for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"Metrics cannot be written to {place!r}: {error.strerror or error}. When "
+                      "the cause is mended, the same command goes on from the newest checkpoint."
+                      ) from error
+
+
 class TensorBoardWriter:
     """CLU's `MetricWriter` for TensorBoard's event files, without TensorFlow.
 
@@ -45,7 +56,8 @@ class TensorBoardWriter:
     """
 
     def __init__(self, logdir: str, resume_step: int | None = None):
-        self._writer = EventFileWriter(os.fspath(logdir))
+        self._logdir = os.fspath(logdir)
+        self._writer = EventFileWriter(self._logdir)
         if resume_step is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._writer.add_event(event_pb2.Event(
@@ -114,16 +126,19 @@ class TensorBoardWriter:
 
     def flush(self) -> None:
         """Puts what was written so far on disk."""
-        self._writer.flush()
+        with _full_sentence(self._logdir):
+            self._writer.flush()
 
     def close(self) -> None:
         """Flushes and closes the file."""
-        self._writer.close()
+        with _full_sentence(self._logdir):
+            self._writer.close()
 
     def _add(self, step: int, **value: Any) -> None:
         summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(**value)])
         event = event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
-        self._writer.add_event(event)
+        with _full_sentence(self._logdir):
+            self._writer.add_event(event)
 
     def _add_encoded(self, step: int, key: str, width: int, height: int, files: list[bytes]):
         strings = [str(width).encode(), str(height).encode(), *files]
@@ -156,13 +171,9 @@ class JsonLinesWriter:
         line = {"step": int(step)} | {
             key: value if math.isfinite(value) else None for key, value in numbers.items()
         }
-        try:
+        with _full_sentence(self._file.name):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise OSError(f"The metrics of step {step} cannot be written to {self._file.name!r}: "
-                          f"{error.strerror or error}. When the cause is mended, the same command "
-                          "goes on from the newest checkpoint.") from error
 
     def _write_nothing(self, *args: Any, **kwargs: Any) -> None:
         """Only scalars go into the file."""

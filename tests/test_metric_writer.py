@@ -122,3 +122,20 @@ def test_writers_are_clu_writers(tmp_path):
         for name in metric_writers.MetricWriter.__abstractmethods__:
             assert callable(getattr(writer, name))
         writer.close()
+
+
+@pytest.mark.parametrize("kind", [metric_writer.JsonLinesWriter, metric_writer.TensorBoardWriter])
+def test_a_full_disk_is_told_of_in_a_sentence(tmp_path, kind):
+    """/dev/full takes nothing."""
+    name = "metrics.jsonl" if kind is metric_writer.JsonLinesWriter else "events"
+    writer = kind(str(tmp_path / name))
+    if kind is metric_writer.JsonLinesWriter:
+        writer._file.close()
+        writer._file = open("/dev/full", "a")
+    else:
+        writer.flush()
+        writer._writer._async_writer._writer._writer = open("/dev/full", "ab")
+    with pytest.raises(OSError, match="Metrics cannot be written to .*: No space left on device. "
+                                      "When the cause is mended, the same command goes on"):
+        writer.write_scalars(1, {"loss": 1.0})
+        writer.write_scalars(2, {"loss": 1.0})

@@ -65,7 +65,8 @@ def test_a_process_that_never_comes_is_an_error_in_time(arguments, environment, 
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_process_that_dies_ends_the_other_in_time(environment, lost):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "stands still"])
+def test_a_lost_process_ends_the_other_in_time(environment, lost, number):
     """Even if nothing is sent between them, as while one waits for data."""
     source = "import sys, time; from parts_jax import distributed\n" \
         f"distributed.initialize('localhost:{free_port()}', 2, int(sys.argv[1]), 60, 5)\n" \
@@ -75,10 +76,11 @@ def test_a_process_that_dies_ends_the_other_in_time(environment, lost):
             for number in (0, 1)]
     for process in both:
         assert process.stdout.readline() == "met\n"
-    both[lost].send_signal(signal.SIGKILL)
+    both[lost].send_signal(number)
     start = time.monotonic()
     assert both[1 - lost].wait(60) != 0
     assert time.monotonic() - start < 40
+    both[lost].kill()
     both[lost].wait()
 
 

@@ -35,7 +35,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     Args:
       workdir_or_checkpoint: a run's folder, or that of one checkpoint, such as
         runs/demo/checkpoints/6800.
-      step: which checkpoint of a workdir; -1: the newest.
+      step: which checkpoint of a workdir; -1: the newest; -2: the best.
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m parts_jax.report", allow_abbrev=False, description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, help="of the run")
-    parser.add_argument("--step", type=int, default=-1, help="which checkpoint; -1: the newest")
+    parser.add_argument("--step", type=int, default=-1,
+                        help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--split", help="of the run's data set; else the one that was evaluated")
     parser.add_argument("--num_clips", type=int, default=6, help="how many clips are shown")
     parser.add_argument("--num_slots", type=int, help="K of the pictures; else that of training")
@@ -64,7 +65,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
 
     Args:
       workdir: the run.
-      step: which checkpoint; -1: the newest.
+      step: which checkpoint; -1: the newest; -2: the best.
       split: whose metrics and clips; None: the config's final split, or if only its other one was
         evaluated, that.
       num_clips: from the start of the split; fewer if it has fewer.

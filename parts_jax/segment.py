@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("video", help="the file to segment, mp4 or another, or gif")
     parser.add_argument("--workdir", required=True, help="of the run, or one of its checkpoints")
     parser.add_argument("--out", required=True, help="the file to write, .mp4 or .gif")
-    parser.add_argument("--step", type=int, default=-1, help="which checkpoint; -1: the newest")
+    parser.add_argument("--step", type=int, default=-1,
+                        help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--num_slots", type=int, help="K; that of training if not given")
     parser.add_argument("--actions", help=".npy of [frames, A], for a model with actions")
     parser.add_argument("--crop", choices=("center", "none"), default="center")

@@ -12,6 +12,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ./launch/install.sh
 if [ $# = 0 ]; then
-  set -- --numprocesses=logical --maxprocesses=8 --dist=loadfile
+  set -- --numprocesses=logical --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 fi
 exec .venv/bin/python -m pytest -q "$@"

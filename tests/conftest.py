@@ -18,13 +18,39 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax  # noqa: E402  (the environment above is read at import)
 import pytest  # noqa: E402
-from absl import flags  # noqa: E402
+from absl import flags, logging  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # grain's workers, and absl's logging, ask for parsed flags.
 if not flags.FLAGS.is_parsed():
     flags.FLAGS(sys.argv[:1])
+
+
+LONGEST = ("test_topologies.py", "test_benchmarks_variants.py", "test_train.py", "test_faults.py",
+           "test_parts.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST
+               else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def one_device() -> dict[str, str]:
+    """The environment of a command on one device, with programs compiled quickly as here."""
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    return os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent.parent),
+                         "XLA_FLAGS": " ".join(flags)}
+
+
+@pytest.fixture(autouse=True)
+def _same_verbosity():
+    """Commands that are called in tests set how much is logged; tests run in any order."""
+    level = logging.get_verbosity()
+    yield
+    logging.set_verbosity(level)
 
 
 @pytest.fixture(scope="session")

@@ -26,10 +26,9 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def command(folder, tiny):
+def command(folder, tiny, one_device):
     """Makes the command line and environment of a run of `LAST_STEP` steps, on one device."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
-        "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
+    environment = one_device | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     values = tiny | {
         "data.data_dir": str(folder / "data"), "schedule.steps": (LAST_STEP,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),

@@ -237,7 +237,9 @@ def local(tools, tmp_path):
             echo "I am $number with $XLA_FLAGS"; echo $$ >{tmp_path}/$number.pid
             {behaviour}''')
         return subprocess.Popen(
-            ["bash", str(LAUNCH / "local_multihost.sh"), CONFIG], stdout=subprocess.PIPE,
+            # Who starts the tests in the background may have Ctrl-C ignored, which is inherited.
+            ["env", "--default-signal=INT", "bash", str(LAUNCH / "local_multihost.sh"), CONFIG],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
             env={"PATH": str(tools), "PARTS_JAX_PYTHON": "python",
                  "LOG_DIR": str(tmp_path / "logs"), "GRACE_SECONDS": "1"} | settings)

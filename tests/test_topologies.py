@@ -8,7 +8,6 @@ grows with the steps (docs/reliability.md).
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import time
@@ -17,7 +16,7 @@ import pytest
 
 from benchmarks import kills, topologies
 from benchmarks.topologies import log_of, losses
-from parts_jax import checkpoint, distributed, run_lock
+from parts_jax import checkpoint, distributed
 
 ROOT = pathlib.Path(__file__).parent.parent
 STEPS = 50
@@ -143,12 +142,3 @@ def test_after_the_loss_of_a_process_the_other_ends_and_both_go_on(folder, start
     end(start(workdir, 2, 2), workdir)
     assert f"From step {saved} of {STEPS}" in log_of(workdir, 0).read_text()
     assert kills.differences(kills.outcome(two_by_two), kills.outcome(workdir)) == []
-
-
-def test_a_second_run_of_two_processes_is_refused_by_all(folder, start, one):
-    workdir = folder / "held"
-    shutil.copytree(one, workdir)
-    with run_lock.hold(workdir):
-        end(start(workdir, 2, 2), workdir, code=2)
-    assert "Another process is training in" in log_of(workdir, 0).read_text()
-    assert "Process 0 could not begin; its log says why." in log_of(workdir, 1).read_text()

@@ -42,10 +42,9 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def command(folder, tiny):
+def command(folder, tiny, one_device):
     """Makes the command line and environment of a run; on one device, as on a laptop."""
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
-        "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
+    environment = one_device | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     values = tiny | PERIODS | {"data.data_dir": str(folder / "data"), "eval.num_pictures": 3}
 
     def make(*arguments: str, config: bool = True) -> dict:

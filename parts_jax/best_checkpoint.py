@@ -39,7 +39,7 @@ class Best:
 
     def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str]):
         self.path = pathlib.Path(workdir) / FILE_NAME
-        self.metrics = tuple(metrics)
+        self.metrics, self.warned = tuple(metrics), False
         self.record = read(workdir)
         if self.record.get("metric") not in self.metrics:
             self.record = {}
@@ -62,10 +62,10 @@ class Best:
         """
         metric = next((name for name in self.metrics if name in scores), None)
         if metric is None:
-            if self.metrics:
-                logging.log_first_n(
-                    logging.WARNING, "Evaluation gives none of eval.best_by, %s: no best checkpoint"
-                    " is kept beside the newest.", 1, ", ".join(self.metrics))
+            if self.metrics and not self.warned:
+                logging.warning("Evaluation gives none of eval.best_by, %s: no best checkpoint is "
+                                "kept beside the newest.", ", ".join(self.metrics))
+            self.warned = True
             return
         found = dict(step=step, stage=stage, metric=metric, value=float(scores[metric]))
         if math.isfinite(found["value"]) and (

@@ -81,9 +81,20 @@ class Best:
 
 
 def read(workdir: str | os.PathLike) -> dict[str, Any]:
-    """Returns the record of the best checkpoint of a workdir, {} if there is none."""
+    """Returns the record of the best checkpoint of a workdir, {} if there is none.
+
+    A file that is damaged is warned of, and counts as none: the next evaluation writes it anew.
+    """
     path = pathlib.Path(workdir) / FILE_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("step", "stage", "metric", "value")}
+    except (ValueError, KeyError, TypeError) as error:
+        logging.warning("%s is damaged, so which checkpoint was the best is not known: %s.",
+                        path, error)
+        return {}
 
 
 def _rank(record: Mapping[str, Any]) -> tuple[int, float]:

@@ -102,7 +102,7 @@ def evaluate_and_write(config, programs: Programs, params, step: int, mesh, spli
     """
     examples, pictures = evaluate_split(config, params, mesh, split, programs.infer)
     scores = means(examples)
-    name = name_of(config, split)
+    name = score_split.name_of(config, split)
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in scores.items()})
     if jax.process_index() == 0:
         grid = visualize.picture_grid(**pictures) if pictures else None
@@ -136,16 +136,11 @@ def evaluate_in_training(config, params, step: int, mesh, infer: Callable,
     return scores
 
 
-def name_of(config, split: str) -> str:
-    """The name of a split's evaluation in file names and among metrics."""
-    return f"{config.data.name.replace('/', '_')}-{split}"
-
-
 def is_written(config, workdir: str | Path, step: int, split: str) -> bool:
     """Whether `evaluate_and_write` has written all that it writes for a step."""
     folder = Path(workdir) / metric_writer.EVALUATIONS
     suffixes = ("", "-rollout") if config.eval.get("rollout_steps", 0) else ("",)
-    return all((folder / f"{name_of(config, split)}-{step}{suffix}.json").is_file()
+    return all((folder / f"{score_split.name_of(config, split)}-{step}{suffix}.json").is_file()
                for suffix in suffixes)
 
 

@@ -55,7 +55,7 @@ def evaluate_and_write(config: ml_collections.ConfigDict, predict, params, step:
         return {}
     examples, pictures = evaluate_split(config, predict, params, mesh, split)
     means = {k: v.mean(0) for k, v in examples.items()}
-    name = f"{config.data.name.replace('/', '_')}-{split}"
+    name = score_split.name_of(config, split)
     writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
                                 for h, v in enumerate(values, start=1)})
     if jax.process_index() == 0:

@@ -49,6 +49,11 @@ def score_split(config: ml_collections.ConfigDict, params, mesh, split: str, inf
     return concatenate(scores), concatenate(pictures)
 
 
+def name_of(config: ml_collections.ConfigDict, split: str) -> str:
+    """The name of a split's evaluation in file names and among metrics."""
+    return f"{config.data.name.replace('/', '_')}-{split}"
+
+
 def concatenate(parts_of: list[dict]) -> dict:
     """Joins dicts of arrays along their first axis."""
     return {} if not parts_of else {

@@ -91,3 +91,12 @@ def test_a_list_of_checkpoints_is_answered_in_its_order(tmp_path):
     best = best_checkpoint.Best(tmp_path, ("miou",))
     steps = [types.SimpleNamespace(step=step) for step in (1, 3, 5)]
     assert best.should_preserve(steps, context=None) == [False, True, False]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"step": 3}', "3"])
+def test_a_damaged_record_is_warned_of_and_written_anew(tmp_path, caplog, content):
+    (tmp_path / "best.json").write_text(content)
+    with caplog.at_level("WARNING"):
+        best = best_checkpoint.Best(tmp_path, ("miou",))
+    assert "best.json is damaged" in caplog.text
+    assert offer(best, 8, miou=0.5) == 8 and best_checkpoint.read(tmp_path)["step"] == 8

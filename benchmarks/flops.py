@@ -21,7 +21,7 @@ What makes it the minimum:
 - The last refinement of all is not needed for the loss, and the last refinement before each cut of
   truncated time is needed forward only. The first frame after a cut sends no gradient to the state.
 
-All sizes are of one example unless said. K, D and the others as in parts_jax/types.py.
+All sizes are of one example unless said. K, D and the others as in parts_jax/equations/notation.py.
 """
 
 from __future__ import annotations

@@ -22,19 +22,20 @@ from absl import app, flags
 from flax.linen.dtypes import promote_dtype
 
 from benchmarks import step
-from parts_jax import inference, sharding
+from parts_jax import sharding
+from parts_jax.equations import refinement
 from parts_jax.networks import decoders, layers, slot_attention
 
 OURS = "ours"
 
 
 def score_without_gradient(objective, decoder_params, parameters, x, noise, beta,
-                           examples_at_once=0) -> inference.Score:
-    """`inference.score` with zeros as refinement's gradient: what a step costs without one."""
+                           examples_at_once=0) -> refinement.Score:
+    """`refinement.score` with zeros as refinement's gradient: what a step costs without one."""
     del examples_at_once
     loss, auxiliary = objective(decoder_params, parameters, (x, noise, beta))
     zeros = jax.tree.map(jnp.zeros_like, parameters)
-    return inference.Score(loss, *jax.lax.stop_gradient((zeros, *auxiliary)))
+    return refinement.Score(loss, *jax.lax.stop_gradient((zeros, *auxiliary)))
 
 
 class TiledConv(layers.BroadcastConv):
@@ -87,8 +88,8 @@ def outputs_with_values(attn, value_kernel, encoding, epsilon=1e-6):
 
 
 def whole_value_and_grad(chunk_loss, truncation: int, unroll: bool = False):
-    """`inference.chunked_value_and_grad` in one piece: one scan, state cut by stop_gradient."""
-    del truncation, unroll  # the model cuts its state itself, see inference.truncate
+    """`refinement.chunked_value_and_grad` in one piece: one scan, state cut by stop_gradient."""
+    del truncation, unroll  # the model cuts its state itself, see refinement.truncate
     take = jax.value_and_grad(chunk_loss, has_aux=True)
 
     def value_and_grad(params, state, inputs):
@@ -129,11 +130,11 @@ class Variant(NamedTuple):
 
 def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
     """The step as `config` has it, by the name `OURS`, and the others."""
-    twice = (inference, "score", inference.score_naively)
+    twice = (refinement, "score", refinement.score_naively)
     tiled = ((layers, "BroadcastConv", TiledConv), (decoders, "PixelNetwork", TiledPixelNetwork))
     formed = ((slot_attention, "attention_weights", attend_with_keys),
               (slot_attention, "slot_outputs", outputs_with_values))
-    whole_clip = (inference, "chunked_value_and_grad", whole_value_and_grad)
+    whole_clip = (refinement, "chunked_value_and_grad", whole_value_and_grad)
     naive = (twice, *tiled, *formed, whole_clip)
     whole, single = config.data.num_frames, config.model.dtype == "float32"
     every = {
@@ -147,7 +148,7 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
         "whole": Variant("all frames in one chunk, state cut by stop_gradient", patches=(
             whole_clip,)),
         "no inner gradient": Variant("refinement sees zeros: the floor", patches=(
-            (inference, "score", score_without_gradient),)),
+            (refinement, "score", score_without_gradient),)),
         "unroll 1": Variant("a loop over time", {"model.unroll": 1}),
         "unroll T": Variant("no loop over time", {"model.unroll": whole}),
         "bfloat16" if single else "float32": Variant(

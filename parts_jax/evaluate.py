@@ -20,7 +20,6 @@ from absl import logging
 from parts_jax import (
     checkpoint,
     evaluate_rollout,
-    likelihood,
     metric_writer,
     metrics,
     models,
@@ -29,6 +28,7 @@ from parts_jax import (
     visualize,
 )
 from parts_jax.data import preprocess
+from parts_jax.equations import pixel_mixture
 from parts_jax.models import parts
 
 PICTURES = ("video", "recon", "masks", "slot_means")
@@ -227,7 +227,7 @@ def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[s
     def decode_refined(_, inputs):
         z, frame = inputs
         mixture = model.apply({"params": params}, z, (height, width), method="decode")
-        error = jnp.mean(jnp.square(likelihood.mean(mixture) - frame), axis=(-3, -2, -1))
+        error = jnp.mean(jnp.square(pixel_mixture.mean(mixture) - frame), axis=(-3, -2, -1))
         return None, (jnp.argmax(mixture.mask_logits, axis=-3).astype(jnp.uint8), error)
 
     # Frame by frame: the decoder's activations are by far the largest arrays.

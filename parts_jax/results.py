@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from parts_jax import visualize
-from parts_jax.types import Gaussian, InferenceState
+from parts_jax.equations.notation import Gaussian, InferenceState
 
 MOST_CLIPS = 4
 MOST_ROWS = 8

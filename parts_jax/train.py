@@ -17,7 +17,6 @@ from parts_jax import (
     checkpoint_fallback,
     distributed,
     evaluate,
-    inference,
     metric_writer,
     models,
     optimizer,
@@ -25,8 +24,9 @@ from parts_jax import (
     sharding,
 )
 from parts_jax.data import pipeline, preprocess
+from parts_jax.equations import refinement
+from parts_jax.equations.notation import TrainState
 from parts_jax.models import parts
-from parts_jax.types import TrainState
 
 
 class NonFiniteError(RuntimeError):
@@ -193,7 +193,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
 
     params = sharding.vary(state.params)
     start = sharding.vary(model.initial_state(num_examples))
-    (loss, _, metrics), gradients = inference.chunked_value_and_grad(
+    (loss, _, metrics), gradients = refinement.chunked_value_and_grad(
         chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))(
             params, start, jax.tree.map(parts.time_first, (batch["video"], actions, noise)))
     loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))

@@ -22,8 +22,8 @@ from parts_jax import (
     sharding,
 )
 from parts_jax.data import pipeline
+from parts_jax.equations.notation import InferenceState
 from parts_jax.models import parts
-from parts_jax.types import InferenceState
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3
 PICTURE = ("mse", "psnr", "ssim")

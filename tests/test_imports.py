@@ -17,21 +17,18 @@ EXECUTING = {"pickle", "cPickle", "_pickle", "pickletools", "cloudpickle", "dill
              "marshal", "shelve", "joblib"}
 
 # What each room (a file or a folder of parts_jax) may import from the others.
-EQUATIONS = {"types", "distributions", "likelihood"}
-MODEL = EQUATIONS | {"inference", "networks"}
+EQUATIONS = {"equations"}
+MODEL = EQUATIONS | {"networks"}
 BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
           "score_split", "sharding", "visualize", "metrics"}
 ALLOWED = {
-    "types": set(),
-    "distributions": {"types"},
-    "likelihood": {"types"},
-    "metrics": {"types"},
-    "inference": EQUATIONS,
-    "networks": {"types"},
+    "equations": set(),
+    "metrics": EQUATIONS,
+    "networks": EQUATIONS,
     "models": MODEL,
     # Data and machinery, beside: no equations, no networks, no models.
     "simulate": set(),
-    "data": {"types", "simulate", "file_lock"},
+    "data": {"equations", "simulate", "file_lock"},
     "files": set(),
     "file_lock": set(),
     "run_lock": {"file_lock"},
@@ -41,14 +38,14 @@ ALLOWED = {
     "distributed": set(),
     "charts": set(),
     "checkpoint_record": {"configuration"},
-    "checkpoint": {"types", "best_checkpoint", "checkpoint_record"},
+    "checkpoint": {"equations", "best_checkpoint", "checkpoint_record"},
     "checkpoint_fallback": {"checkpoint"},
     "visualize": set(),
     "metric_writer": {"files", "visualize"},
-    "optimizer": {"types"},
-    "sharding": {"types"},
-    "progress": {"types", "metric_writer"},
-    "results": {"types", "visualize"},
+    "optimizer": EQUATIONS,
+    "sharding": EQUATIONS,
+    "progress": {"equations", "metric_writer"},
+    "results": {"equations", "visualize"},
     "rollout_metrics": {"metrics"},
     "score_split": {"data", "sharding"},
     # On top.
@@ -100,9 +97,8 @@ def test_imports_go_downward_only(file):
     assert not upward, f"{file.relative_to(PACKAGE)} may not import {sorted(upward)}"
 
 
-def test_inference_knows_no_networks():
-    assert "networks" not in imported_rooms((PACKAGE / "inference.py").read_text())
-    assert "networks" not in ALLOWED["inference"]
+def test_equations_know_no_networks():
+    assert not ALLOWED["equations"]
 
 
 def test_the_plan_itself_has_no_circle():

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from parts_jax import distributions, inference, likelihood
+from parts_jax.equations import gaussian, pixel_mixture, refinement
+from parts_jax.equations.notation import Gaussian, InferenceState, ModelOutput, PixelMixture
 from parts_jax.networks import decoders, encoders, slot_attention, transition
-from parts_jax.types import Gaussian, InferenceState, ModelOutput, PixelMixture
 
 
 def create(config: ml_collections.ConfigDict) -> "PARTS":
@@ -102,7 +102,7 @@ class PARTS(nn.Module):
       use_likelihood: the encoder sees log p(x | z) beside the frame; if not, it runs once for all
         frames, outside the scan.
       top_down: gradient and action shape the queries.
-      examples_at_once: how many examples are decoded at a time; see `inference.score`.
+      examples_at_once: how many examples are decoded at a time; see `refinement.score`.
     """
 
     transition: nn.Module
@@ -153,7 +153,7 @@ class PARTS(nn.Module):
 
         def step(state, inputs):
             t, frame = inputs
-            state = inference.truncate(state, t, self.truncation)
+            state = refinement.truncate(state, t, self.truncation)
             return self.infer_frame(networks, state, *frame, beta, keep_pictures)
 
         times = jnp.arange(video.shape[1])
@@ -173,24 +173,24 @@ class PARTS(nn.Module):
         def decode(decoder_params, z):
             return networks.decoder.with_params(decoder_params)(z, x.shape[1:3])
 
-        objective = inference.make_objective(decode, self.sigma_x, self.log_std_offset)
+        objective = refinement.make_objective(decode, self.sigma_x, self.log_std_offset)
         posterior, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
         predicted, scores = posterior, []
         for n in range(self.num_refinements):
-            score = inference.score(
+            score = refinement.score(
                 objective, networks.decoder.params, posterior, x, noise[:, n], beta,
                 self.examples_at_once)
             update, attn = self.attend(networks, posterior, score, x, action, encoding)
-            posterior = inference.refine(posterior, update)  # lambda_t^n, equation (3)
+            posterior = refinement.refine(posterior, update)  # lambda_t^n, equation (3)
             scores.append(score)
 
         loss = sum(score.loss for score in scores) / self.num_refinements
-        q = distributions.from_parameters(predicted, self.log_std_offset)
+        q = gaussian.from_parameters(predicted, self.log_std_offset)
         metrics = frame_metrics(q, scores[0], x, attn, beta)
         pictures = {}
         if keep_pictures:
             mixture = scores[0].mixture
-            pictures = dict(recon=likelihood.mean(mixture), masks=likelihood.masks(mixture),
+            pictures = dict(recon=pixel_mixture.mean(mixture), masks=pixel_mixture.masks(mixture),
                             means=mixture.means, posterior=posterior, attention=attn)
         return InferenceState(posterior, hidden), (loss, metrics, pictures)
 
@@ -208,10 +208,10 @@ class PARTS(nn.Module):
         last = state.posterior
         slots = jnp.concatenate([
             last.mean, last.log_std,
-            inference.tile_over_slots(action, last.mean.shape[-2])], axis=-1)
+            refinement.tile_over_slots(action, last.mean.shape[-2])], axis=-1)
         output, hidden = transition(slots, state.hidden)
         predicted = Gaussian(*jnp.split(output, 2, axis=-1))
-        return (inference.refine(last, predicted) if self.residual else predicted), hidden
+        return (refinement.refine(last, predicted) if self.residual else predicted), hidden
 
     def attend(self, networks, posterior, score, x, action, encoding):
         """E_phi(lambda, x_t, a_{t-1}, nabla_lambda L, log p(x_t | z_t)) of equation (3).
@@ -220,9 +220,9 @@ class PARTS(nn.Module):
           The update, Gaussian of [B, K, D], and attention weights, [B, K, H, W].
         """
         if encoding is None:
-            log_prob = inference.standardise(score.log_prob)[..., None]
+            log_prob = refinement.standardise(score.log_prob)[..., None]
             encoding = networks.encoder(jnp.concatenate([2 * x - 1, log_prob], axis=-1))
-        inputs = inference.refinement_inputs(posterior, score.gradient, action)
+        inputs = refinement.refinement_inputs(posterior, score.gradient, action)
         queries_from = inputs if self.top_down else inputs[..., :2 * self.slot_size]
         update, attn = networks.attention(queries_from, inputs, encoding)
         return Gaussian(*jnp.split(update, 2, axis=-1)), attn
@@ -246,7 +246,7 @@ class PARTS(nn.Module):
         self.decoder(posterior.mean, x.shape[1:3])
         channels = 4 if self.use_likelihood else 3
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], channels)))
-        inputs = inference.refinement_inputs(posterior, posterior, action)
+        inputs = refinement.refinement_inputs(posterior, posterior, action)
         queries_from = inputs if self.top_down else inputs[..., :2 * self.slot_size]
         self.attention(queries_from, inputs, encoding)
 
@@ -257,7 +257,7 @@ def encode_all(encoder: Function, frames: jax.Array) -> jax.Array:
     return encoding.reshape(*frames.shape[:2], *encoding.shape[1:])
 
 
-def frame_metrics(q: Gaussian, score: inference.Score, x: jax.Array, attn: jax.Array,
+def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.Array,
                   beta: jax.Array) -> dict[str, jax.Array]:
     """The parts of the loss and the signs by which collapse shows, per example.
 
@@ -275,14 +275,14 @@ def frame_metrics(q: Gaussian, score: inference.Score, x: jax.Array, attn: jax.A
     Returns:
       Arrays [B]; `kl` is [B, K].
     """
-    masks = likelihood.masks(score.mixture)
+    masks = pixel_mixture.masks(score.mixture)
     shares = jnp.mean(masks, axis=(-2, -1))
     nll = -jnp.sum(score.log_prob, axis=(-2, -1))
     metrics = dict(
-        negative_elbo=-inference.elbo(score.log_prob, score.kl, beta),
+        negative_elbo=-refinement.elbo(score.log_prob, score.kl, beta),
         nll=nll,
         kl=score.kl,
-        mse=jnp.mean(jnp.square(likelihood.mean(score.mixture) - x), axis=(-3, -2, -1)),
+        mse=jnp.mean(jnp.square(pixel_mixture.mean(score.mixture) - x), axis=(-3, -2, -1)),
         mask_entropy=mean_entropy(masks),
         effective_slots=jnp.exp(jnp.sum(jax.scipy.special.entr(shares), axis=-1)),
         attention_entropy=mean_entropy(attn),

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from parts_jax import distributions, likelihood
+from parts_jax.equations import gaussian, pixel_mixture
+from parts_jax.equations.notation import Gaussian, InferenceState
 from parts_jax.models import parts
-from parts_jax.types import Gaussian, InferenceState
 
 
 @struct.dataclass
@@ -72,7 +72,7 @@ def infer(model: parts.PARTS, params: Any, video: jax.Array, actions: jax.Array,
     noise = frame_noise(seed, start, video.shape[1], model, num_slots)
     noise = jnp.broadcast_to(noise, (video.shape[0], *noise.shape))
     output = model.apply({"params": params}, video, actions, noise, state)
-    q = distributions.from_parameters(output.posterior, model.log_std_offset)
+    q = gaussian.from_parameters(output.posterior, model.log_std_offset)
     return q, decode(model, params, q.mean, video.shape[2:4]), output.attention, output.state
 
 
@@ -97,7 +97,7 @@ def roll_out(model: parts.PARTS, params: Any, state: InferenceState, actions: ja
         return InferenceState(posterior, hidden), posterior
 
     _, posteriors = jax.lax.scan(step, state, parts.time_first(actions))
-    q = distributions.from_parameters(
+    q = gaussian.from_parameters(
         jax.tree.map(parts.batch_first, posteriors), model.log_std_offset)
     return q, decode(model, params, q.mean, resolution)
 
@@ -106,6 +106,6 @@ def decode(model: parts.PARTS, params: Any, z: jax.Array, resolution: tuple[int,
     """Decodes slots, equation (1), one frame after the other: z [B, T, K, D] -> Pictures."""
     def frame(z):
         mixture = model.apply({"params": params}, z, tuple(resolution), method="decode")
-        return Pictures(likelihood.masks(mixture), likelihood.mean(mixture), mixture.means)
+        return Pictures(pixel_mixture.masks(mixture), pixel_mixture.mean(mixture), mixture.means)
 
     return jax.tree.map(parts.batch_first, jax.lax.map(frame, parts.time_first(z)))

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
 
+from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
-from parts_jax.types import PixelMixture
 
 COLOURS = ("full", "affine", "quadratic", "shaded")
 OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2}  # of the network of every pixel

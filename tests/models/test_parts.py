@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import inference, models
+from parts_jax import models
+from parts_jax.equations import refinement
 from parts_jax.models import parts
 
 B, T, K, S = 2, 6, 3, 8
@@ -148,7 +149,7 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
         to_double = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), tree)
         params, inputs = to_double(params), to_double(inputs_for(config))
         once = jax.jit(jax.grad(lambda p: loss_of(model, p, inputs)))(params)
-        with mock.patch.object(inference, "score", inference.score_naively):
+        with mock.patch.object(refinement, "score", refinement.score_naively):
             naive = jax.jit(jax.grad(lambda p: loss_of(model, p, inputs)))(params)
         chex.assert_trees_all_close(once, naive, rtol=1e-5, atol=1e-9)
 
@@ -158,7 +159,7 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
             return output.loss * chunk[0].shape[1] / T, (output.state, output.metrics["mse"].T)
 
         start = to_double(model.initial_state(B))
-        chunked = jax.jit(inference.chunked_value_and_grad(chunk_loss, config.truncation))
+        chunked = jax.jit(refinement.chunked_value_and_grad(chunk_loss, config.truncation))
         (_, _, mse), gradients = chunked(params, start, jax.tree.map(parts.time_first, inputs))
         assert mse.shape == (T, B)
         chex.assert_trees_all_close(gradients, naive, rtol=1e-5, atol=1e-9)

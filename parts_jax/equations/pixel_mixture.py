@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from parts_jax.types import PixelMixture
+from parts_jax.equations.notation import PixelMixture
 
 LOG_2PI = 1.8378770664093453
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from parts_jax.types import Gaussian
+from parts_jax.equations.notation import Gaussian
 
 
 def sample(q: Gaussian, noise: jax.Array) -> jax.Array:

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 from scipy.special import softmax
 
-from parts_jax import inference
-from parts_jax.types import Gaussian, InferenceState, PixelMixture
+from parts_jax.equations import refinement
+from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture
 
 B, K, D, S, SIGMA, OFFSET, BETA = 2, 3, 4, 4, 0.3, -1.0, 0.7
 
@@ -51,8 +51,8 @@ def negative_elbo_by_loops(params, parameters, x, noise):
 
 def test_loss_is_minus_the_elbo():
     params, parameters, x, noise = problem()
-    objective = inference.make_objective(decode, SIGMA, OFFSET)
-    score = inference.score(objective, params, parameters, x, noise, BETA)
+    objective = refinement.make_objective(decode, SIGMA, OFFSET)
+    score = refinement.score(objective, params, parameters, x, noise, BETA)
     np.testing.assert_allclose(
         score.loss, negative_elbo_by_loops(params, parameters, x, noise), rtol=1e-4)
 
@@ -60,8 +60,8 @@ def test_loss_is_minus_the_elbo():
 def test_inner_gradient_equals_finite_differences_in_float64():
     with jax.enable_x64(True):
         params, parameters, x, noise = problem(np.float64)
-        objective = inference.make_objective(decode, SIGMA, OFFSET)
-        score = inference.score(objective, params, parameters, x, noise, BETA)
+        objective = refinement.make_objective(decode, SIGMA, OFFSET)
+        score = refinement.score(objective, params, parameters, x, noise, BETA)
         h = 1e-6
         for name in ("mean", "log_std"):
             expected = np.zeros((B, K, D))
@@ -79,23 +79,23 @@ def test_inner_gradient_equals_finite_differences_in_float64():
 def test_gradients_of_the_loss_equal_naive_differentiation():
     with jax.enable_x64(True):
         params, parameters, x, noise = problem(np.float64)
-        objective = inference.make_objective(decode, SIGMA, OFFSET)
+        objective = refinement.make_objective(decode, SIGMA, OFFSET)
 
         def loss(params, parameters, score_by):
             return 0.37 * score_by(objective, params, parameters, x, noise, BETA).loss
 
         take = jax.grad(loss, argnums=(0, 1))
         once, naive = (take(params, parameters, score_by)
-                       for score_by in (inference.score, inference.score_naively))
+                       for score_by in (refinement.score, refinement.score_naively))
         chex.assert_trees_all_close(once, naive, rtol=1e-9)
 
 
 def test_only_the_loss_carries_gradients():
     params, parameters, x, noise = problem()
-    objective = inference.make_objective(decode, SIGMA, OFFSET)
+    objective = refinement.make_objective(decode, SIGMA, OFFSET)
 
     def everything_else(params, parameters):
-        score = inference.score(objective, params, parameters, x, noise, BETA)
+        score = refinement.score(objective, params, parameters, x, noise, BETA)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(score.replace(loss=0.0)))
 
     gradients = jax.grad(everything_else, argnums=(0, 1))(params, parameters)
@@ -104,34 +104,34 @@ def test_only_the_loss_carries_gradients():
 
 def test_each_example_gets_the_gradient_of_its_own_loss():
     params, parameters, x, noise = problem()
-    objective = inference.make_objective(decode, SIGMA, OFFSET)
-    whole = inference.score(objective, params, parameters, x, noise, BETA).gradient
+    objective = refinement.make_objective(decode, SIGMA, OFFSET)
+    whole = refinement.score(objective, params, parameters, x, noise, BETA).gradient
     changed = np.stack([x[0], 0 * x[1]])
-    other = inference.score(objective, params, parameters, changed, noise, BETA).gradient
+    other = refinement.score(objective, params, parameters, changed, noise, BETA).gradient
     np.testing.assert_array_equal(whole.mean[0], other.mean[0])
     assert np.abs(whole.mean[1] - other.mean[1]).max() > 1e-3
 
 
 def test_standardise_and_normalise():
     image = np.random.default_rng(0).normal(3, 5, size=(2, 8, 8)).astype(np.float32)
-    result = np.asarray(inference.standardise(image))
+    result = np.asarray(refinement.standardise(image))
     np.testing.assert_allclose(result.mean((1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(result.std((1, 2)), 1, rtol=1e-4)
     # gradients of any scale come out alike, and a zero gradient stays finite
     vector = image[:, 0]
     np.testing.assert_allclose(
-        inference.normalise(vector), inference.normalise(vector * 1e3), rtol=1e-4)
-    np.testing.assert_array_equal(inference.normalise(jnp.zeros((2, 4))), 0)
+        refinement.normalise(vector), refinement.normalise(vector * 1e3), rtol=1e-4)
+    np.testing.assert_array_equal(refinement.normalise(jnp.zeros((2, 4))), 0)
 
 
 def test_refinement_adds_and_action_is_joined_to_every_slot():
     _, parameters, _, _ = problem()
     update = Gaussian(jnp.ones((B, K, D)), jnp.full((B, K, D), 2.0))
-    refined = inference.refine(parameters, update)
+    refined = refinement.refine(parameters, update)
     np.testing.assert_allclose(refined.mean, parameters.mean + 1)
     np.testing.assert_allclose(refined.log_std, parameters.log_std + 2)
     action = jnp.arange(B * 2.0).reshape(B, 2)
-    s = inference.refinement_inputs(parameters, update, action)
+    s = refinement.refinement_inputs(parameters, update, action)
     assert s.shape == (B, K, 4 * D + 2)
     for k in range(K):
         np.testing.assert_array_equal(s[:, k, -2:], action)
@@ -155,14 +155,14 @@ def test_chunks_equal_one_scan_with_stopped_gradients(num_frames, unroll):
     def whole(params):
         def step(h, inputs):
             t, x = inputs
-            h = inference.truncate(h, t, 4)
+            h = refinement.truncate(h, t, 4)
             h = jnp.tanh(params["w"] * h + x)
             return h, jnp.square(h)
         h, losses = jax.lax.scan(step, start, (jnp.arange(num_frames), xs))
         return jnp.sum(losses), (h, {"loss": losses})
 
     (loss, (state, metrics)), gradients = jax.value_and_grad(whole, has_aux=True)(params)
-    chunked = inference.chunked_value_and_grad(recurrent_chunk_loss, 4, unroll)
+    chunked = refinement.chunked_value_and_grad(recurrent_chunk_loss, 4, unroll)
     chex.assert_trees_all_close(chunked(params, start, xs), ((loss, state, metrics), gradients),
                                 rtol=1e-5)
     if num_frames > 4:  # and the cut is real: the uncut gradient is another
@@ -175,7 +175,7 @@ def test_truncate_cuts_every_fourth_frame():
 
     def through(scale, t):
         state = InferenceState(jax.tree.map(lambda a: a * scale, zeros), scale * jnp.ones(2))
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(inference.truncate(state, t, 4)))
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(refinement.truncate(state, t, 4)))
 
     carried = [bool(jax.grad(through)(1.0, t)) for t in range(9)]
     assert carried == [False, True, True, True, False, True, True, True, False]

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import softmax
 
-from parts_jax import likelihood
-from parts_jax.types import PixelMixture
+from parts_jax.equations import pixel_mixture
+from parts_jax.equations.notation import PixelMixture
 
 K, H, W, SIGMA = 3, 2, 4, 0.2
 
@@ -28,9 +28,9 @@ def test_log_prob_equals_scipy_pixel_by_pixel():
                      for k in range(K)]
             expected[i, j] = np.log(np.sum(parts))
             share[:, i, j] = parts / np.sum(parts)
-    np.testing.assert_allclose(likelihood.log_prob(mixture, x, SIGMA), expected, rtol=1e-4)
+    np.testing.assert_allclose(pixel_mixture.log_prob(mixture, x, SIGMA), expected, rtol=1e-4)
     np.testing.assert_allclose(
-        likelihood.responsibilities(mixture, x, SIGMA), share, rtol=1e-3, atol=1e-7)
+        pixel_mixture.responsibilities(mixture, x, SIGMA), share, rtol=1e-3, atol=1e-7)
 
 
 def test_the_density_integrates_to_one():
@@ -38,7 +38,7 @@ def test_the_density_integrates_to_one():
     mixture = PixelMixture(rng.uniform(0.3, 0.7, size=(K, 1, 1, 3)), rng.normal(size=(K, 1, 1)))
     axis = np.linspace(-0.7, 1.7, 49)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 1, 1, 3)
-    density = jnp.exp(jax.vmap(lambda x: likelihood.log_prob(mixture, x, 0.15))(grid))
+    density = jnp.exp(jax.vmap(lambda x: pixel_mixture.log_prob(mixture, x, 0.15))(grid))
     np.testing.assert_allclose(jnp.sum(density) * (axis[1] - axis[0]) ** 3, 1.0, rtol=1e-3)
 
 
@@ -49,17 +49,17 @@ def test_finite_where_linear_space_gives_log_of_zero():
     x = jnp.zeros((H, W, 3))
 
     def total(mixture):
-        return jnp.sum(likelihood.log_prob(mixture, x, 0.05))
+        return jnp.sum(pixel_mixture.log_prob(mixture, x, 0.05))
 
     value, gradient = jax.value_and_grad(total)(mixture)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
-    assert np.isfinite(likelihood.responsibilities(mixture, x, 0.05)).all()
+    assert np.isfinite(pixel_mixture.responsibilities(mixture, x, 0.05)).all()
 
 
 def test_masks_sum_to_one_over_slots_and_mean_is_their_mixture():
     mixture, _ = random_frame(2)
-    masks = likelihood.masks(mixture)
+    masks = pixel_mixture.masks(mixture)
     np.testing.assert_allclose(masks.sum(0), 1.0, rtol=1e-5)
     expected = sum(masks[k][..., None] * mixture.means[k] for k in range(K))
-    np.testing.assert_allclose(likelihood.mean(mixture), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(pixel_mixture.mean(mixture), expected, rtol=1e-4, atol=1e-6)

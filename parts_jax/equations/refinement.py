@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from parts_jax import distributions, likelihood
-from parts_jax.types import Gaussian, InferenceState, PixelMixture
+from parts_jax.equations import gaussian, pixel_mixture
+from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture
 
 
 @struct.dataclass
@@ -60,10 +60,10 @@ def make_objective(decode: Callable[[Any, jax.Array], PixelMixture], sigma_x: fl
     """
     def objective(decoder_params, parameters, inputs):
         x, noise, beta = inputs
-        q = distributions.from_parameters(parameters, log_std_offset)
-        mixture = decode(decoder_params, distributions.sample(q, noise))
-        log_prob = likelihood.log_prob(mixture, x, sigma_x)
-        kl = distributions.kl_to_standard_normal(q)
+        q = gaussian.from_parameters(parameters, log_std_offset)
+        mixture = decode(decoder_params, gaussian.sample(q, noise))
+        log_prob = pixel_mixture.log_prob(mixture, x, sigma_x)
+        kl = gaussian.kl_to_standard_normal(q)
         return -jnp.sum(elbo(log_prob, kl, beta)), (log_prob, kl, mixture)
     return objective
 

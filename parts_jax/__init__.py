@@ -10,8 +10,8 @@ processes that need no model.
 
 import importlib
 
-HOME = {"load": "pretrained_model", "PretrainedModel": "pretrained_model",
-        "Segmentation": "results", "Prediction": "results", "Traversal": "results"}
+HOME = {"load": "api.pretrained_model", "PretrainedModel": "api.pretrained_model",
+        "Segmentation": "api.results", "Prediction": "api.results", "Traversal": "api.results"}
 __all__ = sorted(HOME)
 
 

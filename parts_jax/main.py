@@ -122,6 +122,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         config = configuration.for_evaluation(trained, overrides)
         use_precision(config)
         config_rules.check(config, jax.device_count())
+        check_model(config)
         if config.eval.watch and jax.process_count() > 1:
             raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
                              "at the same time: it is for one process; this run has "
@@ -133,7 +134,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     config = flag.value
     use_precision(config)
     config_rules.check(config, jax.device_count())
-    models.create(config.model)
+    check_model(config)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
@@ -148,11 +149,20 @@ def use_precision(config: ConfigDict) -> None:
     jax.config.update("jax_enable_x64", config.model.get("dtype") == "float64")
 
 
+def check_model(config: ConfigDict) -> None:
+    """Raises a ValueError if the family cannot do what the config asks of it."""
+    model = models.create(config)
+    if config.eval.rollout_steps and model.predict is None:
+        raise ValueError(f"eval.rollout_steps is {config.eval.rollout_steps}, but models of the "
+                         f"family {config.model.name!r} predict no frames: it must be 0.")
+
+
 def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
     """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
-    num_steps = config.eval.get("rollout_steps", 0)  # configs of one's own may have no roll-outs
-    pipeline.check(config.data, train_split, eval_splits, config.model.action_size,
-                   config.eval.burn_in if num_steps else 0, num_steps)
+    num_steps = config.eval.rollout_steps
+    pipeline.check(config.data, train_split, eval_splits, config.data.action_size,
+                   config.eval.burn_in if num_steps else 0, num_steps,
+                   models.create(config).cues)
 
 
 def check_writable(workdir: str) -> None:

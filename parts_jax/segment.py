@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from absl import logging
 
-from parts_jax import pretrained_model
+from parts_jax.api import pretrained_model
+from parts_jax.api.results import Segmentation
 from parts_jax.data import video_files
-from parts_jax.results import Segmentation
 
 FRAMES_AT_ONCE = 16
 FRAMES_PER_SECOND = 8.0  # where the file does not say
@@ -66,11 +66,11 @@ def segment_file(flags: argparse.Namespace) -> int:
     actions = read_actions(flags.actions) if flags.actions else None
     with video_files.open_writer(flags.out, rate) as append:
         model = pretrained_model.load(flags.workdir, flags.step)
-        size = model.config.model.action_size
+        size = model.config.data.action_size
         if size and actions is None:
             raise ValueError(f"This model needs actions: --actions=FILE.npy of [frames, {size}].")
         frames = itertools.islice(video_files.iter_frames(flags.video), 0, None, flags.stride)
-        fitted = (model.fit(frame[None], flags.crop)[0] for frame in frames)
+        fitted = (model.resize(frame[None], flags.crop)[0] for frame in frames)
         count = 0
         for result, num in segment_parts(model, fitted, actions, flags.num_slots, flags.seed):
             for picture in result.animation(tile=flags.tile)[:num]:

@@ -4,33 +4,52 @@ import contextlib
 import functools
 import itertools
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
 from absl import logging
+from flax import struct
 
 from parts_jax import (
     best_checkpoint,
     checkpoint,
     checkpoint_fallback,
     distributed,
-    evaluate,
     metric_writer,
     models,
     optimizer,
     progress,
     sharding,
 )
+from parts_jax.api import inference
 from parts_jax.data import pipeline, preprocess
-from parts_jax.equations import refinement
-from parts_jax.equations.notation import TrainState
-from parts_jax.models import parts
+from parts_jax.evaluation import stages, writing
+from parts_jax.metrics import table
+from parts_jax.models import contract
+from parts_jax.models.contract import Model
+from parts_jax.training import truncation
 
 
 class NonFiniteError(RuntimeError):
     """Loss or gradient was not finite for too many steps in a row."""
+
+
+@struct.dataclass
+class TrainState:
+    """All that training needs to go on from where it stopped, beside the data iterator.
+
+    Attributes:
+      step: int32 scalar, number of optimizer steps taken or skipped.
+      params: parameters of the model.
+      opt_state: an optax.ApplyIfFiniteState: it counts the updates skipped as not finite.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
 
 
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
@@ -56,7 +75,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     """
     # ---- Devices, model, optimizer ----------------------------------------------------------
     mesh = sharding.make_mesh()
-    model = models.create(config.model)
+    model = models.create(config)
     tx = optimizer.create(config)
     make_state = functools.partial(create_state, config, model, tx)
     checkpoint.check_room(workdir, jax.eval_shape(make_state),
@@ -65,7 +84,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     # ---- Data -------------------------------------------------------------------------------
     data = pipeline.train_iterator(
         config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
-        action_size=config.model.action_size,
+        action_size=config.data.action_size, cues=model.cues,
         process_index=jax.process_index(), process_count=jax.process_count(),
         place=functools.partial(sharding.split_batch, mesh=mesh))
 
@@ -80,7 +99,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     state, step = sharding.replicate(state, mesh), int(state.step)
     best.forget_after(step)
     end = sum(config.schedule.steps)
-    if step == end and evaluate.is_written(config, workdir, end, config.eval.final_split):
+    if step == end and writing.is_written(config, workdir, end, config.eval.final_split):
         logging.info("This run ended before, with step %d.", end)
         checkpoint.close(checkpoints)
         return {}
@@ -98,15 +117,14 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             take_step = sharding.data_parallel(
                 functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
                 mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
-            infer = evaluate.compile_inference(config, model, mesh, factor)
+            evaluator = stages.compile_stages(config, model, mesh, factor)
             while step < last_step:
                 if step > 0 and step % config.train.evaluate_every == 0:
                     with log.paused():
-                        scores = evaluate.evaluate_in_training(
-                            config, state.params, step, mesh, infer, writer)
-                    log.note_scores(step, scores)
+                        found = writing.evaluate_in_training(evaluator, state.params, step, writer)
+                    log.note_evaluation(step, found)
                     if step in checkpoints.all_steps():
-                        best.offer(step, stage, scores, writes=jax.process_index() == 0)
+                        best.offer(step, stage, found, writes=jax.process_index() == 0)
                 with log.waiting():
                     batch = next(data)
                 state, metrics = take_step(state, batch)
@@ -130,14 +148,14 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                         f"{checkpoint.latest_step(checkpoints)}.")
 
         checkpoint.wait(checkpoints)
-        return evaluate.evaluate_and_write(  # the split that is kept for last
-            config, evaluate.compile_programs(config, model, mesh), state.params, end, mesh,
+        return writing.evaluate_and_write(  # the split that is kept for last
+            stages.compile_stages(config, model, mesh), state.params, end,
             config.eval.final_split, workdir, writer)
 
 
-def create_state(config: ml_collections.ConfigDict, model, tx) -> TrainState:
+def create_state(config: ml_collections.ConfigDict, model: Model, tx) -> TrainState:
     """A new train state."""
-    params = models.initial_parameters(config.model, model, jax.random.key(config.seed))
+    params = model.init(jax.random.key(config.seed))
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
 
 
@@ -157,7 +175,8 @@ def stop_if_not_finite(metrics: dict, max_bad_steps: int) -> None:
             "before; lower the learning rate, or start from another seed.")
 
 
-def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int):
+def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
+               factor: int) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step of one device: gradients of its examples, one mean over devices, one update.
 
     Args:
@@ -169,33 +188,24 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
     Returns:
       The new state and a dict of scalar metrics.
     """
-    c = config.model
+    c = config.train
     num_examples, num_frames, height, width, _ = batch["video"].shape
-    actions = parts.previous_actions(
-        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
-    step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-    keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
-        sharding.example_indices(num_examples))
-    noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
+    keys = contract.example_keys(jax.random.fold_in(jax.random.key(config.seed), state.step),
+                                 sharding.example_indices(num_examples))
+    clip = inference.clip_of(model, batch, keys, config.data.action_size)
+    scale = factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0
 
-    num_pixels = height * width // factor**2
-    scale = 1 / num_pixels if config.optimizer.loss_per_pixel else 1.0
-    beta_scale = optimizer.beta_scale(config.schedule)(state.step)
+    def chunk_loss(params, model_state, chunk):
+        chunk = chunk._replace(
+            video=preprocess.average_pool(preprocess.to_float(chunk.video), factor))
+        loss, left = model.loss(params, model_state, chunk, state.step)
+        share = chunk.video.shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
+        return scale * share * loss, (left.state, left.metrics)
 
-    def chunk_loss(params, model_state, inputs):
-        frames, actions, noise = jax.tree.map(parts.batch_first, inputs)
-        video = preprocess.average_pool(preprocess.to_float(frames), factor)
-        output = model.apply({"params": params}, video, actions, noise, model_state, beta_scale,
-                             keep_pictures=False)
-        share = video.shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
-        metrics = jax.tree.map(parts.time_first, output.metrics)
-        return scale * share * output.loss, (output.state, metrics)
-
-    params = sharding.vary(state.params)
-    start = sharding.vary(model.initial_state(num_examples))
-    (loss, _, metrics), gradients = refinement.chunked_value_and_grad(
-        chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))(
-            params, start, jax.tree.map(parts.time_first, (batch["video"], actions, noise)))
+    take = truncation.truncated_value_and_grad(
+        chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))
+    (loss, _, metrics), gradients = take(
+        sharding.vary(state.params), sharding.vary(model.start(num_examples, None)), clip)
     loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
 
     gradients = jax.tree.map(lambda g: jnp.where(jnp.isfinite(loss), g, jnp.nan), gradients)
@@ -208,18 +218,15 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
 
 
 def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Means over time and examples of a model's metrics, and what tells more by frame or slot.
+    """Means over time and examples of a model's metrics.
 
     Args:
-      metrics: arrays [T, B]; `kl` [T, B, K].
+      metrics: arrays [B, T].
 
     Returns:
-      Scalars, by the same names; `nll_first`, `nll_last`, `sigma_q_first`, `sigma_q_last` of the
-      first and last frame; `kl_greatest_share`, of the slot with most KL in the sum over slots.
+      Scalars, by the same names; and of those for which the table of metrics asks it, also
+      `<name>_first` and `<name>_last`, of the first and last frame.
     """
-    kl = metrics["kl"]
-    metrics = metrics | dict(
-        kl=jnp.sum(kl, axis=-1), kl_greatest_share=jnp.max(kl, axis=-1) / jnp.sum(kl, axis=-1))
-    for name in ("nll", "sigma_q"):
-        metrics |= {f"{name}_first": metrics[name][0], f"{name}_last": metrics[name][-1]}
-    return jax.tree.map(jnp.mean, metrics)
+    ends = {f"{name}_{end}": values[:, t] for name, values in metrics.items()
+            if table.reports_ends(name) for end, t in (("first", 0), ("last", -1))}
+    return jax.tree.map(jnp.mean, metrics | ends)

@@ -136,9 +136,9 @@ def _resize_mask(mask: np.ndarray, resolution: int) -> np.ndarray:
 # --- JAX: batches, inside the compiled step ---
 
 
-def to_float(video: jax.Array) -> jax.Array:
-    """uint8 [...] in 0..255 -> float32 [...] in [0, 1]."""
-    return video.astype(jnp.float32) / 255
+def to_float(video: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    """uint8 [...] in 0..255, or floats in [0, 1] -> float32 [...] in [0, 1]."""
+    return video.astype(np.float32) / 255 if video.dtype == np.uint8 else video.astype(np.float32)
 
 
 def average_pool(video: jax.Array, factor: int) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The diagonal Gaussian of the slots: posterior q_lambda(z | x) and prior p(z) = N(0, I)."""
+"""The diagonal Gaussian of the slots: posterior q_lambda(z | x) and prior p(z)."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,22 @@ def kl_to_standard_normal(q: Gaussian) -> jax.Array:
         jnp.square(q.mean) + jnp.exp(2 * q.log_std) - 1.0 - 2 * q.log_std, axis=-1)
 
 
-def from_parameters(parameters: Gaussian, log_std_offset: float,
+def kl(q: Gaussian, p: Gaussian) -> jax.Array:
+    """D_KL(q | p) of two Gaussians, for a prior that is predicted: (7) with p(z_t | z_{<t}).
+
+    Args:
+      q: Gaussian of [..., D].
+      p: Gaussian of [..., D].
+
+    Returns:
+      KL in nats summed over D, [...].
+    """
+    squares = jnp.square(q.mean - p.mean) * jnp.exp(-2 * p.log_std)
+    log_ratio = q.log_std - p.log_std
+    return 0.5 * jnp.sum(squares + jnp.exp(2 * log_ratio) - 1.0 - 2 * log_ratio, axis=-1)
+
+
+def from_parameters(lambda_: Gaussian, log_std_offset: float,
                     log_std_range: tuple[float, float] = (-5.0, 3.0)) -> Gaussian:
     """The posterior q that the parameters lambda stand for.
 
@@ -40,11 +55,11 @@ def from_parameters(parameters: Gaussian, log_std_offset: float,
     new model's slots, so log sigma is the parameter plus a fixed offset, clipped.
 
     Args:
-      parameters: lambda, Gaussian of [..., K, D].
+      lambda_: lambda, Gaussian of [..., K, D].
       log_std_offset: what is added to lambda's log sigma.
       log_std_range: least and greatest log sigma.
 
     Returns:
       q, Gaussian of [..., K, D].
     """
-    return Gaussian(parameters.mean, jnp.clip(parameters.log_std + log_std_offset, *log_std_range))
+    return Gaussian(lambda_.mean, jnp.clip(lambda_.log_std + log_std_offset, *log_std_range))

@@ -20,23 +20,6 @@ from flax import struct
 
 
 @struct.dataclass
-class Batch:
-    """Clips as the pipeline gives them.
-
-    Attributes:
-      video: uint8 [B, T, H, W, 3].
-      valid: bool [B]; False marks the padding of a ragged last batch.
-      segmentation: uint8 [B, T, H, W], 0 = background, ids stable over time; or None.
-      actions: float32 [B, T, A], actions[t] taken between frame t and t+1; or None.
-    """
-
-    video: jax.Array
-    valid: jax.Array
-    segmentation: jax.Array | None = None
-    actions: jax.Array | None = None
-
-
-@struct.dataclass
 class Gaussian:
     """A diagonal Gaussian by its mean and log standard deviation, both [..., K, D]."""
 
@@ -71,40 +54,13 @@ class InferenceState:
 
 
 @struct.dataclass
-class ModelOutput:
-    """What a model makes of a batch of clips.
+class Slots:
+    """What a decoder of slots takes, and where it is from.
 
     Attributes:
-      loss: scalar, mean over batch and frames of the negative ELBO, in nats per frame.
-      metrics: dict of [B, T] (or [B, T, K]) arrays, parts of the loss and signs of collapse.
-      recon: [B, T, H, W, 3], mean of the pixel mixture under the predicted posterior.
-      masks: [B, T, K, H, W], masks under the predicted posterior.
-      means: [B, T, K, H, W, 3], component means under the predicted posterior.
-      posterior: Gaussian of [B, T, K, D]: the refined posterior of each frame.
-      attention: [B, T, K, H, W], or None where the model has none.
-      state: the state after the last frame, from which a roll-out or the next chunk goes on.
+      z: slots, [..., K, D]: a sample of the posterior, its mean, or any other numbers.
+      posterior: q that z belongs to, Gaussian of [..., K, D]; None where there is none.
     """
 
-    loss: jax.Array
-    metrics: dict[str, jax.Array]
-    recon: jax.Array | None
-    masks: jax.Array | None
-    means: jax.Array | None
-    posterior: Gaussian | None
-    attention: jax.Array | None
-    state: InferenceState
-
-
-@struct.dataclass
-class TrainState:
-    """All that training needs to go on from where it stopped, beside the data iterator.
-
-    Attributes:
-      step: int32 scalar, number of optimizer steps taken or skipped.
-      params: parameters of the model.
-      opt_state: an optax.ApplyIfFiniteState: it counts the updates skipped as not finite.
-    """
-
-    step: jax.Array
-    params: Any
-    opt_state: Any
+    z: jax.Array
+    posterior: Gaussian | None = None

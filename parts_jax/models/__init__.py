@@ -1,41 +1,42 @@
-"""The model families, by the name that a config gives: each module has `create(config.model)`."""
+"""The model families, by the name that a config gives; contract.py says what a family is."""
+
+import difflib
+import types
 
 import jax
-import jax.numpy as jnp
+import ml_collections
 
-from parts_jax.models import parts
+from parts_jax.models import contract, parts
 
-CREATE = {"parts": parts.create}
+FAMILIES = {"parts": parts}
 
 
-def create(config):
-    """Builds the linen model that the `model` part of a config describes.
+def family_of(model_config: ml_collections.ConfigDict) -> types.ModuleType:
+    """The module of the family that the `model` part of a config names.
 
     Raises:
-      ValueError: the config names a model that does not exist, or asks for float64 of a JAX that
-        has it switched off.
+      ValueError: there is no such family.
     """
-    if config.name not in CREATE:
-        raise ValueError(f"config.model.name is {config.name!r}; there is: {', '.join(CREATE)}.")
-    if config.get("dtype") == "float64" and not jax.config.jax_enable_x64:
-        raise ValueError("config.model.dtype is 'float64', which JAX computes in only if the "
-                         "environment variable JAX_ENABLE_X64 is set to 1.")
-    return CREATE[config.name](config)
+    name = model_config.name
+    if name not in FAMILIES:
+        nearest = difflib.get_close_matches(str(name), FAMILIES, n=1)
+        hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
+        raise ValueError(f"config.model.name is {name!r}; there is: {', '.join(FAMILIES)}{hint}.")
+    return FAMILIES[name]
 
 
-def initial_parameters(config, model, key: jax.Array):
-    """New parameters of a model; their shapes depend on neither batch, T, K, nor resolution.
+def create(config: ml_collections.ConfigDict) -> contract.Model:
+    """Builds the model that a config describes; shapes are checked where they enter it.
 
     Args:
-      config: the `model` part of a config.
-      model: from `create`.
-      key: of the random initialisation.
+      config: a whole config, as in configs/.
 
-    Returns:
-      A pytree of arrays: float32, or float64 if JAX has that switched on.
+    Raises:
+      ValueError: the config names a family that does not exist, or asks for float64 of a JAX that
+        has it switched off.
     """
-    video = jnp.zeros((1, 1, 8, 8, 3))
-    actions = jnp.zeros((1, 1, config.action_size))
-    noise = jnp.zeros((1, 1, config.num_refinements, config.num_slots, config.slot_size))
-    params = model.init(key, video, actions, noise)["params"]
-    return jax.tree.map(lambda p: p.astype(video.dtype), params)
+    family = family_of(config.model)
+    if config.model.get("dtype") == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError("config.model.dtype is 'float64', which JAX computes in only if the "
+                         "environment variable JAX_ENABLE_X64 is set to 1.")
+    return contract.checked(family.create(config), config.data.action_size)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 from parts_jax.equations import gaussian
 from parts_jax.equations.notation import Gaussian
@@ -50,3 +51,18 @@ def test_parameters_are_offset_and_clipped():
     q = gaussian.from_parameters(
         Gaussian(jnp.zeros(4), jnp.asarray([0.0, 1.0, -9.0, 9.0])), -2.0)
     np.testing.assert_allclose(q.log_std, [-2, -1, -5, 3])
+
+
+def test_kl_of_two_gaussians_against_scipy_integrals_and_the_standard_normal():
+    q, p = random_gaussian(3, (4, 5)), random_gaussian(4, (4, 5))
+    expected = np.zeros(4)
+    for row in range(4):
+        for d in range(5):
+            a = stats.norm(float(q.mean[row, d]), float(np.exp(q.log_std[row, d])))
+            b = stats.norm(float(p.mean[row, d]), float(np.exp(p.log_std[row, d])))
+            expected[row] += a.expect(lambda z, a=a, b=b: a.logpdf(z) - b.logpdf(z))
+    np.testing.assert_allclose(gaussian.kl(q, p), expected, rtol=1e-4)
+    standard = jax.tree.map(jnp.zeros_like, q)
+    np.testing.assert_allclose(
+        gaussian.kl(q, standard), gaussian.kl_to_standard_normal(q), rtol=1e-5)
+    np.testing.assert_allclose(gaussian.kl(q, q), 0, atol=1e-6)

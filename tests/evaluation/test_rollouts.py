@@ -10,20 +10,16 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from configs import parts_clevrer
-from parts_jax import (
-    checkpoint,
-    configuration,
-    evaluate,
-    evaluate_rollout,
-    metric_writer,
-    metrics,
-    models,
-    rollout_metrics,
-    sharding,
-)
+from parts_jax import checkpoint, configuration, evaluate, metric_writer, models, sharding
 from parts_jax.data import pipeline
 from parts_jax.equations.notation import InferenceState
-from parts_jax.models import parts
+from parts_jax.evaluation import split as split_of
+from parts_jax.evaluation import stages, writing
+from parts_jax.metrics import intervals, segmentation
+from parts_jax.models.contract import Clip
+from parts_jax.models.parts import family
+from parts_jax.networks.functions import Function
+from tests.metrics import picture_oracle
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3
 PICTURE = ("mse", "psnr", "ssim")
@@ -46,10 +42,9 @@ def config(workdir):
     return configuration.load(str(workdir))
 
 
-def make_params(config, model):
+def make_params(config):
     """Larger than at the start of training, so that masks are no near ties."""
-    params = jax.jit(lambda: models.initial_parameters(
-        config.model, model, jax.random.key(0)))()
+    params = jax.jit(models.create(config).init)(jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: np.asarray(p) + 0.3 * rng.normal(size=p.shape).astype(np.float32),
                         params)
@@ -60,19 +55,19 @@ def examples_of(config, params, num_devices: int = 1, batch_size: int = 3, split
     config = config.copy_and_resolve_references()
     config.eval.batch_size = batch_size
     mesh = sharding.make_mesh(jax.devices()[:num_devices])
-    predict = evaluate_rollout.compile_prediction(config, models.create(config.model), mesh)
-    return evaluate_rollout.evaluate_split(
-        config, predict, sharding.replicate(params, mesh), mesh, split)
+    evaluator = stages.compile_stages(config, models.create(config), mesh)
+    return split_of.predict_split(
+        evaluator, sharding.replicate(params, mesh), split, config.eval.num_pictures)
 
 
 def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
     """Each clip alone, each frame by `PARTS.predict` and `decode`; metrics [clips, S]."""
-    c, model = config.model, models.create(config.model)
-    size, scores = config.data.resolution, []
-    transition = parts.Function(model.transition, params["transition"])
-    decode = jax.jit(lambda z: model.apply({"params": params}, z, (size, size), method="decode"))
-    infer = jax.jit(lambda *a: model.apply({"params": params}, *a).state)
-    predict = jax.jit(lambda state, action: model.predict(transition, state, action))
+    c, model, parts = config.model, models.create(config), family.build(config)
+    size, found = config.data.resolution, []
+    transition = Function(parts.transition, params["transition"])
+    decode = jax.jit(lambda z: parts.apply({"params": params}, z, (size, size), method="decode"))
+    infer = jax.jit(lambda *a: model.loss(params, model.start(1, None), Clip(*a), None)[1].state)
+    predict = jax.jit(lambda state, action: parts.predict(transition, state, action))
     for index, clip in enumerate(clips):
         video = np.float32(clip["video"] / 255)
         actions = clip.get("actions", np.zeros((len(video), 0), np.float32))
@@ -82,24 +77,22 @@ def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
         state = infer(video[None, :BURN_IN], before[None], noise[None])
         recon, ids = [], []
         for t in range(BURN_IN, BURN_IN + S):
-            posterior, hidden = predict(state, actions[None, t - 1])
-            state = InferenceState(posterior, hidden)
-            mixture = jax.tree.map(lambda a: np.asarray(a[0]), decode(posterior.mean))
+            lambda_, hidden = predict(state, actions[None, t - 1])
+            state = InferenceState(lambda_, hidden)
+            mixture = jax.tree.map(lambda a: np.asarray(a[0]), decode(lambda_.mean))
             weights = np.exp(mixture.mask_logits - mixture.mask_logits.max(0))
             weights /= weights.sum(0)
             recon.append((weights[..., None] * mixture.means).sum(0))
             ids.append(weights.argmax(0))
-        true, last = clip["video"][None, BURN_IN:BURN_IN + S] / 255, clip["video"][BURN_IN - 1]
-        found = rollout_metrics.picture_metrics(true, np.stack(recon)[None])
-        for h in range(S):
-            for name in PICTURE:
-                value = getattr(rollout_metrics, name)(true[0, h], last / 255)
-                found.setdefault(f"repeat_{name}", np.zeros((1, S)))[0, h] = value
+        true, last = clip["video"][None, BURN_IN:BURN_IN + S] / 255, clip["video"][BURN_IN - 1] / 255
+        metrics = picture_oracle.picture_metrics(true, np.stack(recon)[None])
+        repeated = picture_oracle.picture_metrics(true, np.broadcast_to(last, true.shape))
+        metrics |= {f"repeat_{name}": values for name, values in repeated.items()}
         if "segmentation" in clip:
-            found |= rollout_metrics.mask_metrics(
+            metrics |= segmentation.mask_metrics(
                 clip["segmentation"][None, BURN_IN:BURN_IN + S], np.stack(ids)[None])
-        scores.append(found)
-    return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
+        found.append(metrics)
+    return {name: np.concatenate([metrics[name] for metrics in found]) for name in found[0]}
 
 
 def assert_same(found: dict, expected: dict) -> None:
@@ -125,7 +118,7 @@ def use_clips(monkeypatch, clips: list[dict]) -> None:
 def random_config(tiny):
     """Of random clips, and of a model with actions."""
     config = parts_clevrer.get_config("demo")
-    config.update_from_flattened_dict(tiny | {"model.action_size": A, "eval.num_pictures": 5})
+    config.update_from_flattened_dict(tiny | {"data.action_size": A, "eval.num_pictures": 5})
     return config
 
 
@@ -154,8 +147,7 @@ def written(workdir, config):
 
 def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written):
     record, _ = written
-    shape = jax.eval_shape(lambda: models.initial_parameters(
-        config.model, models.create(config.model), jax.random.key(0)))
+    shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     params, _ = checkpoint.restore_params(str(workdir), shape, STEP)
     source = pipeline.open_split(config.data, "test").examples
     clips = [pipeline.preprocess.read_window(source[i], 0, BURN_IN + S, 1) for i in range(CLIPS)]
@@ -164,7 +156,7 @@ def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written
     assert_same({name: entry["mean"] for name, entry in record["metrics"].items()},
                 {name: values.mean(0) for name, values in expected.items()})
     for name, values in expected.items():
-        interval = metrics.confidence_interval(values)
+        interval = intervals.confidence_interval(values)
         np.testing.assert_allclose(record["metrics"][name]["interval"], interval, rtol=1e-4,
                                    atol=1e-5, err_msg=name)
 
@@ -216,7 +208,7 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
     """Six clips: whole batches on one device; ragged last ones of four and of eight on four."""
     clips = random_clips(actions=draw_actions)
     use_clips(monkeypatch, clips)
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config)
     one, pictures = examples_of(random_config, params)
     assert set(one) == NAMES and all(v.shape == (CLIPS, S) for v in one.values())
     assert len(np.unique(one["mse"])) == CLIPS * S and np.ptp(one["fg_ari"]) > 0
@@ -232,7 +224,7 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
 
 def test_actions_matter_from_the_frame_after_them_on(random_config, monkeypatch):
     """actions[t] lies between the frames t and t+1; the one after the last frame is not used."""
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config)
 
     def mse_with_changed(t: int | None) -> np.ndarray:
         clips = random_clips(actions=draw_actions)
@@ -256,7 +248,7 @@ def test_the_baseline_is_the_last_seen_frame(random_config, monkeypatch):
         clip["video"][BURN_IN] = clip["video"][BURN_IN - 1]
         clip["video"][BURN_IN + 1] = 255 - clip["video"][BURN_IN - 1]
     use_clips(monkeypatch, clips)
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config)
     found, _ = examples_of(random_config, params)
     last = np.stack([clip["video"][BURN_IN - 1] / 255 for clip in clips])
     np.testing.assert_array_equal(found["repeat_mse"][:, 0], 0)
@@ -273,15 +265,17 @@ def test_what_a_set_does_not_allow_is_left_out(random_config, monkeypatch):
     """Frames too small for SSIM; no masks."""
     clips = [{"video": clip["video"]} for clip in random_clips(size=8)]
     use_clips(monkeypatch, clips)
-    random_config.update_from_flattened_dict({"data.resolution": 8, "model.action_size": 0})
-    params = make_params(random_config, models.create(random_config.model))
+    random_config.update_from_flattened_dict({"data.resolution": 8, "data.action_size": 0})
+    params = make_params(random_config)
     assert set(examples_of(random_config, params)[0]) == {
         "mse", "psnr", "repeat_mse", "repeat_psnr"}
 
 
 def test_a_single_clip_has_no_intervals(random_config):
     examples = {"mse": np.ones((1, S)), "psnr": np.ones((1, S))}
-    record = evaluate_rollout.make_record(random_config, 7, "test", examples)
+    evaluator = stages.compile_stages(
+        random_config, models.create(random_config), sharding.make_mesh(jax.devices()[:1]))
+    record = writing.make_rollout_record(evaluator, 7, "test", examples)
     assert record["metrics"]["mse"] == {"mean": [1.0, 1.0], "interval": None}
     assert json.loads(json.dumps(record))["num_sequences"] == 1
 
@@ -303,9 +297,6 @@ def test_without_steps_nothing_is_rolled_out_and_older_runs_have_none(folder, sa
     trained = configuration.load(str(workdir))
     assert (trained.eval.burn_in, trained.eval.rollout_steps) == (4, 0)
     config = configuration.for_evaluation(trained, {})
-    assert files_after(workdir, config) == {"sim_clevrer_tiny-test-0.json"}
-    with config.unlocked():
-        del config.eval["rollout_steps"], config.eval["burn_in"]
     assert files_after(workdir, config) == {"sim_clevrer_tiny-test-0.json"}
     given = configuration.for_evaluation(trained, {"eval.rollout_steps": 1})
     assert files_after(workdir, given) == {

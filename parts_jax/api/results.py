@@ -5,16 +5,31 @@ numbered from 0, and slot k has the colour `visualize.palette(K)[k]` wherever it
 """
 
 import base64
+from typing import Any
 
 import numpy as np
 from flax import struct
 
 from parts_jax import visualize
-from parts_jax.equations.notation import Gaussian, InferenceState
+from parts_jax.equations.notation import Gaussian
 
 MOST_CLIPS = 4
 MOST_ROWS = 8
 TILE = 64  # pixels of a tile's height on the screen, at the least
+
+
+@struct.dataclass
+class Pictures:
+    """Slots of any origin, decoded.
+
+    Attributes:
+      masks, recon: as in Segmentation.
+      means: what Segmentation calls slots, [T, K, H, W, 3].
+    """
+
+    masks: np.ndarray
+    recon: np.ndarray
+    means: np.ndarray
 
 
 @struct.dataclass
@@ -26,9 +41,11 @@ class Segmentation:
       masks: [T, K, H, W], sum to 1 over K.
       segmentation: the slot with the greatest mask, uint8 [T, H, W].
       recon: the picture that the slots make together, [T, H, W, 3].
-      slots: the picture of each slot, [T, K, H, W, 3]; it counts where its mask is.
-      posterior: q of each slot, mean and log standard deviation, [T, K, D] each.
-      attention: which slot attends to which pixel, sums to 1 over K, [T, K, H, W].
+      slots: the picture of each slot, [T, K, H, W, 3]; it counts where its mask is. None where
+        the family has none.
+      posterior: q of each slot, mean and log standard deviation, [T, K, D] each; None where the
+        family's latents are no slots.
+      maps: what else the model shows, by name, [T, K, H, W] each.
       state: after the last frame, from which the model goes on.
       last_action: the action after the last frame, [A].
       num_frames: frames seen so far, those of earlier parts counted.
@@ -38,12 +55,17 @@ class Segmentation:
     masks: np.ndarray
     segmentation: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray
-    posterior: Gaussian
-    attention: np.ndarray
-    state: InferenceState
+    slots: np.ndarray | None
+    posterior: Gaussian | None
+    maps: dict[str, np.ndarray]
+    state: Any
     last_action: np.ndarray
     num_frames: int = struct.field(pytree_node=False)
+
+    @property
+    def attention(self) -> np.ndarray | None:
+        """Which slot attends to which pixel, sums to 1 over K, [T, K, H, W]; None: no attention."""
+        return self.maps.get("attention")
 
     def table(self, clip: int = 0, truth: np.ndarray | None = None) -> np.ndarray:
         """Frame, masks, reconstruction and slots, a row a frame: uint8 [height, width, 3].
@@ -83,8 +105,8 @@ class Prediction:
     masks: np.ndarray
     segmentation: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray
-    posterior: Gaussian
+    slots: np.ndarray | None
+    posterior: Gaussian | None
 
     def table(self, clip: int = 0) -> np.ndarray:
         """Predicted frame, masks and slots, a row a step: uint8 [height, width, 3]."""
@@ -118,7 +140,7 @@ class Traversal:
 
     masks: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray
+    slots: np.ndarray | None
     values: tuple[float, ...] = struct.field(pytree_node=False)
     slot: int | None = struct.field(pytree_node=False)
     dim: int = struct.field(pytree_node=False)
@@ -160,9 +182,11 @@ def _size(masks: np.ndarray) -> str:
 def _columns(result, clip: int, title: str) -> dict[str, np.ndarray]:
     """Columns of a table by their titles, uint8 [T, H, W, 3] each."""
     masks = _clip(result.masks, 4, clip)
-    slots = visualize.masked_slots(_clip(result.slots, 5, clip), masks)
     columns = {"masks": visualize.colour_masks(masks),
                title: visualize.to_uint8(_clip(result.recon, 4, clip))}
+    if result.slots is None:
+        return columns
+    slots = visualize.masked_slots(_clip(result.slots, 5, clip), masks)
     return columns | {f"slot {k}": slots[:, k] for k in range(slots.shape[1])}
 
 

@@ -16,6 +16,7 @@ import functools
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,11 @@ import ml_collections
 import numpy as np
 
 from parts_jax import checkpoint, configuration, models
+from parts_jax.api import checks, inference
+from parts_jax.api.results import Pictures, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
-from parts_jax.models import rollout
-from parts_jax.results import Prediction, Segmentation, Traversal
+from parts_jax.equations.notation import Slots
+from parts_jax.models.contract import View
 
 
 def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "PretrainedModel":
@@ -51,8 +54,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
         path, step = path.parent.parent, int(path.name)
     workdir = str(path)
     config = configuration.load(workdir)
-    shape = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+    shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     params, step = checkpoint.restore_params(workdir, shape, step)
     return PretrainedModel(config, params, step)
 
@@ -70,23 +72,46 @@ class PretrainedModel:
         self.config, self.step = config, step
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
-        self._model = model = models.create(config.model).clone(unroll=1)
-        self._infer = jax.jit(functools.partial(rollout.infer, model))
-        self._roll_out = jax.jit(functools.partial(rollout.roll_out, model), static_argnums=3)
-        self._decode = jax.jit(functools.partial(rollout.decode, model), static_argnums=2)
+        config = config.copy_and_resolve_references().unlock()
+        config.train.unroll = 1
+        self.model = model = models.create(config)
+        self._segment = jax.jit(functools.partial(inference.segment, model))
+        self._roll_out = jax.jit(functools.partial(inference.roll_out, model), static_argnums=4)
+        self._decode = jax.jit(functools.partial(inference.decode, model), static_argnums=2)
 
     def __repr__(self) -> str:
         c = self.config
         return (f"PretrainedModel({c.model.name} of {c.data.name}, step {self.step}, "
-                f"{self.resolution}x{self.resolution}, {c.model.num_slots} slots, actions of size "
-                f"{c.model.action_size})")
+                f"{self.resolution}x{self.resolution}, {self.num_slots} slots, actions of size "
+                f"{c.data.action_size})")
 
     @property
     def resolution(self) -> int:
         """Height and width of the frames that the model was trained on."""
         return self.config.data.resolution
 
-    def fit(self, video: np.ndarray, crop: str = "center") -> np.ndarray:
+    @functools.cached_property
+    def num_slots(self) -> int:
+        """K of training."""
+        shapes = jax.eval_shape(
+            functools.partial(inference.segment, self.model, num_slots=None), self._params,
+            jax.eval_shape(lambda: self.model.start(1, None)),
+            *(jax.ShapeDtypeStruct((1, 1, *size), np.float32)
+              for size in ((self.resolution, self.resolution, 3), (self.config.data.action_size,))),
+            0, 0)
+        return shapes[1].masks.shape[2]
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether the family predicts frames that are not seen."""
+        return self.model.predict is not None
+
+    @property
+    def slot_size(self) -> int | None:
+        """D; None if the family has no slots that could be read, traversed or made up."""
+        return self.model.slot_size
+
+    def resize(self, video: np.ndarray, crop: str = "center") -> np.ndarray:
         """Brings a video of any size to the model's resolution.
 
         Args:
@@ -102,6 +127,12 @@ class PretrainedModel:
         clip = {"video": np.asarray(video)}
         preprocess.check_clip(clip)
         return preprocess.resize(preprocess.crop(clip, crop), self.resolution)["video"]
+
+    def fit(self, video: np.ndarray, crop: str = "center") -> np.ndarray:
+        """The name that `resize` had; it goes with the next version."""
+        warnings.warn("PretrainedModel.fit is called resize now, as it trains nothing; this name "
+                      "goes with the next version.", FutureWarning, stacklevel=2)
+        return self.resize(video, crop)
 
     def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
                 num_slots: int | None = None, *, seed: int = 0,
@@ -123,18 +154,17 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, 0)
         slots = self._check_slots(num_slots)
         if after is None:
-            state = jax.tree.map(np.asarray, self._model.initial_state(len(video), slots))
+            state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
             first, start = np.zeros_like(actions[:, 0]), 0
         else:
-            state, first = self._continue(after, len(video), num_slots, single)
+            state, first, slots = self._continue(after, len(video), num_slots, single)
             start = after.num_frames
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
-        q, pictures, attention, state = self._infer(
-            self._params, to_float(video), previous, state, seed, start)
+        latents, view, maps, state = self._segment(
+            self._params, state, preprocess.to_float(video), previous, seed, start, num_slots=slots)
         result = Segmentation(
-            video=video, posterior=q, attention=attention, state=state,
-            last_action=actions[:, -1], num_frames=start + video.shape[1],
-            **_fields(pictures), segmentation=_segmentation(pictures.masks))
+            video=video, posterior=_posterior(latents), maps=maps, state=state,
+            last_action=actions[:, -1], num_frames=start + video.shape[1], **_fields(view))
         return _as_numpy(result, single)
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
@@ -149,19 +179,23 @@ class PretrainedModel:
           num_slots, seed: as for `segment`.
 
         Raises:
-          ValueError: video, actions, num_steps or num_slots are not as said.
+          ValueError: video, actions, num_steps or num_slots are not as said, or the family of the
+            model cannot predict.
         """
-        if not _is_whole(num_steps) or num_steps < 1:
+        if not self.can_predict:
+            raise ValueError(f"Models of the family {self.config.model.name!r} predict no frames; "
+                             "segment(video) is what they do.")
+        if not checks.is_whole(num_steps) or num_steps < 1:
             raise ValueError(f"num_steps is {num_steps!r}, but must be a whole number, 1 or more.")
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
-        given = actions[:, :burn_in] if self.config.model.action_size else None
+        given = actions[:, :burn_in] if self.config.data.action_size else None
         seen = self.segment(video, given, num_slots, seed=seed)
-        ahead = actions[:, burn_in - 1:-1]
-        q, pictures = self._roll_out(self._params, seen.state, ahead, video.shape[2:4])
+        latents, view = self._roll_out(
+            self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
+            video.shape[2:4], seen.masks.shape[2])
         return _as_numpy(Prediction(
-            seen=seen, posterior=q, **_fields(pictures),
-            segmentation=_segmentation(pictures.masks)), single)
+            seen=seen, posterior=_posterior(latents), **_fields(view)), single)
 
     def traverse(self, video: np.ndarray, slot: int | None, dim: int, values: Sequence[float],
                  actions: np.ndarray | None = None, num_slots: int | None = None, *,
@@ -176,11 +210,14 @@ class PretrainedModel:
             deviation 1.
 
         Raises:
-          ValueError: slot or dim do not exist, or values are not finite numbers.
+          ValueError: slot or dim do not exist, values are not finite numbers, or the family of the
+            model has no slots to change.
         """
-        slots = self._check_slots(num_slots)
-        _check_index("slot", slot, slots, "; None changes all slots at once", none_allowed=True)
-        _check_index("dim", dim, self.config.model.slot_size)
+        self._check_has_slots("traverse")
+        slots = self._check_slots(num_slots) or self.num_slots
+        checks.check_index("slot", slot, slots, "; None changes all slots at once",
+                           none_allowed=True)
+        checks.check_index("dim", dim, self.slot_size)
         values = tuple(float(value) for value in values)
         if not values or not all(map(math.isfinite, values)):
             raise ValueError(f"values are {values}, but must be one or more finite numbers.")
@@ -190,10 +227,12 @@ class PretrainedModel:
         z = np.repeat(mean[:, None], len(values), axis=1)  # [B, V, K, D]
         z[:, :, slice(None) if slot is None else slot, dim] = (
             np.reshape(values, (-1, 1)) if slot is None else values)
-        pictures = self._decode(self._params, z, seen.masks.shape[-2:])
-        return _as_numpy(Traversal(**_fields(pictures), values=values, slot=slot, dim=dim), single)
+        view = self._decode(self._params, Slots(z), seen.masks.shape[-2:])
+        fields = _fields(view)
+        del fields["segmentation"]
+        return _as_numpy(Traversal(**fields, values=values, slot=slot, dim=dim), single)
 
-    def decode(self, slots: np.ndarray) -> rollout.Pictures:
+    def decode(self, slots: np.ndarray) -> Pictures:
         """Decodes slots of any origin.
 
         Args:
@@ -203,20 +242,27 @@ class PretrainedModel:
           Masks, picture and slots' pictures, as numpy arrays with the same leading axes.
 
         Raises:
-          ValueError: they are no such numbers.
+          ValueError: they are no such numbers, or the family of the model has no slots.
         """
-        slots, size = np.asarray(slots, np.float32), self.config.model.slot_size
+        self._check_has_slots("decode")
+        slots, size = np.asarray(slots, np.float32), self.slot_size
         if slots.ndim not in (3, 4) or slots.shape[-1] != size or not np.isfinite(slots).all():
             raise ValueError(f"Slots must be finite numbers of shape [T, K, {size}] or "
                              f"[B, T, K, {size}]; got shape {list(slots.shape)}.")
         single = slots.ndim == 3
-        return _as_numpy(self._decode(self._params, slots[None] if single else slots,
-                                      (self.resolution,) * 2), single)
+        view = self._decode(self._params, Slots(slots[None] if single else slots),
+                            (self.resolution,) * 2)
+        return _as_numpy(Pictures(view.masks, view.recon, view.slots), single)
 
-    def _check_slots(self, num_slots: int | None) -> int:
+    def _check_has_slots(self, what: str) -> None:
+        if self.slot_size is None:
+            raise ValueError(f"{what} is for models whose latents are slots; those of the family "
+                             f"{self.config.model.name!r} are not.")
+
+    def _check_slots(self, num_slots: int | None) -> int | None:
         if num_slots is None:
-            return self.config.model.num_slots
-        if not _is_whole(num_slots) or num_slots < 1:
+            return None
+        if not checks.is_whole(num_slots) or num_slots < 1:
             raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, "
                              "or None.")
         return int(num_slots)
@@ -227,10 +273,10 @@ class PretrainedModel:
         Raises:
           ValueError: they are not as `segment` and `predict` say.
         """
-        video = check_video(video, self.resolution)
+        video = checks.check_video(video, self.resolution)
         single = video.ndim == 4
         video = video[None] if single else video
-        length, size = video.shape[1] + num_steps, self.config.model.action_size
+        length, size = video.shape[1] + num_steps, self.config.data.action_size
         wanted = (length, size) if single else (len(video), length, size)
         if size == 0 and actions is not None:
             raise ValueError("This model was trained without actions, but actions of shape "
@@ -248,74 +294,31 @@ class PretrainedModel:
         return video, actions[None] if single else actions, single
 
     def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None, single: bool):
-        """The state [B, K, ...] and the action [B, A] that an earlier part ended with."""
+        """The state [B, K, ...], the action [B, A] and the K that an earlier part ended with."""
         before_single = after.masks.ndim == 4
         state, action = (after.state, after.last_action) if not before_single else jax.tree.map(
             lambda a: a[None], (after.state, after.last_action))
-        before_batch, before_slots = state.posterior.mean.shape[:2]
+        before_batch, before_slots = len(action), after.masks.shape[-3]
         if (single, batch_size) != (before_single, before_batch):
             raise ValueError(f"after is of {_clips(before_single, before_batch)}, but the video is "
                              f"{_clips(single, batch_size)}; the two must be parts of the same.")
         if num_slots not in (None, before_slots):
             raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
                              "it out to go on with the same slots.")
-        return state, action
-
-
-def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
-    """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
-
-    Raises:
-      ValueError: it is not uint8, nor floats in [0, 1]; not in colour; empty; or H and W are not
-        `resolution`.
-    """
-    video = np.asarray(video)
-    if video.ndim not in (4, 5) or video.shape[-1] != 3:
-        raise ValueError(
-            "A video must be in colour, [T, H, W, 3] or a batch [B, T, H, W, 3]; got "
-            f"{list(video.shape)}. Give one of grey levels as three equal colours: "
-            "np.repeat(video[..., None], 3, axis=-1).")
-    if 0 in video.shape:
-        raise ValueError(f"A video must have one frame or more; got {list(video.shape)}.")
-    if video.shape[-3:-1] != (resolution, resolution):
-        height, width = video.shape[-3:-1]
-        raise ValueError(f"The model was trained on frames of {resolution}x{resolution} pixels; "
-                         f"got {height}x{width}. The model's fit(video) crops and resizes.")
-    if video.dtype != np.uint8 and video.dtype.kind != "f":
-        raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
-    if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
-        raise ValueError("A video of floats must lie in [0, 1]; got values from "
-                         f"{video.min():.4g} to {video.max():.4g}. Divide by 255, or give uint8.")
-    return video
-
-
-def to_float(video: np.ndarray) -> np.ndarray:
-    """uint8 in 0..255, or floats in [0, 1], to float32 in [0, 1]."""
-    return video.astype(np.float32) / (255 if video.dtype == np.uint8 else 1)
-
-
-def _check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
-    if index is None and none_allowed:
-        return
-    if not _is_whole(index) or not 0 <= index < size:
-        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
-                         f"{size - 1}{more}.")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return state, action, before_slots
 
 
 def _clips(single: bool, batch_size: int) -> str:
     return "one clip" if single else f"a batch of {batch_size}"
 
 
-def _fields(pictures: rollout.Pictures) -> dict[str, jax.Array]:
-    return dict(masks=pictures.masks, recon=pictures.recon, slots=pictures.means)
+def _posterior(latents: Any) -> Any:
+    return latents.posterior if isinstance(latents, Slots) else None
 
 
-def _segmentation(masks: jax.Array) -> np.ndarray:
-    return np.argmax(np.asarray(masks), axis=-3).astype(np.uint8)
+def _fields(view: View) -> dict[str, jax.Array]:
+    return dict(masks=view.masks, recon=view.recon, slots=view.slots,
+                segmentation=inference.most_likely(view.masks))
 
 
 def _as_numpy(result, single: bool):

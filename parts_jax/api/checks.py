@@ -1,0 +1,44 @@
+"""What a pretrained model may be given: checks that end in a full sentence."""
+
+from typing import Any
+
+import numpy as np
+
+
+def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
+    """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
+
+    Raises:
+      ValueError: it is not uint8, nor floats in [0, 1]; not in colour; empty; or H and W are not
+        `resolution`.
+    """
+    video = np.asarray(video)
+    if video.ndim not in (4, 5) or video.shape[-1] != 3:
+        raise ValueError(
+            "A video must be in colour, [T, H, W, 3] or a batch [B, T, H, W, 3]; got "
+            f"{list(video.shape)}. Give one of grey levels as three equal colours: "
+            "np.repeat(video[..., None], 3, axis=-1).")
+    if 0 in video.shape:
+        raise ValueError(f"A video must have one frame or more; got {list(video.shape)}.")
+    if video.shape[-3:-1] != (resolution, resolution):
+        height, width = video.shape[-3:-1]
+        raise ValueError(f"The model was trained on frames of {resolution}x{resolution} pixels; "
+                         f"got {height}x{width}. The model's resize(video) crops and resizes.")
+    if video.dtype != np.uint8 and video.dtype.kind != "f":
+        raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
+    if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
+        raise ValueError("A video of floats must lie in [0, 1]; got values from "
+                         f"{video.min():.4g} to {video.max():.4g}. Divide by 255, or give uint8.")
+    return video
+
+
+def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
+    if index is None and none_allowed:
+        return
+    if not is_whole(index) or not 0 <= index < size:
+        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
+                         f"{size - 1}{more}.")
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

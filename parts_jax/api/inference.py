@@ -1,0 +1,143 @@
+"""What a model makes of frames that it sees, of frames to come, and of any latents.
+
+Pure functions of parameters, the same for training's evaluations, --mode=evaluate, the API and the
+report; to be jitted by whoever calls them. Latents are decoded frame by frame and stage by stage:
+a decoder's activations are by far the largest arrays, and those of one frame are enough.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from parts_jax.models import contract
+from parts_jax.models.contract import Clip, Model, Step, View, batch_first, time_first
+
+
+def clip_of(model: Model, batch: Mapping[str, jax.Array], keys: jax.Array,
+            action_size: int) -> Clip:
+    """A clip as the pipeline gives it, with its noise, as a model takes it.
+
+    Args:
+      model: says which noise and which cues.
+      batch: video [B, T, H, W, 3], which is left as it is; actions [B, T, A], actions[:, t] taken
+        between frame t and t+1, if there are any; and the cues.
+      keys: one an example, [B]; `contract.example_keys`.
+      action_size: A.
+    """
+    num_examples, num_frames = batch["video"].shape[:2]
+    actions = batch.get("actions", jnp.zeros((num_examples, num_frames, action_size)))
+    return Clip(batch["video"], contract.previous_actions(actions),
+                model.noise(keys, num_frames, None), {name: batch[name] for name in model.cues})
+
+
+def frame_noise(model: Model, seed: int | jax.Array, start: int | jax.Array, num_frames: int,
+                batch_size: int, num_slots: int) -> Any:
+    """Noise of a pretrained model at work, by the rule in models/contract.py: an example a frame.
+
+    Args:
+      model: draws it.
+      seed: of all noise.
+      start: number of the first frame in its video.
+      num_frames, batch_size, num_slots: T, B, K.
+
+    Returns:
+      A pytree of [B, T, ...], alike over B.
+    """
+    keys = contract.example_keys(jax.random.key(seed), start + jnp.arange(num_frames))
+    noise = model.noise(keys, 1, num_slots)  # [T, 1, ...]
+    return jax.tree.map(lambda a: jnp.broadcast_to(
+        jnp.moveaxis(a, 0, 1), (batch_size, num_frames, *a.shape[2:])), noise)
+
+
+def see(model: Model, params: Any, state: Any, clip: Clip) -> Step:
+    """Infers the latents of every frame of a clip; nothing is annealed any more."""
+    return model.loss(params, state, clip, None)[1]
+
+
+def decode(model: Model, params: Any, latents: Any, resolution: tuple[int, int]) -> View:
+    """Decodes latents [B, T, ...], one frame after the other: `View` of [B, T, ...]."""
+    def frame(latents):
+        return model.decode(params, latents, resolution)
+
+    views = jax.lax.map(frame, jax.tree.map(time_first, latents))
+    return jax.tree.map(batch_first, views)
+
+
+def judge(model: Model, params: Any, latents: Any, video: jax.Array,
+          metrics: Callable[[jax.Array, jax.Array], dict[str, jax.Array]],
+          unroll: int = 1) -> dict[str, jax.Array]:
+    """Decodes latents frame by frame and keeps of each frame what it is judged by.
+
+    Args:
+      model: decodes.
+      params: its parameters.
+      latents: of one stage, a pytree of [B, T, ...].
+      video: the true frames in [0, 1], [B, T, H, W, 3].
+      metrics: (true frames [B, H, W, 3], pictures [B, H, W, 3]) -> metrics by name, [B] each.
+      unroll: frames without a loop in the compiled program.
+
+    Returns:
+      The metrics, [B, T] each; `ids`, the slot with the greatest mask, whole numbers
+      [B, T, H, W]; and `boxes`, [B, T, K, 5], if the family has any.
+    """
+    def frame(_, inputs):
+        latents, x = inputs
+        view = model.decode(params, latents, x.shape[1:3])
+        kept = metrics(x, view.recon) | {"ids": most_likely(view.masks)}
+        return None, kept if view.boxes is None else kept | {"boxes": view.boxes}
+
+    frames = jax.tree.map(time_first, (latents, video))
+    _, kept = jax.lax.scan(frame, None, frames, unroll=min(unroll, video.shape[1]))
+    return jax.tree.map(batch_first, kept)
+
+
+def most_likely(masks: jax.Array) -> jax.Array:
+    """The slot with the greatest mask: [..., K, H, W] -> uint8 [..., H, W]; uint16 past K = 256."""
+    small = masks.shape[-3] <= 256
+    return jnp.argmax(masks, axis=-3).astype(jnp.uint8 if small else jnp.uint16)
+
+
+def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: jax.Array,
+        seed: int | jax.Array, start: int | jax.Array, num_slots: int | None):
+    """Infers the latents of every frame, and decodes those of the last stage.
+
+    Args:
+      model: from `models.create`.
+      params: its parameters.
+      state: after the frame before the first.
+      video: frames in [0, 1], [B, T, H, W, 3].
+      actions: previous actions, as the model takes them, [B, T, A].
+      seed: of the noise by which slots are told apart; the same for all of the batch.
+      start: number of the first frame in its video.
+      num_slots: K of `state`; None: that of the config.
+
+    Returns:
+      Latents [B, T, ...]; their `View` of [B, T, ...]; maps; and the state after the last frame.
+    """
+    batch_size, num_frames, *size, _ = video.shape
+    noise = frame_noise(model, seed, start, num_frames, batch_size, num_slots)
+    step = see(model, params, state, Clip(video, actions, noise))
+    latents = step.latents[model.stages[-1]]
+    return latents, decode(model, params, latents, tuple(size)), step.maps, step.state
+
+
+def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: tuple[int, int],
+            resolution: tuple[int, int], num_slots: int):
+    """Predicts frames without seeing any, and decodes them.
+
+    Args:
+      model, params: as for `segment`.
+      state: after the last frame that was seen.
+      actions: a_{t-1} for each frame t to predict, [B, S, A]; A may be 0.
+      noise: its seed, and the number of the first frame to predict in its video.
+      resolution: H and W.
+      num_slots: K of `state`.
+
+    Returns:
+      Latents [B, S, ...], and their `View` of [B, S, ...].
+    """
+    drawn = frame_noise(model, *noise, actions.shape[1], len(actions), num_slots)
+    latents = model.predict(params, state, actions, drawn)
+    return latents, decode(model, params, latents, resolution)

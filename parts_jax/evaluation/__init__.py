@@ -1,0 +1,1 @@
+"""Evaluation of any model on a split: stage by stage, metrics by clip, files."""

@@ -1,0 +1,73 @@
+"""Metrics of each clip, on the host, from what the programs of stages.py leave of a batch.
+
+Those of the first stage have no suffix, those of another `_<stage>`. For PARTS the first is the
+predicted posterior lambda_t^0, sampled, before the frame is seen, as in the paper; `_refined` is
+the posterior after refinement, decoded at its mean.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from parts_jax.evaluation.stages import ROLLOUT
+from parts_jax.metrics import pictures, segmentation
+
+
+def suffix_of(stage: str, stages: Sequence[str]) -> str:
+    """What the metrics of a stage end with."""
+    return "" if stage == stages[0] else f"_{stage}"
+
+
+def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str, np.ndarray]:
+    """Metrics of clips, of all their frames together.
+
+    Args:
+      output: of `stages.infer_clips`, as numpy arrays.
+      stages: of the model.
+
+    Returns:
+      float64 [B] each: of every stage `mse`, its mean over frames, `mse_last`, that of the last
+      frame, and, where true masks are known, `segmentation.segmentation_metrics`; and the mean over
+      frames of all that the model itself tells.
+    """
+    metrics = {}
+    for stage in stages:
+        judged, suffix = output["judged"][stage], suffix_of(stage, stages)
+        error = judged["mse"].astype(np.float64)
+        found = {"mse": error.mean(-1), "mse_last": error[:, -1]}
+        if "segmentation" in output:
+            found |= segmentation.segmentation_metrics(output["segmentation"], judged["ids"])
+            if suffix:
+                del found["empty_foreground"]  # it is of the truth
+        metrics |= {f"{name}{suffix}": values for name, values in found.items()}
+    own = {name: values.astype(np.float64).mean(-1) for name, values in output["metrics"].items()}
+    return own | metrics
+
+
+def metrics_by_horizon(output: dict[str, Any], burn_in: int) -> dict[str, np.ndarray]:
+    """Metrics of predicted frames, each on its own.
+
+    Args:
+      output: of `stages.predict_clips`, as numpy arrays.
+      burn_in: frames that were seen before.
+
+    Returns:
+      float64 [B, S] each: `mse`, `psnr` and `ssim` of the picture; `repeat_mse`, `repeat_psnr` and
+      `repeat_ssim`, those of the last seen frame, shown again and again: who does not beat it
+      knows no dynamics; and `fg_ari` and `fg_miou` of the masks where the set has any.
+    """
+    judged = dict(output["judged"][ROLLOUT])
+    ids = judged.pop("ids")
+    judged.pop("boxes", None)
+    metrics = with_psnr(judged)
+    metrics |= {f"repeat_{name}": values for name, values in with_psnr(output["repeated"]).items()}
+    if "segmentation" in output:
+        metrics |= segmentation.mask_metrics(output["segmentation"][:, burn_in:], ids)
+    return metrics
+
+
+def with_psnr(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """In float64, and with the PSNR that follows from the MSE."""
+    metrics = {name: values.astype(np.float64) for name, values in metrics.items()}
+    return metrics | {"psnr": pictures.psnr(metrics["mse"])}

@@ -1,0 +1,88 @@
+"""One pass over a split: metrics of every clip, and arrays of the first ones to be shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from parts_jax import sharding
+from parts_jax.data import pipeline
+from parts_jax.evaluation import by_clip
+from parts_jax.evaluation.stages import ROLLOUT, Evaluator
+
+
+def infer_split(evaluator: Evaluator, params: Any, split: str,
+                num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Runs the model over a split; every stage of it is evaluated.
+
+    Args:
+      evaluator: from `stages.compile_stages`.
+      params: the model's parameters, replicated over the mesh.
+      split: name of the split.
+      num_shown: of how many clips arrays are returned.
+
+    Returns:
+      Metrics of each clip, float64 [number of clips] each, and what is shown of the first ones:
+      video, segmentation if there is, and what `View` has of the first stage, a row a clip.
+    """
+    stages = evaluator.model.stages
+    return _run(evaluator, evaluator.infer, params, split, evaluator.config.data.num_frames,
+                lambda output: by_clip.metrics_of_clips(output, stages), stages[0], num_shown)
+
+
+def predict_split(evaluator: Evaluator, params: Any, split: str,
+                  num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Rolls out every clip of a split.
+
+    Args:
+      evaluator, params, split, num_shown: as for `infer_split`.
+
+    Returns:
+      As `infer_split`, with metrics by horizon: float64 [number of clips, S] each.
+    """
+    c = evaluator.config.eval
+    return _run(
+        evaluator, evaluator.predict, params, split, c.burn_in + c.rollout_steps,
+        lambda output: by_clip.metrics_by_horizon(output, c.burn_in), ROLLOUT, num_shown)
+
+
+def _run(evaluator: Evaluator, program: Callable, params: Any, split: str, num_frames: int,
+         metrics_of: Callable[[dict], dict], stage: str, num_shown: int) -> tuple[dict, dict]:
+    """Runs a program of an evaluator over the first `num_frames` frames of each clip of a split.
+
+    An example is evaluated on its own, and only where it is `valid`, so neither batches nor
+    devices change a number by more than rounding.
+    """
+    config = evaluator.config
+    data_config = config.data.copy_and_resolve_references()
+    data_config.num_frames = num_frames
+    batches = pipeline.eval_iterator(
+        data_config, split, batch_size=config.eval.batch_size // jax.process_count(),
+        num_sequences=config.eval.num_sequences, action_size=config.data.action_size,
+        cues=evaluator.model.cues, process_index=jax.process_index(),
+        process_count=jax.process_count())
+    metrics, shown, missing = [], [], num_shown
+    for batch in batches:
+        output = program(params, sharding.split_batch(batch, evaluator.mesh))
+        latents, video = output.pop("latents")[stage], output.pop("video")
+        numbers = sharding.fetch(output)
+        valid = numbers.pop("valid")
+        numbers = jax.tree.map(lambda a, valid=valid: a[valid], numbers)
+        metrics.append(metrics_of(numbers))
+        if missing > 0:
+            view = sharding.fetch(evaluator.show(params, latents, video))
+            arrays = {k: v for k, v in view._asdict().items() if v is not None}
+            arrays = {k: v[valid][:missing] for k, v in
+                      (arrays | {"video": sharding.fetch(video)}).items()}
+            if "segmentation" in numbers:
+                arrays["segmentation"] = numbers["segmentation"][:missing]
+            shown.append(arrays)
+            missing -= min(missing, int(valid.sum()))
+    return concatenate(metrics), concatenate(shown)
+
+
+def concatenate(parts_of: list[dict]) -> dict:
+    """Joins dicts of arrays along their first axis."""
+    return {} if not parts_of else {
+        k: np.concatenate([part[k] for part in parts_of]) for k in parts_of[0]}

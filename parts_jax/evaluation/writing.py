@@ -1,0 +1,167 @@
+"""Evaluates a checkpoint and writes what it finds: JSON, pictures, TensorBoard, a line of the log.
+
+Into `workdir`/evaluation go <dataset>-<split>-<step>.json and .png, and -rollout.json and .png.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from parts_jax import metric_writer
+from parts_jax.evaluation import split as split_of
+from parts_jax.evaluation.stages import Evaluator
+from parts_jax.metrics import intervals
+from parts_jax.pictures import grids
+
+
+def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
+                       workdir: str | Path, writer: Any) -> dict[str, float]:
+    """Evaluates a split and writes what it finds; then roll-outs, if eval.rollout_steps asks.
+
+    Args:
+      evaluator: from `stages.compile_stages`.
+      params: the model's parameters, replicated over the mesh.
+      step: of training.
+      split: name of the split.
+      workdir: the run.
+      writer: from `metric_writer.create_writer`.
+
+    Returns:
+      The metrics of the split; those of roll-outs are not among them.
+    """
+    config = evaluator.config
+    name, num_shown = name_of(config, split), config.eval.num_pictures
+    clips, shown = split_of.infer_split(evaluator, params, split, num_shown)
+    metrics = intervals.means(clips)
+    writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
+    if jax.process_index() == 0:
+        grid = grids.picture_grid(**shown) if shown else None
+        record = make_record(evaluator, step, split, clips)
+        metric_writer.write_evaluation(workdir, f"{name}-{step}", record, grid)
+        if shown:
+            writer.write_images(step, {f"{name}/last_frame": grid[None]})
+            writer.write_videos(step, {f"{name}/clips": grids.side_by_side(**shown)})
+    writer.flush()
+    logging.info("%s, step %d: %s", name, step,
+                 ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+    if evaluator.predict is not None:
+        evaluate_rollouts(evaluator, params, step, split, workdir, writer)
+    return metrics
+
+
+def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
+                      workdir: str | Path, writer: Any) -> dict[str, np.ndarray]:
+    """Evaluates roll-outs on a split and writes what it finds.
+
+    The model sees config.eval.burn_in frames, inferring and refining as in training, and then
+    predicts config.eval.rollout_steps frames without seeing any (section 4, "Comparison of
+    roll-outs"), with the true actions if it has any.
+
+    Args:
+      evaluator, params, step, split, workdir, writer: as for `evaluate_and_write`.
+
+    Returns:
+      Means over clips, float64 [S] each, an entry a horizon.
+    """
+    config = evaluator.config
+    name, num_shown = name_of(config, split), config.eval.num_pictures
+    clips, shown = split_of.predict_split(evaluator, params, split, num_shown)
+    means = {k: v.mean(0) for k, v in clips.items()}
+    writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
+                                for h, v in enumerate(values, start=1)})
+    if jax.process_index() == 0:
+        shown = {k: shown[k] for k in ("video", "recon", "masks") if shown}
+        grid = grids.rollout_grid(**shown) if shown else None
+        metric_writer.write_evaluation(
+            workdir, f"{name}-{step}-rollout", make_rollout_record(evaluator, step, split, clips),
+            grid)
+        if shown:
+            writer.write_videos(step, {f"{name}/rollout/clips": grids.rollout_clips(**shown)})
+    writer.flush()
+    logging.info(
+        "%s, step %d, roll-out from frame %d to %d, mean over them: %s", name, step,
+        config.eval.burn_in + 1, config.eval.burn_in + config.eval.rollout_steps,
+        ", ".join(f"{k} {v.mean():.4g}" for k, v in means.items()))
+    return means
+
+
+def evaluate_in_training(evaluator: Evaluator, params: Any, step: int,
+                         writer: Any) -> dict[str, float]:
+    """Evaluates config.eval.split while training goes on, and writes and returns its metrics.
+
+    Args:
+      evaluator, params, step, writer: as for `evaluate_and_write`; the evaluator is that of the
+        stage of training.
+    """
+    clips, _ = split_of.infer_split(evaluator, params, evaluator.config.eval.split)
+    metrics = intervals.means(clips)
+    writer.write_scalars(step, {f"eval/{k}": v for k, v in metrics.items()})
+    return metrics
+
+
+def is_written(config: ml_collections.ConfigDict, workdir: str | Path, step: int,
+               split: str) -> bool:
+    """Whether `evaluate_and_write` has written all that it writes for a step."""
+    folder = Path(workdir) / metric_writer.EVALUATIONS
+    suffixes = ("", "-rollout") if config.eval.rollout_steps else ("",)
+    return all((folder / f"{name_of(config, split)}-{step}{suffix}.json").is_file()
+               for suffix in suffixes)
+
+
+def name_of(config: ml_collections.ConfigDict, split: str) -> str:
+    """The name of a split's evaluation in file names and among metrics."""
+    return f"{config.data.name.replace('/', '_')}-{split}"
+
+
+def make_record(evaluator: Evaluator, step: int, split: str,
+                clips: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What is kept of a split's evaluation, for JSON: what was evaluated, and every metric.
+
+    Args:
+      evaluator, step, split: as for `evaluate_and_write`.
+      clips: metrics of each clip, float64 [number of clips] each.
+    """
+    config = evaluator.config
+    found = intervals.confidence_intervals(clips)
+    return head_of_record(evaluator, step, split, clips) | dict(
+        num_frames=config.data.num_frames, stages=list(evaluator.model.stages),
+        **intervals.means(clips),
+        median={k: float(np.median(v)) for k, v in clips.items()},
+        standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in clips.items()},
+        interval={k: v if v is None else v.tolist() for k, v in found.items()})
+
+
+def make_rollout_record(evaluator: Evaluator, step: int, split: str,
+                        clips: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What is kept of a split's roll-outs, for JSON.
+
+    Args:
+      evaluator, step, split: as for `evaluate_and_write`.
+      clips: metrics of each clip, float64 [number of clips, S] each.
+
+    Returns:
+      What was evaluated, and by metric the mean of each horizon, and the bootstrap interval of
+      each; null for an interval where there is one clip only, or numbers are not finite.
+    """
+    c = evaluator.config.eval
+    found = intervals.confidence_intervals(clips)
+    return head_of_record(evaluator, step, split, clips) | dict(
+        burn_in=c.burn_in, num_steps=c.rollout_steps, level=intervals.LEVEL,
+        horizon=list(range(1, c.rollout_steps + 1)),
+        metrics={name: dict(mean=values.mean(0).tolist(),
+                            interval=None if found[name] is None else found[name].tolist())
+                 for name, values in clips.items()})
+
+
+def head_of_record(evaluator: Evaluator, step: int, split: str,
+                   clips: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What a record says of the run and the clips."""
+    c = evaluator.config
+    return dict(
+        step=step, dataset=c.data.name, split=split, seed=c.seed,
+        num_sequences=len(clips["mse"]), num_slots=c.model.get("num_slots"),
+        resolution=c.data.resolution, stride=c.data.stride)

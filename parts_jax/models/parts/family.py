@@ -1,0 +1,107 @@
+"""PARTS by the contract of families: what a config describes, as functions of parameters."""
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from parts_jax.equations import pixel_mixture
+from parts_jax.equations.notation import PixelMixture
+from parts_jax.models.contract import Model, View
+from parts_jax.models.parts import model, slot_attention, transition
+from parts_jax.networks import decoders, encoders
+
+STAGES = ("predicted", "refined")
+
+
+def create(config: ml_collections.ConfigDict) -> Model:
+    """The model that a config describes, by the contract of families.
+
+    Its latents are `Slots`: of the stage "predicted" a sample of the posterior that the transition
+    predicts, before the frame is seen, as in the paper; of "refined" the mean of the posterior
+    after refinement by the frame.
+    """
+    parts = build(config)
+    scale = beta_scale(config)
+
+    def init(key):
+        params = parts.init(key, method="make_parameters")["params"]
+        return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
+
+    def noise(keys, num_frames, num_slots):
+        shape = (num_frames, parts.num_refinements, num_slots or parts.num_slots, parts.slot_size)
+        return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)  # [B, T, N, K, D]
+
+    def loss(params, state, clip, step):
+        return parts.apply({"params": params}, clip, state, 1.0 if step is None else scale(step))
+
+    def decode(params, slots, resolution):
+        mixture = parts.apply({"params": params}, slots.z, tuple(resolution), method="decode")
+        return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
+
+    def assign(view, frame):
+        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+        return pixel_mixture.responsibilities(mixture, frame, parts.sigma_x)
+
+    return Model(init, parts.initial_state, noise, loss, decode, STAGES,
+                 functools.partial(model.roll_out, parts), assign, parts.slot_size)
+
+
+def build(config: ml_collections.ConfigDict) -> model.PARTS:
+    """The linen module of the `model` part of a config; `data.action_size` and `train.unroll`."""
+    c, dtype = config.model, compute_dtype(config.model)
+    return model.PARTS(
+        transition=transition.TransformerLSTM(
+            width=c.transition.width, num_layers=c.transition.num_layers,
+            num_heads=c.transition.num_heads, mlp_width=c.transition.mlp_width,
+            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size, dtype=dtype),
+        decoder=decoders.SpatialBroadcastDecoder(
+            channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
+            colour=c.decoder.colour, frequencies=c.decoder.frequencies,
+            shade=c.decoder.shade, dtype=dtype),
+        encoder=encoders.SizePreservingEncoder(
+            channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
+            output_size=c.encoder.output_size, dtype=dtype),
+        attention=slot_attention.TopDownSlotAttention(
+            size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
+            update_scale=c.attention.update_scale, dtype=dtype),
+        num_slots=c.num_slots, slot_size=c.slot_size, action_size=config.data.action_size,
+        num_refinements=c.num_refinements, unroll=config.train.unroll,
+        sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
+        log_std_offset=c.log_std_offset, residual=c.transition.residual,
+        use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
+        examples_at_once=c.decoder.examples_at_once)
+
+
+def compute_dtype(config: ml_collections.ConfigDict) -> Any:
+    """What convolutions and matrix products are computed in; None: as the parameters."""
+    return jnp.bfloat16 if config.dtype == "bfloat16" else None
+
+
+def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
+    """Factor of beta: each stage's own, times a warm-up from beta_warmup_start to 1.
+
+    Args:
+      config: `model.beta_scale`, an entry a stage of `schedule.steps`; `model.beta_warmup_*`.
+
+    Returns:
+      step -> factor.
+    """
+    c = config.model
+    stages = optax.join_schedules(
+        [optax.constant_schedule(scale) for scale in c.beta_scale],
+        list(itertools.accumulate(config.schedule.steps))[:-1])
+    if c.beta_warmup_steps == 0:  # optax would stay at the start for ever
+        return stages
+    warmup = optax.linear_schedule(c.beta_warmup_start, 1.0, c.beta_warmup_steps)
+    return lambda step: warmup(step) * stages(step)
+
+KEYS: dict = {}
+
+
+def check(config):
+    pass

@@ -1,0 +1,237 @@
+"""The model of PARTS: Predict, Attend, Refine with Transformers and Slots (section 3).
+
+Read from `PARTS.__call__`: it spells out one scan over time. `PARTS.infer_frame` is one frame of
+it: predict, sample, decode, score, attend, refine.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from parts_jax.equations import gaussian, refinement
+from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture, Slots
+from parts_jax.models.contract import Clip, Step, batch_first, time_first
+from parts_jax.models.parts import signs
+from parts_jax.networks.functions import Function, as_function
+
+
+class Networks(NamedTuple):
+    """The four networks of PARTS as plain functions."""
+
+    transition: Function
+    decoder: Function
+    encoder: Function
+    attention: Function
+
+
+class PARTS(nn.Module):
+    """The model. No parameter's shape depends on K, T, H or W: all four are free at call time.
+
+    Attributes:
+      transition: P, predicts the posterior of the coming frame.
+      decoder: D_theta, slots to a pixel mixture.
+      encoder: bottom-up half of E_phi, frame to O.
+      attention: top-down half of E_phi, queries and update.
+      num_slots: K of `noise` and `initial_state` where no other is asked for.
+      slot_size: D.
+      action_size: A; 0 where there are no actions.
+      num_refinements: N, refinements per frame.
+      unroll: of the scan over time.
+      sigma_x: standard deviation of the pixel likelihood.
+      beta: weight of the KL for a frame of `beta_pixels` pixels, in proportion for others, so
+        that the balance per pixel is the same at every resolution.
+      beta_pixels: see beta.
+      log_std_offset: posterior log sigma = parameter + this.
+      residual: the transition predicts the change of lambda, not lambda.
+      use_likelihood: the encoder sees log p(x | z) beside the frame; if not, it runs once for all
+        frames, outside the scan.
+      top_down: gradient and action shape the queries.
+      examples_at_once: how many examples are decoded at a time; see `refinement.score`.
+    """
+
+    transition: nn.Module
+    decoder: nn.Module
+    encoder: nn.Module
+    attention: nn.Module
+    num_slots: int
+    slot_size: int
+    action_size: int
+    num_refinements: int
+    unroll: int
+    sigma_x: float
+    beta: float
+    beta_pixels: int
+    log_std_offset: float
+    residual: bool
+    use_likelihood: bool
+    top_down: bool
+    examples_at_once: int = 0
+
+    def __call__(self, clip: Clip, state: InferenceState,
+                 beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
+        """Infers the slots of every frame, one after the other.
+
+        Args:
+          clip: video [B, T, H, W, 3], previous actions [B, T, A], noise [B, T, N, K, D]; K is free.
+          state: where to go on from; `initial_state` before the first frame.
+          beta_scale: factor of beta.
+
+        Returns:
+          L_total: the mean over batch and frames, with uniform weights 1/T, of the negative ELBO,
+          in nats per frame; and a `Step`: `signs.frame_metrics` says which metrics, [B, T] each.
+        """
+        networks = Networks(*map(as_function, (
+            self.transition, self.decoder, self.encoder, self.attention)))
+        num_examples, num_frames, height, width, _ = clip.video.shape
+        beta = self.beta * beta_scale * (height * width / self.beta_pixels)
+
+        x, action, noise = jax.tree.map(time_first, (clip.video, clip.actions, clip.noise))
+        encodings = None if self.use_likelihood else encode_all(networks.encoder, x)
+
+        def step(state, frame):
+            return self.infer_frame(networks, state, *frame, beta)
+
+        state, (losses, *outputs) = jax.lax.scan(
+            step, state, (x, action, noise, encodings), unroll=min(self.unroll, num_frames))
+        loss = jnp.sum(losses) / (num_examples * num_frames)
+        return loss, Step(state, *jax.tree.map(batch_first, outputs))
+
+    def infer_frame(self, networks: Networks, state: InferenceState, x: jax.Array,
+                    action: jax.Array, noise: jax.Array, encoding: jax.Array | None,
+                    beta: jax.Array) -> tuple[InferenceState, tuple]:
+        """One frame: predict, then N times sample, decode, score, attend, refine.
+
+        With one refinement the loss is that of the predicted posterior lambda^0, and the refined
+        lambda^1 goes to the next frame undecoded; with more, the loss is the mean over lambda^0
+        to lambda^{N-1}.
+
+        Args:
+          networks: the four networks.
+          state: after frame t-1.
+          x: frame t in [0, 1], [B, H, W, 3].
+          action: a_{t-1}, [B, A].
+          noise: epsilon, [B, N, K, D].
+          encoding: O of the frame, [B, H, W, C]; None: it depends on lambda, and is made here.
+          beta: weight of the KL.
+
+        Returns:
+          The state after frame t; and its loss, summed over the batch, the `Slots` of each stage,
+          metrics [B], and maps [B, K, H, W].
+        """
+        def decode(decoder_params, z):
+            return networks.decoder.with_params(decoder_params)(z, x.shape[1:3])
+
+        objective = refinement.make_objective(decode, self.sigma_x, self.log_std_offset)
+        lambda_, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
+        predicted, scores = gaussian.from_parameters(lambda_, self.log_std_offset), []
+        for n in range(self.num_refinements):
+            score = refinement.score(
+                objective, networks.decoder.params, lambda_, x, noise[:, n], beta,
+                self.examples_at_once)
+            update, attn = self.attend(networks, lambda_, score, x, action, encoding)
+            lambda_ = refinement.refine(lambda_, update)  # lambda_t^n, equation (3)
+            scores.append(score)
+
+        loss = sum(score.loss for score in scores) / self.num_refinements
+        refined = gaussian.from_parameters(lambda_, self.log_std_offset)
+        latents = dict(predicted=Slots(gaussian.sample(predicted, noise[:, 0]), predicted),
+                       refined=Slots(refined.mean, refined))
+        metrics = signs.frame_metrics(predicted, scores[0], x, attn, beta)
+        return InferenceState(lambda_, hidden), (loss, latents, metrics, dict(attention=attn))
+
+    def predict(self, transition: Any, state: InferenceState,
+                action: jax.Array) -> tuple[Gaussian, Any]:
+        """lambda_t^0 = P(lambda_{t-1}, a_{t-1}), section 3.2.1.
+
+        Args:
+          transition: the network as a function.
+          state: after frame t-1.
+          action: a_{t-1}, [B, A].
+
+        Returns:
+          lambda_t^0, Gaussian of [B, K, D], and the new hidden state.
+        """
+        last = state.posterior
+        slots = jnp.concatenate([
+            last.mean, last.log_std,
+            refinement.tile_over_slots(action, last.mean.shape[-2])], axis=-1)
+        output, hidden = transition(slots, state.hidden)
+        predicted = Gaussian(*jnp.split(output, 2, axis=-1))
+        return (refinement.refine(last, predicted) if self.residual else predicted), hidden
+
+    def attend(self, networks: Networks, lambda_: Gaussian, score: refinement.Score, x: jax.Array,
+               action: jax.Array, encoding: jax.Array | None) -> tuple[Gaussian, jax.Array]:
+        """E_phi(lambda, x_t, a_{t-1}, nabla_lambda L, log p(x_t | z_t)) of equation (3).
+
+        Args:
+          networks, x, action, encoding: as in `infer_frame`.
+          lambda_: lambda_t^{n-1}, Gaussian of [B, K, D].
+          score: of its sample.
+
+        Returns:
+          The update, Gaussian of [B, K, D], and attention weights, [B, K, H, W].
+        """
+        if encoding is None:
+            log_prob = refinement.standardise(score.log_prob)[..., None]
+            encoding = networks.encoder(jnp.concatenate([2 * x - 1, log_prob], axis=-1))
+        inputs = refinement.refinement_inputs(lambda_, score.gradient, action)
+        update, attn = networks.attention(self.queries_from(inputs), inputs, encoding)
+        return Gaussian(*jnp.split(update, 2, axis=-1)), attn
+
+    def queries_from(self, inputs: jax.Array) -> jax.Array:
+        """What queries are made of: all of s_k, or lambda_k alone: [B, K, 4 D + A] -> [B, K, .]."""
+        return inputs if self.top_down else inputs[..., :2 * self.slot_size]
+
+    def decode(self, z: jax.Array, resolution: tuple[int, int]) -> PixelMixture:
+        """Decodes slots, equation (1): z [..., K, D] -> PixelMixture of H x W pixels."""
+        return self.decoder(z, resolution)
+
+    def initial_state(self, batch_size: int, num_slots: int | None = None) -> InferenceState:
+        """Before the first frame: posterior parameters and recurrent state all zero (section 4)."""
+        num_slots = num_slots or self.num_slots
+        zeros = jnp.zeros((batch_size, num_slots, self.slot_size))
+        return InferenceState(
+            Gaussian(zeros, zeros), self.transition.initial_hidden(batch_size, num_slots))
+
+    def make_parameters(self) -> None:
+        """Touches every network once so that `init` makes its parameters, on a frame of 8x8."""
+        x, action = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, self.action_size))
+        lambda_, _ = self.predict(self.transition, self.initial_state(1), action)
+        self.decoder(lambda_.mean, x.shape[1:3])
+        encoding = self.encoder(jnp.zeros((*x.shape[:-1], 4 if self.use_likelihood else 3)))
+        inputs = refinement.refinement_inputs(lambda_, lambda_, action)
+        self.attention(self.queries_from(inputs), inputs, encoding)
+
+
+def roll_out(parts: PARTS, params: Any, state: InferenceState, actions: jax.Array,
+             noise: Any = None) -> Slots:
+    """Predicts frames by the transition alone (section 3.2.1): no frame is seen, nothing refined.
+
+    Args:
+      parts: from `build`.
+      params: its parameters.
+      state: after the last frame that was seen.
+      actions: a_{t-1} for each frame t to predict, [B, S, A]; A may be 0.
+      noise: not needed, as posteriors are decoded at their means.
+
+    Returns:
+      Slots of [B, S, K, D].
+    """
+    del noise
+    predict = Function(parts.transition, params["transition"])
+
+    def step(state, action):
+        lambda_, hidden = parts.predict(predict, state, action)  # lambda_t^0
+        return InferenceState(lambda_, hidden), lambda_
+
+    _, lambdas = jax.lax.scan(step, state, time_first(actions))
+    q = gaussian.from_parameters(jax.tree.map(batch_first, lambdas), parts.log_std_offset)
+    return Slots(q.mean, q)
+
+
+def encode_all(encoder: Function, frames: jax.Array) -> jax.Array:
+    """Encodes all frames at once, time first: [T, B, H, W, 3] -> O [T, B, H, W, C]."""
+    encoding = encoder(2 * frames.reshape(-1, *frames.shape[2:]) - 1)
+    return encoding.reshape(*frames.shape[:2], *encoding.shape[1:])

@@ -25,8 +25,8 @@ from absl import app, flags
 from ml_collections import config_flags
 from sklearn import cluster
 
-from parts_jax import metrics
 from parts_jax.data import pipeline
+from parts_jax.metrics import segmentation as metrics
 
 COLUMNS = ("fg_ari_last", "ari_last", "miou_last", "fg_ari_frame", "ari_frame", "miou")
 NUM_TRAIN_CLIPS = 500

@@ -13,8 +13,8 @@ import pathlib
 import numpy as np
 
 import parts_jax
-from parts_jax import visualize
 from parts_jax.data import sim_clevrer, simulated
+from parts_jax.pictures import grids as visualize
 from parts_jax.simulate import collisions
 
 SECONDS_BETWEEN_FRAMES = 0.25

@@ -11,8 +11,9 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
-from parts_jax import data, visualize
+from parts_jax import data
 from parts_jax.data import frames
+from parts_jax.pictures import grids as visualize
 
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
 

@@ -22,14 +22,14 @@ from parts_jax import (
     evaluate_rollout,
     likelihood,
     metric_writer,
-    metrics,
     models,
     score_split,
     sharding,
-    visualize,
 )
 from parts_jax.data import preprocess
+from parts_jax.metrics import segmentation as metrics
 from parts_jax.models import parts
+from parts_jax.pictures import grids as visualize
 
 PICTURES = ("video", "recon", "masks", "slot_means")
 FROM_MODEL = {"mse": "mse", "kl": "kl", "neg_elbo": "negative_elbo", "mask_entropy": "mask_entropy",

@@ -16,16 +16,12 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from parts_jax import (
-    metric_writer,
-    metrics,
-    rollout_metrics,
-    score_split,
-    sharding,
-    visualize,
-)
+from parts_jax import metric_writer, score_split, sharding
 from parts_jax.data import preprocess
+from parts_jax.metrics import pictures as rollout_metrics
+from parts_jax.metrics import segmentation as metrics
 from parts_jax.models import parts, rollout
+from parts_jax.pictures import grids as visualize
 
 SHOWN = ("video", "recon", "masks")
 UNSCORED = ("masks",)

@@ -30,7 +30,8 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from parts_jax import files, visualize
+from parts_jax import files
+from parts_jax.pictures import grids as visualize
 
 FILE_NAME = "metrics.jsonl"
 EVALUATIONS = "evaluation"  # folder of a workdir

@@ -9,7 +9,7 @@ import base64
 import numpy as np
 from flax import struct
 
-from parts_jax import visualize
+from parts_jax.pictures import grids as visualize
 from parts_jax.types import Gaussian, InferenceState
 
 MOST_CLIPS = 4

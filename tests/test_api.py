@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import parts_jax
-from parts_jax import checkpoint, models, visualize
+from parts_jax import checkpoint, models
 from parts_jax.models import parts
+from parts_jax.pictures import grids as visualize
 
 T, S, K, D, A = 3, 16, 3, 4, 2
 

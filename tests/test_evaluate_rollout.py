@@ -16,12 +16,12 @@ from parts_jax import (
     evaluate,
     evaluate_rollout,
     metric_writer,
-    metrics,
     models,
-    rollout_metrics,
     sharding,
 )
 from parts_jax.data import pipeline
+from parts_jax.metrics import pictures as rollout_metrics
+from parts_jax.metrics import segmentation as metrics
 from parts_jax.models import parts
 from parts_jax.types import InferenceState
 

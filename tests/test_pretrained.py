@@ -15,12 +15,12 @@ from parts_jax import (
     configuration,
     evaluate,
     evaluate_rollout,
-    metrics,
     models,
     pretrained_model,
     sharding,
 )
 from parts_jax.data import pipeline
+from parts_jax.metrics import segmentation as metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEMO = ROOT / "pretrained" / "demo"

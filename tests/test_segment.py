@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import parts_jax
-from parts_jax import segment, visualize
+from parts_jax import segment
 from parts_jax.data import video_files
+from parts_jax.pictures import grids as visualize
 
 ROOT = pathlib.Path(__file__).parent.parent
 S, K, TILE = 16, 3, 32

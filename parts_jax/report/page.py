@@ -25,12 +25,14 @@ import ml_collections
 from absl import flags as absl_flags
 from absl import logging
 
-from parts_jax import configuration, files, pretrained_model, report_numbers, report_pictures
+from parts_jax import configuration, files, pretrained_model
 from parts_jax.data import pipeline
 from parts_jax.pretrained_model import PretrainedModel
-from parts_jax.report_pictures import Clips
+from parts_jax.report import numbers as report_numbers
+from parts_jax.report import sections as report_pictures
+from parts_jax.report.sections import Clips
 
-TEMPLATE = pathlib.Path(__file__).with_name("report.html")
+TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 BURN_IN = 4       # frames seen before a roll-out, where neither evaluation nor config says
 MOST_STEPS = 12   # predicted, where no evaluation says
 
@@ -248,7 +250,3 @@ def _json(data: Any) -> str:
         return None if isinstance(value, float) and not report_numbers.finite(value) else value
 
     return json.dumps(clean(data), allow_nan=False).replace("<", "\\u003c")
-
-
-if __name__ == "__main__":
-    main()

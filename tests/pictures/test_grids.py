@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parts_jax import visualize
+from parts_jax.pictures import grids as visualize
 
 N, T, K, H, W = 2, 3, 4, 16, 20
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from parts_jax import rollout_metrics
+from parts_jax.metrics import pictures as rollout_metrics
 
 B, S, H, W = 2, 3, 14, 16
 

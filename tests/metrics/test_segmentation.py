@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
-from parts_jax import metrics
+from parts_jax.metrics import segmentation as metrics
 
 NAMES = {"fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
          "miou_last", "miou", "empty_foreground"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from parts_jax import visualize
+from parts_jax.pictures import grids as visualize
 from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.results import Prediction, Segmentation
 

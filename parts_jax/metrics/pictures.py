@@ -7,7 +7,7 @@ Numpy on the host, in float64; one number per clip and step, so that means and i
 import numpy as np
 from scipy import ndimage
 
-from parts_jax import metrics
+from parts_jax.metrics import segmentation as metrics
 
 # Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004.
 SSIM_SIGMA = 1.5

@@ -14,10 +14,13 @@ import pytest
 from PIL import Image
 
 import parts_jax
-from parts_jax import report, report_numbers, report_pictures, visualize
 from parts_jax.data import pipeline
+from parts_jax.pictures import grids as visualize
+from parts_jax.report import numbers as report_numbers
+from parts_jax.report import page as report
+from parts_jax.report import sections as report_pictures
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent.parent
 LENGTH, S, T, K, D = 8, 16, 4, 3, 4  # frames of a clip, their size, config.data.num_frames, slots
 BURN_IN = 4
 NAME = "sim_clevrer_tiny"
@@ -391,5 +394,5 @@ def test_damaged_evaluations_are_named(workdir, splits, name, text, message):
 
 
 def test_the_template_is_installed_with_the_package():
-    assert report.TEMPLATE.parent == ROOT / "parts_jax"
-    assert 'package_data={"parts_jax": ["*.html"]}' in (ROOT / "setup.py").read_text()
+    assert report.TEMPLATE.parent == ROOT / "parts_jax" / "report"
+    assert 'package_data={"parts_jax.report": ["*.html"]}' in (ROOT / "setup.py").read_text()

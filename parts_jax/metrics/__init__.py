@@ -1,0 +1,1 @@
+"""Scores of masks and pictures: numpy and JAX, no model, no data set."""

@@ -1,0 +1,5 @@
+"""`python -m parts_jax.report`: see page.py."""
+
+from parts_jax.report.page import main
+
+main()

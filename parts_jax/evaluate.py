@@ -27,6 +27,7 @@ from parts_jax import (
     sharding,
 )
 from parts_jax.data import preprocess
+from parts_jax.metrics import intervals as intervals_of
 from parts_jax.metrics import segmentation as metrics
 from parts_jax.models import parts
 from parts_jax.pictures import grids as visualize
@@ -151,7 +152,7 @@ def make_record(config, step: int, split: str, examples: dict[str, np.ndarray]) 
       config, step, split: as in `evaluate_and_write`.
       examples: metrics of each clip, float64 [number of clips] each.
     """
-    intervals = metrics.confidence_intervals(examples)
+    intervals = intervals_of.confidence_intervals(examples)
     return dict(
         step=step, dataset=config.data.name, split=split, seed=config.seed,
         num_sequences=len(examples["mse"]), num_frames=config.data.num_frames,

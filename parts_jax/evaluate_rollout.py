@@ -18,8 +18,9 @@ from absl import logging
 
 from parts_jax import metric_writer, score_split, sharding
 from parts_jax.data import preprocess
+from parts_jax.metrics import intervals as metrics
 from parts_jax.metrics import pictures as rollout_metrics
-from parts_jax.metrics import segmentation as metrics
+from parts_jax.metrics import segmentation
 from parts_jax.models import parts, rollout
 from parts_jax.pictures import grids as visualize
 
@@ -161,6 +162,6 @@ def score_examples(output: dict[str, np.ndarray], burn_in: int) -> dict[str, np.
     scores = rollout_metrics.picture_metrics(true, output["recon"])
     scores |= {f"repeat_{name}": values for name, values in repeated.items()}
     if "segmentation" in output:
-        scores |= rollout_metrics.mask_metrics(
+        scores |= segmentation.mask_metrics(
             output["segmentation"][:, burn_in:], output["predicted"])
     return scores

@@ -20,8 +20,7 @@ from parts_jax import (
     sharding,
 )
 from parts_jax.data import pipeline
-from parts_jax.metrics import pictures as rollout_metrics
-from parts_jax.metrics import segmentation as metrics
+from parts_jax.metrics import intervals, pictures, segmentation
 from parts_jax.models import parts
 from parts_jax.types import InferenceState
 
@@ -90,13 +89,13 @@ def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
             recon.append((weights[..., None] * mixture.means).sum(0))
             ids.append(weights.argmax(0))
         true, last = clip["video"][None, BURN_IN:BURN_IN + S] / 255, clip["video"][BURN_IN - 1]
-        found = rollout_metrics.picture_metrics(true, np.stack(recon)[None])
+        found = pictures.picture_metrics(true, np.stack(recon)[None])
         for h in range(S):
             for name in PICTURE:
-                value = getattr(rollout_metrics, name)(true[0, h], last / 255)
+                value = getattr(pictures, name)(true[0, h], last / 255)
                 found.setdefault(f"repeat_{name}", np.zeros((1, S)))[0, h] = value
         if "segmentation" in clip:
-            found |= rollout_metrics.mask_metrics(
+            found |= segmentation.mask_metrics(
                 clip["segmentation"][None, BURN_IN:BURN_IN + S], np.stack(ids)[None])
         scores.append(found)
     return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
@@ -164,7 +163,7 @@ def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written
     assert_same({name: entry["mean"] for name, entry in record["metrics"].items()},
                 {name: values.mean(0) for name, values in expected.items()})
     for name, values in expected.items():
-        interval = metrics.confidence_interval(values)
+        interval = intervals.confidence_interval(values)
         np.testing.assert_allclose(record["metrics"][name]["interval"], interval, rtol=1e-4,
                                    atol=1e-5, err_msg=name)
 

@@ -1,1 +1,1 @@
-"""Scores of masks and pictures: numpy and JAX, no model, no data set."""
+"""Scores of masks and of pictures, and how sure they are; no model and no data set."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 import parts_jax
 from parts_jax.data import pipeline
-from parts_jax.pictures import grids as visualize
+from parts_jax.pictures import colours
 from parts_jax.report import __main__ as command
 from parts_jax.report import numbers, sections
 from parts_jax.report import page as report
@@ -35,7 +35,7 @@ def make_split(num_clips: int = 5, masks: bool = True, action_size: int = 0) -> 
         ids = np.zeros((LENGTH, S, S), np.uint8)
         for t in range(LENGTH):
             ids[t, 2:7, t:t + 5], ids[t, 9:14, 8 - t:13 - t] = 1, 2
-        video = visualize.palette(3)[ids] + rng.integers(0, 9, (LENGTH, S, S, 3), np.uint8)
+        video = colours.palette(3)[ids] + rng.integers(0, 9, (LENGTH, S, S, 3), np.uint8)
         example = {"video": video}
         if masks:
             example["segmentation"] = ids
@@ -164,9 +164,9 @@ def test_pictures_are_those_of_the_model(workdir, splits, models):
     seen = model.segment(video[:, :T])
     shown = sheet(page, "clip-1").reshape(T, S, 4 + K, S, 4)
     assert (shown[:, :, 0, :, :3] == video[1, :T]).all()
-    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks[1])).all()
-    assert (shown[:, :, 3, :, :3] == visualize.to_uint8(seen.recon[1])).all()
-    assert (shown[:, :, 4, :, 3] == visualize.to_uint8(seen.masks[1, :, 0])).all()
+    assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks[1])).all()
+    assert (shown[:, :, 3, :, :3] == colours.to_uint8(seen.recon[1])).all()
+    assert (shown[:, :, 4, :, 3] == colours.to_uint8(seen.masks[1, :, 0])).all()
     light = sheet(page, "attention-1").reshape(T, S, K, S) / 255.0
     np.testing.assert_allclose(
         light.transpose(0, 2, 1, 3), 0.12 + 0.88 * seen.attention[1], atol=0.01)
@@ -174,7 +174,7 @@ def test_pictures_are_those_of_the_model(workdir, splits, models):
     future = model.predict(video[:, :BURN_IN], None, LENGTH - BURN_IN)
     shown = sheet(page, "rollout-0").reshape(LENGTH, S, 4, S, 3)
     assert (shown[:, :, 0] == video[0]).all()
-    assert (shown[BURN_IN:, :, 1] == visualize.to_uint8(future.recon[0])).all()
+    assert (shown[BURN_IN:, :, 1] == colours.to_uint8(future.recon[0])).all()
     assert data_of(page)["rollouts"]["ahead"] == BURN_IN
     assert data_of(page)["rollouts"]["captions"][-1] == "frame 8, predicted 4 ahead"
 
@@ -192,7 +192,7 @@ def test_traversals_are_those_of_the_model_by_effect(workdir, splits, models):
     shown = sheet(page, "traversal-0").reshape(K + 1, num_values, S, 2, S, 3)
     for choice, slot in ((0, None), (2, 1)):
         expected = model.traverse(video, slot, best, sections.VALUES)
-        error = shown[choice, :, :, 0].astype(int) - visualize.to_uint8(expected.recon)
+        error = shown[choice, :, :, 0].astype(int) - colours.to_uint8(expected.recon)
         assert np.abs(error).max() <= 1
     assert data["dims"][0]["inferred"] == pytest.approx(
         model.segment(video).posterior.mean[-1, :, best].tolist(), abs=1e-4)
@@ -308,7 +308,7 @@ def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, m
     video, actions = split.examples[0]["video"], split.examples[0]["actions"]
     seen = parts_jax.load(workdir).segment(video[:T], actions[:T])
     shown = sheet(page, "clip-0").reshape(T, S, 4 + K, S, 4)
-    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks)).all()
+    assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks)).all()
     assert "<dt>Actions</dt>" in page
 
 

@@ -47,7 +47,7 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["parts_jax", "parts_jax.*"]),
-    package_data={"parts_jax": ["*.html"]},
+    package_data={"parts_jax.report": ["*.html"]},
     python_requires=">=3.11,<3.13",
     install_requires=INSTALL_REQUIRES,
     extras_require={

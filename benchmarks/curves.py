@@ -15,7 +15,8 @@ import pathlib
 import sys
 from typing import Any
 
-from parts_jax import charts, configuration
+from parts_jax import configuration
+from parts_jax.report import charts
 
 SHOWN = ("fg_ari_last", "ari_last", "miou_last")
 THRESHOLDS = ("fg_ari_last:0.8", "fg_ari_last:0.9", "miou_last:0.7")

@@ -25,8 +25,8 @@ from absl import app, flags
 from ml_collections import config_flags
 from sklearn import cluster
 
-from parts_jax import metrics
 from parts_jax.data import pipeline
+from parts_jax.metrics import segmentation
 
 COLUMNS = ("fg_ari_last", "ari_last", "miou_last", "fg_ari_frame", "ari_frame", "miou")
 NUM_TRAIN_CLIPS = 500
@@ -100,7 +100,7 @@ def score_segmentations(batches: Iterable[dict], num_slots: int, seed: int = 0) 
     for batch in batches:
         for name, answer in answers(num_slots, seed).items():
             labels = np.ascontiguousarray(answer(batch["video"]))
-            scores[name].append(metrics.segmentation_metrics(batch["segmentation"], labels))
+            scores[name].append(segmentation.segmentation_metrics(batch["segmentation"], labels))
     return {name: {column: summarise(np.concatenate([part[column] for part in parts]))
                    for column in COLUMNS} for name, parts in scores.items()}
 

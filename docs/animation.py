@@ -13,8 +13,8 @@ import pathlib
 import numpy as np
 
 import parts_jax
-from parts_jax import visualize
 from parts_jax.data import sim_clevrer, simulated
+from parts_jax.pictures import grids
 from parts_jax.simulate import collisions
 
 SECONDS_BETWEEN_FRAMES = 0.25
@@ -47,7 +47,7 @@ def main() -> None:
     frames = draw(parts_jax.load(values.workdir), [int(n) for n in values.clips.split(",")],
                   values.tile)
     frames = np.concatenate([frames, np.repeat(frames[-1:], HELD, axis=0)])
-    values.out.write_bytes(visualize.animation(frames, 1 / SECONDS_BETWEEN_FRAMES))
+    values.out.write_bytes(grids.animation(frames, 1 / SECONDS_BETWEEN_FRAMES))
     print(values.out)
 
 

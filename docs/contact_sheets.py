@@ -11,8 +11,9 @@ import tempfile
 import numpy as np
 from absl import app, flags
 
-from parts_jax import data, visualize
+from parts_jax import data
 from parts_jax.data import frames
+from parts_jax.pictures import colours, grids
 
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
 
@@ -42,9 +43,9 @@ def draw(name: str, num_clips: int, num_columns: int, scale: int = 2) -> np.ndar
             shown = np.linspace(0, len(example["video"]) - 1, num_columns).round().astype(int)
             video = frames.decode([example["video"][t] for t in shown])
             masks = frames.decode([example["segmentation"][t] for t in shown])
-            rows += [list(video), list(visualize.colour_segmentation(masks))]
+            rows += [list(video), list(colours.colour_segmentation(masks))]
     cells = [np.concatenate([pad(cell) for cell in row], axis=1) for row in rows]
-    return visualize.enlarge(np.concatenate(cells), scale)
+    return grids.enlarge(np.concatenate(cells), scale)
 
 
 def pad(cell: np.ndarray) -> np.ndarray:
@@ -59,7 +60,7 @@ def main(arguments) -> None:
     for name in values.sets:
         sheet = draw(name, values.num_clips, values.num_columns)
         path = pathlib.Path(values.out) / f"{name.split('/')[0]}.png"
-        visualize.save_png(path, sheet)
+        grids.save_png(path, sheet)
         print(path)
 
 

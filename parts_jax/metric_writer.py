@@ -30,7 +30,8 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from parts_jax import files, visualize
+from parts_jax import files
+from parts_jax.pictures import grids
 
 FILE_NAME = "metrics.jsonl"
 EVALUATIONS = "evaluation"  # folder of a workdir
@@ -82,7 +83,7 @@ class TensorBoardWriter:
         for key, value in images.items():
             value = np.asarray(value)
             batch = value[None] if value.ndim == 3 else value
-            encoded = [visualize.encode_png(image) for image in batch]
+            encoded = [grids.encode_png(image) for image in batch]
             self._add_encoded(step, key, batch.shape[-2], batch.shape[-3], encoded)
 
     def write_videos(self, step: int, videos: Mapping[str, Any]) -> None:
@@ -90,7 +91,7 @@ class TensorBoardWriter:
         for key, value in videos.items():
             value = np.asarray(value)
             batch = value[None] if value.ndim == 4 else value
-            encoded = [visualize.animation(video) for video in batch]
+            encoded = [grids.animation(video) for video in batch]
             self._add_encoded(step, key, batch.shape[-2], batch.shape[-3], encoded)
 
     def write_audios(self, step: int, audios: Mapping[str, Any], *, sample_rate: int) -> None:
@@ -224,7 +225,7 @@ def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str,
     folder.mkdir(exist_ok=True)
     contents = {".json": (json.dumps(record, indent=2) + "\n").encode()}
     if picture is not None:
-        contents[".png"] = visualize.encode_png(picture)
+        contents[".png"] = grids.encode_png(picture)
     for ending, content in contents.items():
         files.write_whole(folder / f"{name}{ending}", content)
 

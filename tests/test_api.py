@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import parts_jax
-from parts_jax import checkpoint, models, visualize
+from parts_jax import checkpoint, models
 from parts_jax.models import parts
+from parts_jax.pictures import colours
 
 T, S, K, D, A = 3, 16, 3, 4, 2
 
@@ -180,7 +181,7 @@ def test_a_notebook_shows_pictures_that_need_no_other_file(model, video):
     shown = np.asarray(images[1])  # three rows of tiles of 64 pixels, under a title of 14
     np.testing.assert_array_equal(shown[16:80:4, 2:66:4], video[0, 0])
     np.testing.assert_array_equal(
-        shown[16 + 66:80 + 66:4, 68:132:4], visualize.colour_masks(result.masks[0, 1]))
+        shown[16 + 66:80 + 66:4, 68:132:4], colours.colour_masks(result.masks[0, 1]))
     assert [image.format for image in images_of(model.predict(video[0], None, 2))[0]] == [
         "GIF", "PNG"]
     images, html = images_of(model.traverse(video[0], 2, 1, [0.5, 1.5]))

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks import curves
 from configs import parts_clevrer
-from parts_jax import charts, configuration
+from parts_jax import configuration
+from parts_jax.report import charts
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ EXECUTING = {"pickle", "cPickle", "_pickle", "pickletools", "cloudpickle", "dill
 EQUATIONS = {"equations"}
 MODEL = EQUATIONS | {"networks"}
 BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
-          "score_split", "sharding", "visualize", "metrics"}
+          "score_split", "sharding", "pictures", "metrics"}
 ALLOWED = {
     "equations": set(),
     "metrics": EQUATIONS,
@@ -36,20 +36,18 @@ ALLOWED = {
     "configuration": {"files"},
     "config_rules": {"configuration", "best_checkpoint"},
     "distributed": set(),
-    "charts": set(),
     "checkpoint_record": {"configuration"},
     "checkpoint": {"equations", "best_checkpoint", "checkpoint_record"},
     "checkpoint_fallback": {"checkpoint"},
-    "visualize": set(),
-    "metric_writer": {"files", "visualize"},
+    "pictures": set(),
+    "metric_writer": {"files", "pictures"},
     "optimizer": EQUATIONS,
     "sharding": EQUATIONS,
     "progress": {"equations", "metric_writer"},
-    "results": {"equations", "visualize"},
-    "rollout_metrics": {"metrics"},
+    "results": {"equations", "pictures"},
     "score_split": {"data", "sharding"},
     # On top.
-    "evaluate_rollout": MODEL | BESIDE | {"models", "rollout_metrics"},
+    "evaluate_rollout": MODEL | BESIDE | {"models"},
     "evaluate": MODEL | BESIDE | {"models", "evaluate_rollout"},
     "train": MODEL | BESIDE | {"models", "evaluate", "best_checkpoint", "checkpoint_fallback",
                                "distributed"},
@@ -57,10 +55,7 @@ ALLOWED = {
              "distributed", "run_lock", "sharding", "models", "evaluate", "train", "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
-    "report_numbers": {"charts"},
-    "report_pictures": {"visualize", "results", "pretrained_model"},
-    "report": {"configuration", "data", "files", "pretrained_model", "report_numbers",
-               "report_pictures"},
+    "report": {"configuration", "data", "files", "pictures", "pretrained_model", "results"},
     "__init__": {"pretrained_model", "results"},
 }
 

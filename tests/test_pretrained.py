@@ -15,12 +15,12 @@ from parts_jax import (
     configuration,
     evaluate,
     evaluate_rollout,
-    metrics,
     models,
     pretrained_model,
     sharding,
 )
 from parts_jax.data import pipeline
+from parts_jax.metrics import segmentation
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEMO = ROOT / "pretrained" / "demo"
@@ -58,8 +58,8 @@ def test_it_finds_objects(split):
     result = pretrained_model.load(DEMO).segment(video)
     true = np.stack([clip["segmentation"] for clip in clips])[:, last].reshape(len(clips), -1)
     found = result.segmentation[:, last].reshape(len(clips), -1)
-    assert metrics.fg_ari(true, found).mean() > 0.5
-    assert metrics.ari(true, found).mean() > 0.6
+    assert segmentation.fg_ari(true, found).mean() > 0.5
+    assert segmentation.ari(true, found).mean() > 0.6
     assert np.abs(result.recon[:, last] - video[:, last] / 255).mean() < 0.06
 
 

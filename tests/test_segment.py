@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import parts_jax
-from parts_jax import segment, visualize
+from parts_jax import segment
 from parts_jax.data import video_files
+from parts_jax.pictures import colours, grids
 
 ROOT = pathlib.Path(__file__).parent.parent
 S, K, TILE = 16, 3, 32
@@ -77,11 +78,11 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
     seen = model.segment(model.fit(video_files.read_video(clip)))  # all at once
     for t in (0, 15, 16, 19):
         shown = tiles(written[t])
-        slots = visualize.masked_slots(seen.slots[t], seen.masks[t])
-        expected = [seen.video[t], visualize.colour_masks(seen.masks[t]),
-                    visualize.to_uint8(seen.recon[t]), *slots]
+        slots = colours.masked_slots(seen.slots[t], seen.masks[t])
+        expected = [seen.video[t], colours.colour_masks(seen.masks[t]),
+                    colours.to_uint8(seen.recon[t]), *slots]
         for tile, picture in zip(shown, expected, strict=True):
-            error = np.abs(tile.astype(int) - visualize.enlarge(picture, TILE // S))
+            error = np.abs(tile.astype(int) - grids.enlarge(picture, TILE // S))
             assert error.mean() < 6, t  # H.264 keeps half the colours
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from flax import struct
 
-from parts_jax import visualize
 from parts_jax.equations.notation import Gaussian
+from parts_jax.pictures import grids as visualize
 
 MOST_CLIPS = 4
 MOST_ROWS = 8

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from parts_jax import report
 from parts_jax.data import pipeline
-from tests import test_report
+from parts_jax.report import page as report
+from tests.report import test_page as test_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,61 +1,29 @@
 """Writes report/index.html into a workdir: what a run has learned, as one page to look at.
 
-    python -m parts_jax.report --workdir=runs/demo
-    python -m parts_jax.report --workdir=runs/demo --step=6000 --split=validation --num_clips=12
-
-The page holds the table of metrics, learning curves, moving clips with masks and slots, attention,
-roll-outs against truth, latent traversals under sliders, and the config. It is one file that needs
-neither network nor any other file. Training and evaluation write it at their end, unless
-config.eval.report is False. What the run does not have yet is replaced by a sentence that
-says how to make it.
+The page is one file that needs neither network nor any other file. What the run does not have yet
+is replaced by a sentence that says how to make it. The command is __main__.py.
 """
 
-import argparse
 import html
 import json
 import os
 import pathlib
 import shlex
 import string
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
-from absl import flags as absl_flags
-from absl import logging
 
-from parts_jax import configuration, files, pretrained_model, report_numbers, report_pictures
+from parts_jax import configuration, files, pretrained_model
 from parts_jax.data import pipeline
 from parts_jax.pretrained_model import PretrainedModel
-from parts_jax.report_pictures import Clips
+from parts_jax.report import numbers, sections
+from parts_jax.report.sections import Clips
 
-TEMPLATE = pathlib.Path(__file__).with_name("report.html")
+TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 BURN_IN = 4       # frames seen before a roll-out, where neither evaluation nor config says
 MOST_STEPS = 12   # predicted, where no evaluation says
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, writes the page, and says where; a fault of the user's: exit 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m parts_jax.report", allow_abbrev=False, description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, help="of the run")
-    parser.add_argument("--step", type=int, default=-1,
-                        help="which checkpoint; -1: the newest; -2: the best")
-    parser.add_argument("--split", help="of the run's data set; else the one that was evaluated")
-    parser.add_argument("--num_clips", type=int, default=6, help="how many clips are shown")
-    parser.add_argument("--num_slots", type=int, help="K of the pictures; else that of training")
-    flags = parser.parse_args(arguments)
-    logging.set_verbosity(logging.ERROR)  # orbax warns of every checkpoint that is only read
-    if not absl_flags.FLAGS.is_parsed():  # grain's readers ask for that
-        absl_flags.FLAGS(sys.argv[:1])
-    try:
-        path = write_report(**vars(flags))
-    except (ValueError, OSError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
 
 
 def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None = None,
@@ -87,10 +55,10 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     model = pretrained_model.load(workdir, step)
     splits = [split] if split else list(dict.fromkeys(
         [config.eval.get("final_split", config.eval.split), config.eval.split]))
-    scores = report_numbers.find_evaluation(
+    scores = numbers.find_evaluation(
         workdir, config.data.name, splits, model.step, exactly=step != -1)
     split = scores["split"] if scores else splits[0]
-    rollout = report_numbers.find_rollout(workdir, config.data.name, split,
+    rollout = numbers.find_rollout(workdir, config.data.name, split,
                                           scores["step"] if scores else model.step)
     pictures, data = _pictures(model, config, split, num_clips, num_slots, rollout)
     page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -147,16 +115,16 @@ def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: 
     clips = long.first(config.data.num_frames)
     seen = model.segment(clips.video, clips.actions, num_slots)
     future = model.predict(long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
-    sections = report_pictures.fit_frames(lambda shown: {
-        "clips": report_pictures.clip_section(seen, clips, shown),
-        "attention": report_pictures.attention_section(seen, clips, shown),
-    }, clips.video.shape[1], report_pictures.CLIP_BYTES)
-    sections |= report_pictures.fit_frames(
-        lambda shown: {"rollouts": report_pictures.rollout_section(future, long, shown)}, length,
-        report_pictures.ROLLOUT_BYTES)
-    sections["traversals"] = report_pictures.traversal_section(model, seen, clips)
-    texts = {name: text for name, (text, _) in sections.items()}
-    return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in sections.items()}
+    made = sections.fit_frames(lambda shown: {
+        "clips": sections.clip_section(seen, clips, shown),
+        "attention": sections.attention_section(seen, clips, shown),
+    }, clips.video.shape[1], sections.CLIP_BYTES)
+    made |= sections.fit_frames(
+        lambda shown: {"rollouts": sections.rollout_section(future, long, shown)}, length,
+        sections.ROLLOUT_BYTES)
+    made["traversals"] = sections.traversal_section(model, seen, clips)
+    texts = {name: text for name, (text, _) in made.items()}
+    return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in made.items()}
 
 
 def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
@@ -185,11 +153,11 @@ def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, s
     if scores["step"] != step:
         note += (f" These numbers are of step {scores['step']}; the pictures below are of step "
                  f"{step}, which was not evaluated.")
-    return _sentence(note) + report_numbers.metric_table(scores)
+    return _sentence(note) + numbers.metric_table(scores)
 
 
 def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
-    charts = report_numbers.learning_curves(workdir)
+    charts = numbers.learning_curves(workdir)
     if charts is None:
         return _sentence("There is no metrics.jsonl in this workdir; training writes it.")
     schedule, start, changes = config.schedule, 0, []
@@ -208,7 +176,7 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
         note = (f"Mean over the {split} split by how far ahead, after {rollout['burn_in']} frames; "
                 f"shaded: {100 * rollout.get('level', 0.95):g}% interval. The other line repeats "
                 "the last frame that was seen.")
-        return _sentence(note) + report_numbers.horizon_curves(rollout)
+        return _sentence(note) + numbers.horizon_curves(rollout)
     steps = config.eval.get("rollout_steps")
     if steps is None:
         return _sentence("Roll-outs were not scored over the whole split: the config of this run "
@@ -245,10 +213,6 @@ def _json(data: Any) -> str:
             return {key: clean(inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return [clean(inner) for inner in value]
-        return None if isinstance(value, float) and not report_numbers.finite(value) else value
+        return None if isinstance(value, float) and not numbers.finite(value) else value
 
     return json.dumps(clean(data), allow_nan=False).replace("<", "\\u003c")
-
-
-if __name__ == "__main__":
-    main()

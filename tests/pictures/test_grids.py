@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parts_jax import visualize
+from parts_jax.pictures import colours, grids
 
 N, T, K, H, W = 2, 3, 4, 16, 20
 
@@ -27,7 +27,7 @@ def pictures() -> dict[str, np.ndarray]:
 def test_roll_outs_stand_over_time_under_the_true_frames(pictures):
     """The first frame was seen; then two were predicted. Three rows a clip, tiles of 2H x 2W."""
     video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
-    grid = visualize.rollout_grid(video, recon, masks)
+    grid = grids.rollout_grid(video, recon, masks)
     assert grid.shape == (16 + N * 3 * (2 * H + 2), 2 + T * (2 * W + 2), 3)
 
     def tile(row, column):
@@ -39,64 +39,28 @@ def test_roll_outs_stand_over_time_under_the_true_frames(pictures):
             np.testing.assert_array_equal(tile(3 * n, t), video[n, t])
         assert (tile(3 * n + 1, 0) == 255).all() and (tile(3 * n + 2, 0) == 255).all()
         for h in range(T - 1):
-            np.testing.assert_array_equal(tile(3 * n + 1, h + 1), visualize.to_uint8(recon[n, h]))
+            np.testing.assert_array_equal(tile(3 * n + 1, h + 1), colours.to_uint8(recon[n, h]))
             np.testing.assert_array_equal(
-                tile(3 * n + 2, h + 1), visualize.colour_masks(masks[n, h]))
+                tile(3 * n + 2, h + 1), colours.colour_masks(masks[n, h]))
 
 
 def test_roll_outs_are_animated_side_by_side(pictures):
     video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
-    clips = visualize.rollout_clips(video, recon, masks, scale=1)
+    clips = grids.rollout_clips(video, recon, masks, scale=1)
     assert clips.shape == (T, 16 + N * (H + 2), 2 + 3 * (W + 2), 3)
     left = [2 + column * (W + 2) for column in range(3)]
     for t in range(T):
         rows = clips[t, 16 + H + 2:16 + H + 2 + H]  # of the second clip
         np.testing.assert_array_equal(rows[:, left[0]:left[0] + W], video[1, t])
-        shown = [visualize.to_uint8(recon[1, t - 1]), visualize.colour_masks(masks[1, t - 1])] \
+        shown = [colours.to_uint8(recon[1, t - 1]), colours.colour_masks(masks[1, t - 1])] \
             if t else [np.full((H, W, 3), 255, np.uint8)] * 2
         for at, picture in zip(left[1:], shown, strict=True):
             np.testing.assert_array_equal(rows[:, at:at + W], picture)
 
 
-def test_palette_is_distinct_and_does_not_change_with_length():
-    colours = visualize.palette(25)
-    assert colours.shape == (25, 3) and colours.dtype == np.uint8
-    assert len({tuple(c) for c in colours}) == 25
-    np.testing.assert_array_equal(visualize.palette(4), colours[:4])
-
-
-def test_to_uint8_rounds_and_clips():
-    floats = np.array([-0.5, 0.0, 0.5, 1.0, 7.0])
-    np.testing.assert_array_equal(visualize.to_uint8(floats), [0, 0, 128, 255, 255])
-
-
-def test_segmentation_colours():
-    picture = visualize.colour_segmentation(np.array([[0, 1], [2, 1]]))
-    np.testing.assert_array_equal(picture[0, 0], [visualize.GREY] * 3)
-    np.testing.assert_array_equal(picture[0, 1], visualize.palette(2)[0])
-    np.testing.assert_array_equal(picture[1, 0], visualize.palette(2)[1])
-    assert visualize.colour_segmentation(np.zeros((5, H, W), np.uint8)).shape == (5, H, W, 3)
-
-
-def test_hard_masks_take_their_slots_colours_and_soft_ones_mix():
-    masks = np.zeros((3, 1, 2))
-    masks[2, 0, 0] = 1.0
-    masks[:2, 0, 1] = 0.5
-    picture = visualize.colour_masks(masks)
-    colours = visualize.palette(3).astype(float)
-    np.testing.assert_array_equal(picture[0, 0], colours[2])
-    np.testing.assert_allclose(picture[0, 1], (colours[0] + colours[1]) / 2, atol=1)
-
-
-def test_slots_lie_on_white():
-    means = np.full((1, 1, 2, 3), 0.2)
-    picture = visualize.masked_slots(means, np.array([[[0.0, 1.0]]]))
-    np.testing.assert_array_equal(picture[0, 0], [[255] * 3, [51] * 3])
-
-
 def test_grid_has_every_tile_in_its_place(pictures):
     scale, margin, head = 3, 2, 14
-    grid = visualize.picture_grid(**pictures, frames=(0, -1), scale=scale)
+    grid = grids.picture_grid(**pictures, frames=(0, -1), scale=scale)
     rows, columns = N * 2, 4 + K
     assert grid.dtype == np.uint8
     assert grid.shape == (head + margin + rows * (H * scale + margin),
@@ -109,11 +73,11 @@ def test_grid_has_every_tile_in_its_place(pictures):
 
     at = (1, -1)  # row 3: the second clip's last frame
     np.testing.assert_array_equal(tile(3, 0), pictures["video"][at])
-    truth = visualize.colour_segmentation(pictures["segmentation"])[at]
+    truth = colours.colour_segmentation(pictures["segmentation"])[at]
     np.testing.assert_array_equal(tile(3, 1), truth)
-    np.testing.assert_array_equal(tile(3, 2), visualize.colour_masks(pictures["masks"])[at])
-    np.testing.assert_array_equal(tile(3, 3), visualize.to_uint8(pictures["recon"])[at])
-    slots = visualize.masked_slots(pictures["slot_means"], pictures["masks"])[at]
+    np.testing.assert_array_equal(tile(3, 2), colours.colour_masks(pictures["masks"])[at])
+    np.testing.assert_array_equal(tile(3, 3), colours.to_uint8(pictures["recon"])[at])
+    slots = colours.masked_slots(pictures["slot_means"], pictures["masks"])[at]
     for k in range(K):
         np.testing.assert_array_equal(tile(3, 4 + k), slots[k])
     assert (grid[:head] < 128).any()  # titles are written
@@ -121,25 +85,25 @@ def test_grid_has_every_tile_in_its_place(pictures):
 
 
 def test_grid_without_truth_and_with_wrong_shapes(pictures):
-    whole = visualize.picture_grid(**pictures)
-    without = visualize.picture_grid(**(pictures | {"segmentation": None}))
+    whole = grids.picture_grid(**pictures)
+    without = grids.picture_grid(**(pictures | {"segmentation": None}))
     assert whole.shape[1] - without.shape[1] == 2 * W + 2
     with pytest.raises(ValueError, match="recon has the shape"):
-        visualize.picture_grid(**(pictures | {"recon": pictures["recon"][:1]}))
+        grids.picture_grid(**(pictures | {"recon": pictures["recon"][:1]}))
     with pytest.raises(ValueError, match="scale is 0"):
-        visualize.picture_grid(**pictures, scale=0)
+        grids.picture_grid(**pictures, scale=0)
 
 
 def test_side_by_side_is_the_grid_of_every_frame(pictures):
-    video = visualize.side_by_side(**pictures)
+    video = grids.side_by_side(**pictures)
     assert video.shape[0] == T
-    grid = visualize.picture_grid(**pictures, frames=(1,))
+    grid = grids.picture_grid(**pictures, frames=(1,))
     np.testing.assert_array_equal(video[1], grid)
 
 
 def test_png_comes_back_as_it_was(tmp_path, pictures):
     path = tmp_path / "new" / "x.png"
-    visualize.save_png(str(path), pictures["video"][0, 0])
+    grids.save_png(str(path), pictures["video"][0, 0])
     np.testing.assert_array_equal(np.asarray(Image.open(path)), pictures["video"][0, 0])
 
 
@@ -147,7 +111,7 @@ def test_animation_plays_every_frame():
     frames = np.zeros((4, 6, 5, 3), np.uint8)
     for t in range(4):
         frames[t, t] = (255, 0, 0)
-    gif = Image.open(io.BytesIO(visualize.animation(frames, frames_per_second=5, scale=2)))
+    gif = Image.open(io.BytesIO(grids.animation(frames, frames_per_second=5, scale=2)))
     assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (4, (10, 12), 200, 0)
     for t in range(4):
         gif.seek(t)

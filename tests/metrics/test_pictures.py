@@ -1,13 +1,12 @@
-"""Metrics of roll-outs against loops, textbook values and scikit-learn."""
+"""Metrics of pictures against loops and textbook values."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score
 
-from parts_jax import rollout_metrics
+from parts_jax.metrics import pictures
 
 B, S, H, W = 2, 3, 14, 16
 
@@ -38,42 +37,29 @@ def ssim_by_loops(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_ssim_is_the_formula(frames):
     true, predicted = frames
-    found = rollout_metrics.ssim(true, predicted)
+    found = pictures.ssim(true, predicted)
     assert found.shape == (B, S)
     for at in np.ndindex(B, S):
         expected = np.mean([ssim_by_loops(true[at][..., c], predicted[at][..., c])
                             for c in range(3)])
         assert found[at] == pytest.approx(expected, abs=1e-10)
-    np.testing.assert_allclose(rollout_metrics.ssim(true, true), 1)
+    np.testing.assert_allclose(pictures.ssim(true, true), 1)
     with pytest.raises(ValueError, match="11x11 pixels or more; got 14x10"):
-        rollout_metrics.ssim(true[..., :10, :], true[..., :10, :])
+        pictures.ssim(true[..., :10, :], true[..., :10, :])
 
 
 def test_mse_and_psnr(frames):
     true, predicted = frames
-    found = rollout_metrics.picture_metrics(true, predicted)
+    found = pictures.picture_metrics(true, predicted)
     expected = [[np.mean([(a - b)**2 for a, b in zip(true[i, t].flat, predicted[i, t].flat,
                                                     strict=True)]) for t in range(S)]
                 for i in range(B)]
     np.testing.assert_allclose(found["mse"], expected)
-    tenth = rollout_metrics.picture_metrics(np.zeros((1, 1, 11, 11, 3)),
-                                            np.full((1, 1, 11, 11, 3), 0.1))
+    tenth = pictures.picture_metrics(np.zeros((1, 1, 11, 11, 3)),
+                                     np.full((1, 1, 11, 11, 3), 0.1))
     assert tenth["psnr"].item() == pytest.approx(20) and found["psnr"].shape == (B, S)
-    assert rollout_metrics.psnr(true, true).tolist() == [[100.0] * S] * B
+    assert pictures.psnr(true, true).tolist() == [[100.0] * S] * B
     with pytest.raises(ValueError, match="they must be the same"):
-        rollout_metrics.picture_metrics(true, predicted[:, :2])
-    small = rollout_metrics.picture_metrics(true[:, :, :10], predicted[:, :, :10])
+        pictures.picture_metrics(true, predicted[:, :2])
+    small = pictures.picture_metrics(true[:, :, :10], predicted[:, :, :10])
     assert set(found) == {"mse", "psnr", "ssim"} and set(small) == {"mse", "psnr"}
-
-
-def test_masks_are_scored_frame_by_frame():
-    rng = np.random.default_rng(1)
-    true, predicted = rng.integers(0, 3, (2, B, S, H, W))
-    found = rollout_metrics.mask_metrics(true, predicted)
-    for at in np.ndindex(B, S):
-        inside = true[at] > 0
-        assert found["fg_ari"][at] == pytest.approx(
-            adjusted_rand_score(true[at][inside], predicted[at][inside]))
-    perfect = rollout_metrics.mask_metrics(true, 2 - true)
-    np.testing.assert_allclose(perfect["fg_miou"], 1)
-    assert found["fg_miou"].max() < 0.6

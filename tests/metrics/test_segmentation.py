@@ -1,15 +1,12 @@
-"""Every ARI against scikit-learn's, mIoU against a search over all matchings, the policies, and
-intervals that cover."""
+"""Every ARI against scikit-learn's, mIoU against a search over all matchings, the policies."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
-from parts_jax import metrics
+from parts_jax.metrics import segmentation
 
 NAMES = {"fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
          "miou_last", "miou", "empty_foreground"}
@@ -39,11 +36,11 @@ def test_ari_equals_scikit_learns_on_a_thousand_random_labellings():
     scores = []
     for _ in range(1000):
         true, predicted = random_labelling(rng)
-        score = float(metrics.ari(true, predicted))
+        score = float(segmentation.ari(true, predicted))
         foreground = true != 0
         assert abs(score - adjusted_rand_score(true, predicted)) < 1e-12
         expected = adjusted_rand_score(true[foreground], predicted[foreground])
-        assert abs(float(metrics.fg_ari(true, predicted)) - expected) < 1e-12
+        assert abs(float(segmentation.fg_ari(true, predicted)) - expected) < 1e-12
         scores.append(score)
     # The labellings are of all kinds: equal, alike, unrelated, and worse than chance.
     scores = np.asarray(scores)
@@ -56,7 +53,7 @@ def test_ari_of_many_examples_is_that_of_each():
     rng = np.random.default_rng(1)
     true, predicted = rng.integers(0, 5, (2, 3, 40)), rng.integers(0, 7, (2, 3, 40))
     true[0, 0] = 4  # one id; the others of this table are empty rows
-    for metric, chosen in ((metrics.ari, 0), (metrics.fg_ari, 1)):
+    for metric, chosen in ((segmentation.ari, 0), (segmentation.fg_ari, 1)):
         scores = metric(true.astype(np.uint8), predicted.astype(np.uint8))
         assert scores.shape == (2, 3) and scores.dtype == np.float64
         for i, j in np.ndindex(2, 3):
@@ -73,7 +70,7 @@ def test_ari_of_many_examples_is_that_of_each():
     ([0, 0, 1, 1], [1, 1, 0, 0], 1.0),
 ])
 def test_vectors_in_use_in_the_field(true, predicted, expected):
-    np.testing.assert_allclose(metrics.ari(np.asarray(true), np.asarray(predicted)), expected,
+    np.testing.assert_allclose(segmentation.ari(np.asarray(true), np.asarray(predicted)), expected,
                                rtol=0, atol=1e-8)
 
 
@@ -82,12 +79,13 @@ def test_contingency_table_in_use_in_the_field():
     table = np.asarray([[3, 0, 1], [1, 2, 1], [0, 2, 2]])
     true = np.repeat(np.arange(3), table.sum(1))
     predicted = np.concatenate([np.repeat(np.arange(3), row) for row in table])
-    np.testing.assert_array_equal(metrics.contingency_tables(true, predicted), table)
+    np.testing.assert_array_equal(segmentation.contingency_tables(true, predicted), table)
     # Of 66 pairs of pixels, 3 + 1 + 1 + 1 = 6 are together in both, 18 in rows, 18 in columns.
     expected = (6 - 18 * 18 / 66) / (18 - 18 * 18 / 66)
     assert abs(expected - 1 / 12) < 1e-12
     assert abs(expected - adjusted_rand_score(true, predicted)) < 1e-12
-    np.testing.assert_allclose(metrics.adjusted_rand_index(table), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(segmentation.adjusted_rand_index(table), expected, rtol=0,
+                               atol=1e-12)
 
 
 def test_greatest_pictures_keep_their_precision():
@@ -95,8 +93,8 @@ def test_greatest_pictures_keep_their_precision():
     rng = np.random.default_rng(2)
     true = rng.integers(0, 6, 128 ** 3)
     predicted = np.where(rng.random(true.size) < 0.5, true, rng.integers(0, 7, true.size))
-    np.testing.assert_allclose(metrics.ari(true, predicted), adjusted_rand_score(true, predicted),
-                               rtol=0, atol=1e-12)
+    np.testing.assert_allclose(segmentation.ari(true, predicted),
+                               adjusted_rand_score(true, predicted), rtol=0, atol=1e-12)
 
 
 def swapped_clip() -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +110,7 @@ def swapped_clip() -> tuple[np.ndarray, np.ndarray]:
 def test_per_frame_and_per_video_differ_when_slots_swap_their_objects():
     true, predicted = swapped_clip()
     scores = {name: float(value[0])
-              for name, value in metrics.segmentation_metrics(true, predicted).items()}
+              for name, value in segmentation.segmentation_metrics(true, predicted).items()}
     for name in ("fg_ari_frame", "fg_ari_last", "ari_frame", "ari_last", "miou", "miou_last"):
         assert scores[name] == 1.0, name
     assert abs(scores["fg_ari_video"]) < 0.02
@@ -128,7 +126,7 @@ def test_last_is_the_last_frame_and_frame_the_mean():
     true = rng.integers(0, 3, (2, 4, 6, 6)).astype(np.uint8)
     predicted = rng.integers(0, 4, (2, 4, 6, 6)).astype(np.uint8)
     predicted[:, 2] = true[:, 2]
-    scores = metrics.segmentation_metrics(true, predicted)
+    scores = segmentation.segmentation_metrics(true, predicted)
     assert set(scores) == NAMES
     assert all(v.shape == (2,) and v.dtype == np.float64 for v in scores.values())
     frames = np.asarray([[adjusted_rand_score(true[b, t].ravel(), predicted[b, t].ravel())
@@ -146,7 +144,7 @@ def test_empty_foreground_scores_one_and_is_reported():
     true = np.zeros((1, 2, 4, 4), np.uint8)
     predicted = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4).repeat(2, axis=1)
     true[0, 0, :2] = 1
-    scores = metrics.segmentation_metrics(true, predicted)
+    scores = segmentation.segmentation_metrics(true, predicted)
     assert scores["empty_foreground"] == [0.5]
     assert scores["fg_ari_last"] == [1.0] and scores["miou_last"] == [1.0]
     assert scores["ari_last"] == [0.0]
@@ -158,10 +156,10 @@ def test_single_object():
     """Whole in one slot it scores 1, whatever the background does; in two slots, 0."""
     true = np.asarray([1] * 6 + [0] * 10)
     whole = np.asarray([3] * 6 + [3, 1, 2, 0] + [1] * 6)
-    assert metrics.fg_ari(true, whole) == 1.0
-    assert metrics.fg_ari(true, np.asarray([0, 1] * 8)) == 0.0
-    np.testing.assert_allclose(metrics.miou(true, whole), 6 / 7)
-    assert metrics.ari(np.ones(5, int), np.zeros(5, int)) == 1.0  # one cluster is one cluster
+    assert segmentation.fg_ari(true, whole) == 1.0
+    assert segmentation.fg_ari(true, np.asarray([0, 1] * 8)) == 0.0
+    np.testing.assert_allclose(segmentation.miou(true, whole), 6 / 7)
+    assert segmentation.ari(np.ones(5, int), np.zeros(5, int)) == 1.0  # one cluster is one cluster
 
 
 def brute_force_miou(true: np.ndarray, predicted: np.ndarray) -> float:
@@ -190,7 +188,7 @@ def test_miou_equals_a_search_over_all_matchings():
         same = rng.random(30) < 0.5
         predicted[same] = slots[true[same] % len(slots)]
         fewer_slots += len(slots) < (ids > 0).sum()
-        np.testing.assert_allclose(metrics.miou(true, predicted),
+        np.testing.assert_allclose(segmentation.miou(true, predicted),
                                    brute_force_miou(true, predicted), rtol=0, atol=1e-12)
     assert fewer_slots > 5
 
@@ -198,61 +196,31 @@ def test_miou_equals_a_search_over_all_matchings():
 def test_objects_without_a_slot_count_zero():
     true = np.asarray([0, 0, 1, 1, 2, 2, 3, 3])
     predicted = np.asarray([0, 0, 0, 0, 0, 0, 1, 1])
-    np.testing.assert_allclose(metrics.miou(true, predicted), (1 + 2 / 6 + 0) / 3)
+    np.testing.assert_allclose(segmentation.miou(true, predicted), (1 + 2 / 6 + 0) / 3)
 
 
 def test_greedy_matching_would_be_wrong():
     """Slot 0 fits object 1 best (6/13), but object 2 has no other slot; object 1 has slot 1."""
     true = np.asarray([1] * 10 + [2] * 3)
     predicted = np.asarray([0] * 6 + [1] * 4 + [0] * 3)
-    np.testing.assert_allclose(metrics.miou(true, predicted), (4 / 10 + 3 / 9) / 2)
+    np.testing.assert_allclose(segmentation.miou(true, predicted), (4 / 10 + 3 / 9) / 2)
 
 
 def test_labellings_of_different_shapes_are_refused():
-    for metric in (metrics.ari, metrics.fg_ari, metrics.miou, metrics.contingency_tables):
+    for metric in (segmentation.ari, segmentation.fg_ari, segmentation.miou,
+                   segmentation.contingency_tables):
         with pytest.raises(ValueError, match=r"shape \(4, 5\), predicted ids \(4, 6\)"):
             metric(np.zeros((4, 5), int), np.zeros((4, 6), int))
 
 
-def test_an_interval_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    samples = rng.normal(5, 2, (40, 200))  # 200 experiments of 40 sequences
-    interval = metrics.confidence_interval(samples)
-    assert interval.shape == (200, 2)
-    covered = ((interval[:, 0] < 5) & (5 < interval[:, 1])).mean()
-    assert 0.88 < covered < 0.98
-    np.testing.assert_allclose(np.diff(interval).mean(), 2 * 1.96 * 2 / np.sqrt(40), rtol=0.1)
-    np.testing.assert_array_equal(interval, metrics.confidence_interval(samples))
-    np.testing.assert_array_equal(metrics.confidence_interval(np.ones((3, 2))), 1)
-    for bad in (np.ones((1, 2)), np.array([[1.0], [np.inf]])):
-        with pytest.raises(ValueError, match="finite values of two sequences or more"):
-            metrics.confidence_interval(bad)
-
-
-def test_an_interval_is_that_of_scipys_bootstrap():
-    """Another random stream: the two agree within the noise of 2,000 resamples."""
-    values = np.random.default_rng(3).gamma(0.5, 1e-3, (60, 4)) + 100  # skewed, far from 0
-    found = metrics.confidence_interval(values)
-    expected = stats.bootstrap((values,), np.mean, axis=0, n_resamples=20_000, batch=500,
-                               method="percentile", random_state=0).confidence_interval
-    width = np.diff(found)[:, 0]
-    np.testing.assert_allclose(found[:, 0], expected.low, rtol=0, atol=0.08 * width.max())
-    np.testing.assert_allclose(found[:, 1], expected.high, rtol=0, atol=0.08 * width.max())
-    narrower = metrics.confidence_interval(values, level=0.5)
-    assert (found[:, 0] < narrower[:, 0]).all() and (narrower[:, 1] < found[:, 1]).all()
-
-
-def test_intervals_of_many_metrics_are_those_of_each_alone_and_cheap():
-    rng = np.random.default_rng(4)
-    scores = {f"metric_{i}": rng.random(256) for i in range(30)}
-    scores |= {"by_step": rng.random((256, 5)), "infinite": np.full(256, np.inf)}
-    start = time.process_time()
-    found = metrics.confidence_intervals(scores)
-    assert time.process_time() - start < 1
-    assert list(found) == list(scores) and found["infinite"] is None
-    assert found["by_step"].shape == (5, 2) and found["metric_0"].shape == (2,)
-    for name in ("metric_0", "metric_29", "by_step"):
-        np.testing.assert_allclose(found[name], metrics.confidence_interval(scores[name]),
-                                   rtol=1e-12)
-    assert metrics.confidence_intervals({"a": np.ones(1), "b": np.ones((1, 3))}) == {
-        "a": None, "b": None}
+def test_masks_are_scored_frame_by_frame():
+    rng = np.random.default_rng(1)
+    true, predicted = rng.integers(0, 3, (2, 2, 3, 14, 16))
+    found = segmentation.mask_metrics(true, predicted)
+    for at in np.ndindex(2, 3):
+        inside = true[at] > 0
+        assert found["fg_ari"][at] == pytest.approx(
+            adjusted_rand_score(true[at][inside], predicted[at][inside]))
+    perfect = segmentation.mask_metrics(true, 2 - true)
+    np.testing.assert_allclose(perfect["fg_miou"], 1)
+    assert found["fg_miou"].max() < 0.6

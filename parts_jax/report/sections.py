@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from parts_jax import visualize
+from parts_jax.pictures import colours, grids
 from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.results import Prediction, Segmentation
 
@@ -83,7 +83,7 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[st
     for i in range(num_clips):
         columns = {"frame": clips.video[i]}
         if clips.segmentation is not None:
-            columns["truth"] = visualize.colour_segmentation(clips.segmentation[i])
+            columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
         columns |= {"masks": _masks(seen.masks[i]), "reconstruction": _picture(seen.recon[i])}
         slots = _transparent(seen.slots[i], seen.masks[i])
         columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
@@ -100,7 +100,7 @@ def attention_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tup
     num_clips, num_slots = len(seen.masks), seen.masks.shape[2]
     parts = []
     for i in range(num_clips):
-        light = visualize.to_uint8(DIMMEST + (1 - DIMMEST) * np.nan_to_num(seen.attention[i]))
+        light = colours.to_uint8(DIMMEST + (1 - DIMMEST) * np.nan_to_num(seen.attention[i]))
         name, size = f"attention-{i}", light.shape[-2:]
         columns = [light[:, k, ..., None] for k in range(num_slots)]
         tiles = [_tile("frame", f"clip-{i}", 0, size)]
@@ -123,7 +123,7 @@ def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple
         masks = np.concatenate([future.seen.masks[i], future.masks[i]])
         columns = {"true frame": clips.video[i], "model": _picture(recon)}
         if clips.segmentation is not None:
-            columns["true masks"] = visualize.colour_segmentation(clips.segmentation[i])
+            columns["true masks"] = colours.colour_segmentation(clips.segmentation[i])
         columns["model's masks"] = _masks(masks)
         parts.append(_row(f"rollout-{i}", f"Clip {clips.index[i]}", columns, shown))
     captions = [f"frame {t + 1}, seen" if t < burn_in else
@@ -246,21 +246,21 @@ def _sheet(name: str, columns: Sequence[np.ndarray], shown: Iterable[int]) -> st
         columns = [column if column.shape[-1] == 4 else np.concatenate(
             [column, np.full_like(column[..., :1], 255)], axis=-1) for column in columns]
     rows = [np.concatenate([column[t] for column in columns], axis=1) for t in shown]
-    data = base64.b64encode(visualize.encode_png(np.concatenate(rows))).decode()
+    data = base64.b64encode(grids.encode_png(np.concatenate(rows))).decode()
     return f'<img hidden alt="" id="sheet-{name}" src="data:image/png;base64,{data}">'
 
 
 def _picture(image: np.ndarray) -> np.ndarray:
-    return visualize.to_uint8(np.nan_to_num(image))
+    return colours.to_uint8(np.nan_to_num(image))
 
 
 def _masks(masks: np.ndarray) -> np.ndarray:
-    return visualize.colour_masks(np.nan_to_num(masks))
+    return colours.colour_masks(np.nan_to_num(masks))
 
 
 def _transparent(slots: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Each slot's picture where its mask is, nothing elsewhere: uint8 [T, K, H, W, 4]."""
-    alpha = visualize.to_uint8(np.nan_to_num(masks))[..., None]
+    alpha = colours.to_uint8(np.nan_to_num(masks))[..., None]
     return np.concatenate([np.where(alpha > 1, _picture(slots), 0), alpha], axis=-1)
 
 
@@ -273,5 +273,5 @@ def _swatch(text: str) -> str:
     if not text.startswith("slot "):
         return ""
     k = int(text.removeprefix("slot "))
-    red, green, blue = visualize.palette(k + 1)[k]
+    red, green, blue = colours.palette(k + 1)[k]
     return f'<i style="background:#{red:02x}{green:02x}{blue:02x}"></i>'

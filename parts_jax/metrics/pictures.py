@@ -1,13 +1,11 @@
-"""How good a roll-out is, step by step: pictures by MSE, PSNR and SSIM, masks by ARI and mIoU.
+"""How good predicted pictures are, frame by frame: MSE, PSNR and SSIM.
 
 Numpy on the host, in float64; one number per clip and step, so that means and intervals
-(`metrics.confidence_interval`) are taken over sequences. Frames lie in [0, 1].
+(`intervals.confidence_interval`) are taken over sequences. Frames lie in [0, 1].
 """
 
 import numpy as np
 from scipy import ndimage
-
-from parts_jax import metrics
 
 # Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004.
 SSIM_SIGMA = 1.5
@@ -82,20 +80,6 @@ def picture_metrics(true: np.ndarray, predicted: np.ndarray) -> dict[str, np.nda
     if min(true.shape[-3:-1]) >= SSIM_WINDOW:
         result["ssim"] = ssim(true, predicted)
     return result
-
-
-def mask_metrics(true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """`fg_ari` and `fg_miou` of each frame on its own, as `metrics.fg_ari` and `metrics.miou`.
-
-    Args:
-      true: ids, integers [B, S, H, W]; 0 is background.
-      predicted: ids, integers [B, S, H, W].
-
-    Returns:
-      float64 [B, S] each.
-    """
-    true, predicted = (ids.reshape(*ids.shape[:2], -1) for ids in (true, predicted))
-    return {"fg_ari": metrics.fg_ari(true, predicted), "fg_miou": metrics.miou(true, predicted)}
 
 
 def _float(image: np.ndarray) -> np.ndarray:

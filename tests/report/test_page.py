@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -14,10 +15,13 @@ import pytest
 from PIL import Image
 
 import parts_jax
-from parts_jax import report, report_numbers, report_pictures, visualize
 from parts_jax.data import pipeline
+from parts_jax.pictures import colours
+from parts_jax.report import __main__ as command
+from parts_jax.report import numbers, sections
+from parts_jax.report import page as report
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent.parent
 LENGTH, S, T, K, D = 8, 16, 4, 3, 4  # frames of a clip, their size, config.data.num_frames, slots
 BURN_IN = 4
 NAME = "sim_clevrer_tiny"
@@ -31,7 +35,7 @@ def make_split(num_clips: int = 5, masks: bool = True, action_size: int = 0) -> 
         ids = np.zeros((LENGTH, S, S), np.uint8)
         for t in range(LENGTH):
             ids[t, 2:7, t:t + 5], ids[t, 9:14, 8 - t:13 - t] = 1, 2
-        video = visualize.palette(3)[ids] + rng.integers(0, 9, (LENGTH, S, S, 3), np.uint8)
+        video = colours.palette(3)[ids] + rng.integers(0, 9, (LENGTH, S, S, 3), np.uint8)
         example = {"video": video}
         if masks:
             example["segmentation"] = ids
@@ -160,9 +164,9 @@ def test_pictures_are_those_of_the_model(workdir, splits, models):
     seen = model.segment(video[:, :T])
     shown = sheet(page, "clip-1").reshape(T, S, 4 + K, S, 4)
     assert (shown[:, :, 0, :, :3] == video[1, :T]).all()
-    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks[1])).all()
-    assert (shown[:, :, 3, :, :3] == visualize.to_uint8(seen.recon[1])).all()
-    assert (shown[:, :, 4, :, 3] == visualize.to_uint8(seen.masks[1, :, 0])).all()
+    assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks[1])).all()
+    assert (shown[:, :, 3, :, :3] == colours.to_uint8(seen.recon[1])).all()
+    assert (shown[:, :, 4, :, 3] == colours.to_uint8(seen.masks[1, :, 0])).all()
     light = sheet(page, "attention-1").reshape(T, S, K, S) / 255.0
     np.testing.assert_allclose(
         light.transpose(0, 2, 1, 3), 0.12 + 0.88 * seen.attention[1], atol=0.01)
@@ -170,25 +174,25 @@ def test_pictures_are_those_of_the_model(workdir, splits, models):
     future = model.predict(video[:, :BURN_IN], None, LENGTH - BURN_IN)
     shown = sheet(page, "rollout-0").reshape(LENGTH, S, 4, S, 3)
     assert (shown[:, :, 0] == video[0]).all()
-    assert (shown[BURN_IN:, :, 1] == visualize.to_uint8(future.recon[0])).all()
+    assert (shown[BURN_IN:, :, 1] == colours.to_uint8(future.recon[0])).all()
     assert data_of(page)["rollouts"]["ahead"] == BURN_IN
     assert data_of(page)["rollouts"]["captions"][-1] == "frame 8, predicted 4 ahead"
 
 
 def test_traversals_are_those_of_the_model_by_effect(workdir, splits, models):
     page = write(workdir, num_clips=1)
-    data, num_values = data_of(page)["traversals"], len(report_pictures.VALUES)
+    data, num_values = data_of(page)["traversals"], len(sections.VALUES)
     effects = [dim["effect"] for dim in data["dims"]]
     assert len(effects) == D and effects == sorted(effects, reverse=True)
     model, video = models[7], make_split().examples[0]["video"][:T]
     best = data["dims"][0]["dim"]
-    change = [model.traverse(video, slot, best, report_pictures.EFFECT).recon for slot in range(K)]
+    change = [model.traverse(video, slot, best, sections.EFFECT).recon for slot in range(K)]
     effect = np.mean([np.sqrt(np.square(after - before).mean()) for before, after in change])
     assert effect == pytest.approx(effects[0], rel=1e-3)
     shown = sheet(page, "traversal-0").reshape(K + 1, num_values, S, 2, S, 3)
     for choice, slot in ((0, None), (2, 1)):
-        expected = model.traverse(video, slot, best, report_pictures.VALUES)
-        error = shown[choice, :, :, 0].astype(int) - visualize.to_uint8(expected.recon)
+        expected = model.traverse(video, slot, best, sections.VALUES)
+        error = shown[choice, :, :, 0].astype(int) - colours.to_uint8(expected.recon)
         assert np.abs(error).max() <= 1
     assert data["dims"][0]["inferred"] == pytest.approx(
         model.segment(video).posterior.mean[-1, :, best].tolist(), abs=1e-4)
@@ -208,10 +212,10 @@ def test_the_table_has_mean_interval_median_and_what_metrics_mean(workdir, split
 
 
 def test_numbers_are_as_long_as_they_need_be():
-    assert [report_numbers.number(value) for value in (
+    assert [numbers.number(value) for value in (
         0.85732, 0, 0.004201, -3025.33, 335.26, 9.5, 1e-7, True, None)] == [
         "0.857", "0", "0.00420", "−3025", "335.3", "9.500", "1.00e−07", "–", "–"]
-    table = report_numbers.metric_table(
+    table = numbers.metric_table(
         {"kl": -2.0, "median": {"kl": -2.0}, "interval": {"kl": [-3.0, -1.0]}})
     assert "<td>−3.000 to −1.000</td>" in table
 
@@ -280,12 +284,12 @@ def test_curves_of_long_runs_are_thinned(workdir, splits):
     write_metrics(workdir, 1777)
     page = write(workdir, num_clips=1)
     lines = [line.split() for line in re.findall(r'<polyline points="(.*?)"', page)]
-    assert 400 < len(lines[0]) <= report_numbers.MOST_POINTS
+    assert 400 < len(lines[0]) <= numbers.MOST_POINTS
     assert max(map(len, lines)) == len(lines[0])
     assert "Masks of held-out clips" in page and "KL" not in page[:page.index("<script")].split(
         'id="clips"')[0].split('id="curves"')[1]
     assert "Frames grow from 8 × 8 to 16 × 16 after step 20" in page
-    steps, values = report_numbers.thin([1, 2, 3], [4.0, None, 6.0])
+    steps, values = numbers.thin([1, 2, 3], [4.0, None, 6.0])
     assert (steps, values) == ([1, 2, 3], [4.0, None, 6.0])
 
 
@@ -304,7 +308,7 @@ def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, m
     video, actions = split.examples[0]["video"], split.examples[0]["actions"]
     seen = parts_jax.load(workdir).segment(video[:T], actions[:T])
     shown = sheet(page, "clip-0").reshape(T, S, 4 + K, S, 4)
-    assert (shown[:, :, 2, :, :3] == visualize.colour_masks(seen.masks)).all()
+    assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks)).all()
     assert "<dt>Actions</dt>" in page
 
 
@@ -317,7 +321,7 @@ def test_another_number_of_slots_and_fewer_clips_than_asked_for(workdir, splits)
 def test_what_is_too_large_shows_fewer_frames_and_numbers(workdir, splits, monkeypatch):
     whole = write(workdir, num_clips=1)
     for name in ("CLIP_BYTES", "ROLLOUT_BYTES", "TRAVERSAL_BYTES"):
-        monkeypatch.setattr(report_pictures, name, 1)
+        monkeypatch.setattr(sections, name, 1)
     page = write(workdir, num_clips=1)
     data = data_of(page)
     assert data["clips"]["captions"] == data["attention"]["captions"] == [f"frame {T}"]
@@ -331,9 +335,9 @@ def test_frames_that_are_shown_are_evenly_chosen():
     def build(shown):
         return {"a": ("x" * 10 * len(shown), {"shown": shown})}
 
-    assert report_pictures.fit_frames(build, 5, 50)["a"][1]["shown"] == [0, 1, 2, 3, 4]
-    assert report_pictures.fit_frames(build, 25, 59)["a"][1]["shown"] == [0, 6, 12, 18, 24]
-    assert report_pictures.fit_frames(build, 25, 1)["a"][1]["shown"] == [24]
+    assert sections.fit_frames(build, 5, 50)["a"][1]["shown"] == [0, 1, 2, 3, 4]
+    assert sections.fit_frames(build, 25, 59)["a"][1]["shown"] == [0, 6, 12, 18, 24]
+    assert sections.fit_frames(build, 25, 1)["a"][1]["shown"] == [24]
 
 
 def test_slots_of_any_origin_are_decoded(models):
@@ -349,7 +353,7 @@ def test_slots_of_any_origin_are_decoded(models):
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(workdir, splits, monkeypatch):
     old = write(workdir, num_clips=1)
-    monkeypatch.setattr(report.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         report.write_report(workdir, num_clips=2)
     assert (workdir / "report" / "index.html").read_text(encoding="utf-8") == old
@@ -372,7 +376,7 @@ def test_a_fault_is_one_sentence(capsys, workdir, monkeypatch, tmp_path, changes
     monkeypatch.chdir(tmp_path)
     flags = {"--workdir": workdir} | changes
     with pytest.raises(SystemExit) as exit:
-        report.main([f"{name}={value}" for name, value in flags.items()])
+        command.main([f"{name}={value}" for name, value in flags.items()])
     assert exit.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("Error: ") and error.count("\n") == 1 and message in error
@@ -391,5 +395,5 @@ def test_damaged_evaluations_are_named(workdir, splits, name, text, message):
 
 
 def test_the_template_is_installed_with_the_package():
-    assert report.TEMPLATE.parent == ROOT / "parts_jax"
-    assert 'package_data={"parts_jax": ["*.html"]}' in (ROOT / "setup.py").read_text()
+    assert report.TEMPLATE.parent == ROOT / "parts_jax" / "report"
+    assert 'package_data={"parts_jax.report": ["*.html"]}' in (ROOT / "setup.py").read_text()

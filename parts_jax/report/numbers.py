@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parts_jax import charts
+from parts_jax.report import charts
 
 MOST_POINTS = 500
 DASH = "–"

@@ -30,7 +30,8 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import config_flags
 
 from benchmarks import flops
-from parts_jax import config_rules, evaluate, models, optimizer, sharding, train
+from parts_jax import config_rules, models, optimizer, sharding, train
+from parts_jax.evaluation import stages
 
 NUM_WARM_UP = 3
 # What the peaks are measured on: a product of square matrices of so many rows, and a convolution
@@ -104,7 +105,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
 
 def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
     """The train step, just as train.train makes it."""
-    model, tx = models.create(config.model), optimizer.create(config)
+    model, tx = models.create(config), optimizer.create(config)
     factor = config.data.resolution // config.schedule.resolution[stage]
     step = sharding.data_parallel(
         functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
@@ -127,12 +128,11 @@ def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
 
 
 def inference_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
-    """The inference step, just as train.train and evaluate.evaluate make it."""
-    model = models.create(config.model)
+    """The inference step, just as training's evaluations and evaluate.evaluate make it."""
+    model = models.create(config)
     factor = config.data.resolution // config.schedule.resolution[stage]
-    step = evaluate.compile_inference(config, model, mesh, factor)
-    make_parameters = functools.partial(
-        models.initial_parameters, config.model, model, jax.random.key(config.seed))
+    step = stages.compile_stages(config, model, mesh, factor).infer
+    make_parameters = functools.partial(model.init, jax.random.key(config.seed))
     batch = random_batch(config, config.eval.batch_size)
 
     def start(compiled):

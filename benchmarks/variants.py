@@ -24,17 +24,19 @@ from flax.linen.dtypes import promote_dtype
 from benchmarks import step
 from parts_jax import sharding
 from parts_jax.equations import refinement
-from parts_jax.networks import decoders, layers, slot_attention
+from parts_jax.models.parts import slot_attention
+from parts_jax.networks import decoders, layers
+from parts_jax.training import truncation
 
 OURS = "ours"
 
 
-def score_without_gradient(objective, decoder_params, parameters, x, noise, beta,
-                           examples_at_once=0) -> refinement.Score:
+def score_without_gradient(objective, decoder_params, lambda_, x, noise, beta,
+                           examples_at_once=0, prior=None) -> refinement.Score:
     """`refinement.score` with zeros as refinement's gradient: what a step costs without one."""
     del examples_at_once
-    loss, auxiliary = objective(decoder_params, parameters, (x, noise, beta))
-    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    loss, auxiliary = objective(decoder_params, lambda_, prior, (x, noise, beta))
+    zeros = jax.tree.map(jnp.zeros_like, lambda_)
     return refinement.Score(loss, *jax.lax.stop_gradient((zeros, *auxiliary)))
 
 
@@ -88,13 +90,22 @@ def outputs_with_values(attn, value_kernel, encoding, epsilon=1e-6):
 
 
 def whole_value_and_grad(chunk_loss, truncation: int, unroll: bool = False):
-    """`refinement.chunked_value_and_grad` in one piece: one scan, state cut by stop_gradient."""
-    del truncation, unroll  # the model cuts its state itself, see refinement.truncate
-    take = jax.value_and_grad(chunk_loss, has_aux=True)
+    """`truncated_value_and_grad` in one piece: one gradient, state cut by stop_gradient."""
+    del unroll
+
+    def loss(params, state, inputs):
+        losses, metrics = [], []
+        for start in range(0, jax.tree.leaves(inputs)[0].shape[1], truncation):
+            chunk = jax.tree.map(lambda a, at=start: a[:, at:at + truncation], inputs)
+            value, (state, found) = chunk_loss(params, jax.lax.stop_gradient(state), chunk)
+            losses.append(value)
+            metrics.append(found)
+        return sum(losses), (state, jax.tree.map(lambda *a: jnp.concatenate(a, 1), *metrics))
 
     def value_and_grad(params, state, inputs):
-        (loss, (state, metrics)), gradients = take(params, state, inputs)
-        return (loss, state, metrics), gradients
+        (value, (state, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(
+            params, state, inputs)
+        return (value, state, metrics), gradients
     return value_and_grad
 
 
@@ -134,7 +145,7 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
     tiled = ((layers, "BroadcastConv", TiledConv), (decoders, "PixelNetwork", TiledPixelNetwork))
     formed = ((slot_attention, "attention_weights", attend_with_keys),
               (slot_attention, "slot_outputs", outputs_with_values))
-    whole_clip = (refinement, "chunked_value_and_grad", whole_value_and_grad)
+    whole_clip = (truncation, "truncated_value_and_grad", whole_value_and_grad)
     naive = (twice, *tiled, *formed, whole_clip)
     whole, single = config.data.num_frames, config.model.dtype == "float32"
     every = {

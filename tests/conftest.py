@@ -85,7 +85,7 @@ def save_untrained(tiny):
         config.update_from_flattened_dict(
             tiny | {key.replace("__", "."): value for key, value in changes.items()})
         configuration.claim_workdir(str(workdir), config)
-        model, tx = models.create(config.model), optimizer.create(config)
+        model, tx = models.create(config), optimizer.create(config)
         state = jax.jit(lambda: train.create_state(config, model, tx))()
         with checkpoint.open_checkpoints(str(workdir), keep=len(steps)) as manager:
             for step in steps:  # no two have the same parameters

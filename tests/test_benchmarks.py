@@ -35,7 +35,7 @@ def shape(*sizes):
 
 def lone_network(config, name, *arguments, method=None):
     """(apply, shapes of its parameters) of one network of the model, by itself."""
-    network = getattr(models.create(config.model), name)
+    network = getattr(models.create(config), name)
     params = jax.eval_shape(lambda *a: network.init(jax.random.key(0), *a), *arguments)
     return lambda params, *a: network.apply(params, *a, method=method), params
 
@@ -61,7 +61,7 @@ def assert_close(counted: float, formula: int, tolerance: float) -> None:
 def test_decoder_is_as_xla_counts(kernel_size, colour):
     config = make_config(**{"model.decoder.kernel_size": kernel_size,
                             "model.decoder.colour": colour})
-    decoder = models.create(config.model).decoder
+    decoder = models.create(config).decoder
     z = shape(B, K, config.model.slot_size)
     params = jax.eval_shape(lambda z: decoder.init(jax.random.key(0), z, (S, S)), z)
     decode = lambda params, z: decoder.apply(params, z, (S, S))

@@ -71,7 +71,7 @@ def test_savings_change_no_number(kernel_size, use_likelihood):
     with mock.patch.object(optimizer, "create", lambda config: optax.apply_if_finite(
             optax.sgd(1.0), 1)):
         for name in ("ours", "naive"):  # has all the others in it
-            model, tx = models.create(config.model), optimizer.create(config)
+            model, tx = models.create(config), optimizer.create(config)
             state = sharding.replicate(train.create_state(config, model, tx), mesh)
             with every[name].patched():
                 program, _, _ = step.train_program(config, -1, mesh)

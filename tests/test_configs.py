@@ -52,7 +52,7 @@ def shapes_of_batch(config, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
 @functools.cache
 def prepared(name: str):
     config = get_config(name).lock()
-    model, tx = models.create(config.model), optimizer.create(config)
+    model, tx = models.create(config), optimizer.create(config)
     return config, model, tx, jax.eval_shape(
         functools.partial(train.create_state, config, model, tx))
 

@@ -112,7 +112,7 @@ def test_watching_evaluates_what_is_there_and_what_is_still_to_come(tmp_path, wo
     config.eval.watch, config.eval.num_pictures = True, 0
 
     def save_the_last(seconds):
-        model, tx = models.create(config.model), optimizer.create(config)
+        model, tx = models.create(config), optimizer.create(config)
         state = jax.jit(lambda: train.create_state(config, model, tx))()
         with checkpoint.open_checkpoints(str(tmp_path / "run"), keep=3) as manager:
             checkpoint.save(manager, LAST_STEP, state,

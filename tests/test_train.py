@@ -112,7 +112,7 @@ def final_state(workdir: pathlib.Path):
     """All of the last checkpoint, and the batch that would come next."""
     config = configuration.load(str(workdir))
     make_state = functools.partial(
-        train.create_state, config, models.create(config.model), optimizer.create(config))
+        train.create_state, config, models.create(config), optimizer.create(config))
     data = pipeline.train_iterator(config.data, batch_size=4, seed=config.seed)
     with checkpoint.open_checkpoints(str(workdir)) as manager:
         assert checkpoint.latest_step(manager) == LAST_STEP
@@ -285,7 +285,7 @@ def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
 
     assert steps_of(workdir) == [4, 8, 12]  # the save going on at the end was waited for
     shape = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+        models.initial_parameters, config.model, models.create(config)), jax.random.key(0))
     kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12)}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[4], kept[12])

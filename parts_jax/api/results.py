@@ -1,7 +1,7 @@
 """What a pretrained model returns, as numpy arrays, and how a notebook shows it.
 
 Leading axes: a batch is [B, ...] as it was given; of one clip they are left out. Slots are
-numbered from 0, and slot k has the colour `visualize.palette(K)[k]` wherever it is shown.
+numbered from 0, and slot k has the colour `colours.palette(K)[k]` wherever it is shown.
 """
 
 import base64
@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 
 from parts_jax.equations.notation import Gaussian
-from parts_jax.pictures import grids as visualize
+from parts_jax.pictures import colours, grids
 
 MOST_CLIPS = 4
 MOST_ROWS = 8
@@ -80,9 +80,9 @@ class Segmentation:
         return _animation(self._columns(clip, truth), tile)
 
     def _columns(self, clip, truth=None):
-        columns = {"frame": visualize.to_uint8(_clip(self.video, 4, clip))}
+        columns = {"frame": colours.to_uint8(_clip(self.video, 4, clip))}
         if truth is not None:
-            columns["truth"] = visualize.colour_segmentation(truth)
+            columns["truth"] = colours.colour_segmentation(truth)
         return columns | _columns(self, clip, "recon")
 
     def __repr__(self) -> str:
@@ -182,11 +182,11 @@ def _size(masks: np.ndarray) -> str:
 def _columns(result, clip: int, title: str) -> dict[str, np.ndarray]:
     """Columns of a table by their titles, uint8 [T, H, W, 3] each."""
     masks = _clip(result.masks, 4, clip)
-    columns = {"masks": visualize.colour_masks(masks),
-               title: visualize.to_uint8(_clip(result.recon, 4, clip))}
+    columns = {"masks": colours.colour_masks(masks),
+               title: colours.to_uint8(_clip(result.recon, 4, clip))}
     if result.slots is None:
         return columns
-    slots = visualize.masked_slots(_clip(result.slots, 5, clip), masks)
+    slots = colours.masked_slots(_clip(result.slots, 5, clip), masks)
     return columns | {f"slot {k}": slots[:, k] for k in range(slots.shape[1])}
 
 
@@ -198,8 +198,8 @@ def _rows(num_rows: int) -> list[int]:
 def _table(columns: dict[str, np.ndarray], tile: int = TILE) -> np.ndarray:
     tiles = list(columns.values())
     scale = max(1, -(-tile // tiles[0].shape[1]))
-    return visualize.titled_table(
-        [[visualize.enlarge(column[row], scale) for column in tiles]
+    return grids.titled_table(
+        [[grids.enlarge(column[row], scale) for column in tiles]
          for row in _rows(len(tiles[0]))], list(columns))
 
 
@@ -214,9 +214,9 @@ def _html(result, caption: str, moving: bool) -> str:
     images = []
     for clip in range(min(MOST_CLIPS, _num_clips(result.masks))):
         if moving and result.masks.shape[-4] > 1:
-            moving_picture = visualize.animation(result.animation(clip))
+            moving_picture = grids.animation(result.animation(clip))
             images.append(_image("gif", moving_picture, "animation"))
-        images.append(_image("png", visualize.encode_png(result.table(clip)), "frames"))
+        images.append(_image("png", grids.encode_png(result.table(clip)), "frames"))
     left_out = _num_clips(result.masks) - MOST_CLIPS
     more = f" ({left_out} more clips are not shown)" if left_out > 0 else ""
     return f"<figure><figcaption>{caption}{more}</figcaption>{''.join(images)}</figure>"

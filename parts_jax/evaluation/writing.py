@@ -36,6 +36,7 @@ def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
     config = evaluator.config
     name, num_shown = name_of(config, split), config.eval.num_pictures
     clips, shown = split_of.infer_split(evaluator, params, split, num_shown)
+    shown.pop("boxes", None)
     metrics = intervals.means(clips)
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
     if jax.process_index() == 0:

@@ -21,10 +21,10 @@ from parts_jax.pictures.colours import (
 
 def picture_grid(
     video: np.ndarray,
-    segmentation: np.ndarray | None,
     masks: np.ndarray,
     recon: np.ndarray,
-    slot_means: np.ndarray,
+    segmentation: np.ndarray | None = None,
+    slots: np.ndarray | None = None,
     frames: Sequence[int] = (-1,),
     scale: int = 2,
 ) -> np.ndarray:
@@ -32,10 +32,10 @@ def picture_grid(
 
     Args:
       video: uint8 or float [N, T, H, W, 3].
-      segmentation: true ids [N, T, H, W], or None where there are none.
       masks: [N, T, K, H, W].
       recon: [N, T, H, W, 3].
-      slot_means: [N, T, K, H, W, 3].
+      segmentation: true ids [N, T, H, W], or None where there are none.
+      slots: component pictures [N, T, K, H, W, 3], or None where there are none.
       frames: which frames of each clip; negative ones count from the end.
       scale: whole number that every pixel is enlarged by.
 
@@ -45,12 +45,10 @@ def picture_grid(
     Raises:
       ValueError: arrays do not agree in N, T, H, W.
     """
-    video, masks, slot_means = np.asarray(video), np.asarray(masks), np.asarray(slot_means)
-    _check_shapes(video, segmentation, masks, recon, slot_means)
-    titles = ["frame", "truth", "masks", "recon"]
-    titles += [f"slot {k + 1}" for k in range(masks.shape[2])]
-    if segmentation is None:
-        titles.remove("truth")
+    video, masks = np.asarray(video), np.asarray(masks)
+    _check_shapes(video, masks, recon, segmentation, slots)
+    titles = ["frame", *(["truth"] if segmentation is not None else []), "masks", "recon"]
+    titles += [f"slot {k + 1}" for k in range(masks.shape[2])] if slots is not None else []
     rows = []
     for clip in range(video.shape[0]):
         for frame in frames:
@@ -59,29 +57,30 @@ def picture_grid(
             if segmentation is not None:
                 tiles.append(colour_segmentation(np.asarray(segmentation)[at]))
             tiles += [colour_masks(masks[at]), to_uint8(np.asarray(recon)[at])]
-            tiles += list(masked_slots(slot_means[at], masks[at]))
+            if slots is not None:
+                tiles += list(masked_slots(np.asarray(slots)[at], masks[at]))
             rows.append([enlarge(tile, scale) for tile in tiles])
     return titled_table(rows, titles)
 
 
 def side_by_side(
     video: np.ndarray,
-    segmentation: np.ndarray | None,
     masks: np.ndarray,
     recon: np.ndarray,
-    slot_means: np.ndarray,
+    segmentation: np.ndarray | None = None,
+    slots: np.ndarray | None = None,
     scale: int = 2,
 ) -> np.ndarray:
     """Draws `picture_grid` of every frame in turn, all clips at once: a video of the same rows.
 
     Args:
-      video, segmentation, masks, recon, slot_means, scale: as for `picture_grid`.
+      video, masks, recon, segmentation, slots, scale: as for `picture_grid`.
 
     Returns:
       uint8 [T, height, width, 3].
     """
     return np.stack([
-        picture_grid(video, segmentation, masks, recon, slot_means, frames=(t,), scale=scale)
+        picture_grid(video, masks, recon, segmentation, slots, frames=(t,), scale=scale)
         for t in range(np.shape(video)[1])
     ])
 
@@ -134,11 +133,12 @@ def _rollout_tiles(video, recon, masks, scale: int) -> list[list[list[np.ndarray
             for n in range(len(true))]
 
 
-def _check_shapes(video, segmentation, masks, recon, slot_means) -> None:
+def _check_shapes(video, masks, recon, segmentation, slots) -> None:
     n, t, h, w, _ = video.shape
     wanted = {"recon": (np.shape(recon)[:4], (n, t, h, w)),
-              "masks": (masks.shape[:2] + masks.shape[3:], (n, t, h, w)),
-              "slot_means": (slot_means.shape[:5], masks.shape)}
+              "masks": (masks.shape[:2] + masks.shape[3:], (n, t, h, w))}
+    if slots is not None:
+        wanted["slots"] = (np.shape(slots)[:5], masks.shape)
     if segmentation is not None:
         wanted["segmentation"] = (np.shape(segmentation), (n, t, h, w))
     for name, (got, want) in wanted.items():

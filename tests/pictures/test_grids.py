@@ -20,7 +20,7 @@ def pictures() -> dict[str, np.ndarray]:
         segmentation=rng.integers(0, 3, (N, T, H, W), np.uint8),
         masks=masks / masks.sum(axis=2, keepdims=True),
         recon=rng.random((N, T, H, W, 3)).astype(np.float32),
-        slot_means=rng.random((N, T, K, H, W, 3)).astype(np.float32),
+        slots=rng.random((N, T, K, H, W, 3)).astype(np.float32),
     )
 
 
@@ -77,7 +77,7 @@ def test_grid_has_every_tile_in_its_place(pictures):
     np.testing.assert_array_equal(tile(3, 1), truth)
     np.testing.assert_array_equal(tile(3, 2), colours.colour_masks(pictures["masks"])[at])
     np.testing.assert_array_equal(tile(3, 3), colours.to_uint8(pictures["recon"])[at])
-    slots = colours.masked_slots(pictures["slot_means"], pictures["masks"])[at]
+    slots = colours.masked_slots(pictures["slots"], pictures["masks"])[at]
     for k in range(K):
         np.testing.assert_array_equal(tile(3, 4 + k), slots[k])
     assert (grid[:head] < 128).any()  # titles are written

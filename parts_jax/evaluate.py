@@ -67,8 +67,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str
       checkpoint.UnreadableError: it is damaged, or of another model.
     """
     mesh = sharding.make_mesh()
-    model = models.create(config.model)
-    shape = jax.eval_shape(functools.partial(models.initial_parameters, config.model, model),
+    model = models.create(config)
+    shape = jax.eval_shape(functools.partial(models.initial_parameters, config, model),
                            jax.random.key(0))
     programs = compile_programs(config, model, mesh)
     watch, scores = config.eval.watch, {}
@@ -221,7 +221,7 @@ def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[s
     keys = parts.example_keys(config.seed, batch["index"])
     noise = parts.make_noise(keys, num_frames, c.num_refinements, c.num_slots, c.slot_size)
     actions = parts.previous_actions(
-        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
+        batch.get("actions", jnp.zeros((num_examples, num_frames, config.data.action_size))))
     start = sharding.vary(model.initial_state(num_examples))
     output = model.apply({"params": params}, video, actions, noise, start)
     def decode_refined(_, inputs):
@@ -232,7 +232,7 @@ def inference_step(params, batch: dict, *, config, model, factor: int) -> dict[s
 
     # Frame by frame: the decoder's activations are by far the largest arrays.
     frames = jax.tree.map(parts.time_first, (output.posterior.mean, video))
-    _, refined = jax.lax.scan(decode_refined, None, frames, unroll=min(c.unroll, num_frames))
+    _, refined = jax.lax.scan(decode_refined, None, frames, unroll=min(config.train.unroll, num_frames))
     refined, error = jax.tree.map(parts.batch_first, refined)
     result = {name: output.metrics[key] for name, key in FROM_MODEL.items()} | dict(
         valid=batch["valid"], log_likelihood=-output.metrics["nll"], mse_refined=error, video=video,

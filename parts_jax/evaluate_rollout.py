@@ -144,7 +144,7 @@ def rollout_step(params, batch: dict, *, config, model) -> dict[str, jax.Array]:
     keys = parts.example_keys(config.seed, batch["index"])
     noise = parts.make_noise(keys, burn_in, c.num_refinements, c.num_slots, c.slot_size)
     actions = parts.previous_actions(
-        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
+        batch.get("actions", jnp.zeros((num_examples, num_frames, config.data.action_size))))
     start = sharding.vary(model.initial_state(num_examples))
     seen = model.apply(
         {"params": params}, preprocess.to_float(batch["video"][:, :burn_in]),

@@ -133,7 +133,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     config = flag.value
     use_precision(config)
     config_rules.check(config, jax.device_count())
-    models.create(config.model)
+    models.create(config)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
@@ -151,7 +151,7 @@ def use_precision(config: ConfigDict) -> None:
 def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
     """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
     num_steps = config.eval.get("rollout_steps", 0)  # configs of one's own may have no roll-outs
-    pipeline.check(config.data, train_split, eval_splits, config.model.action_size,
+    pipeline.check(config.data, train_split, eval_splits, config.data.action_size,
                    config.eval.burn_in if num_steps else 0, num_steps)
 
 

@@ -52,7 +52,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     workdir = str(path)
     config = configuration.load(workdir)
     shape = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+        models.initial_parameters, config, models.create(config)), jax.random.key(0))
     params, step = checkpoint.restore_params(workdir, shape, step)
     return PretrainedModel(config, params, step)
 
@@ -70,7 +70,7 @@ class PretrainedModel:
         self.config, self.step = config, step
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
-        self._model = model = models.create(config.model).clone(unroll=1)
+        self._model = model = models.create(config).clone(unroll=1)
         self._infer = jax.jit(functools.partial(rollout.infer, model))
         self._roll_out = jax.jit(functools.partial(rollout.roll_out, model), static_argnums=3)
         self._decode = jax.jit(functools.partial(rollout.decode, model), static_argnums=2)
@@ -79,7 +79,7 @@ class PretrainedModel:
         c = self.config
         return (f"PretrainedModel({c.model.name} of {c.data.name}, step {self.step}, "
                 f"{self.resolution}x{self.resolution}, {c.model.num_slots} slots, actions of size "
-                f"{c.model.action_size})")
+                f"{c.data.action_size})")
 
     @property
     def resolution(self) -> int:
@@ -155,7 +155,7 @@ class PretrainedModel:
             raise ValueError(f"num_steps is {num_steps!r}, but must be a whole number, 1 or more.")
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
-        given = actions[:, :burn_in] if self.config.model.action_size else None
+        given = actions[:, :burn_in] if self.config.data.action_size else None
         seen = self.segment(video, given, num_slots, seed=seed)
         ahead = actions[:, burn_in - 1:-1]
         q, pictures = self._roll_out(self._params, seen.state, ahead, video.shape[2:4])
@@ -230,7 +230,7 @@ class PretrainedModel:
         video = check_video(video, self.resolution)
         single = video.ndim == 4
         video = video[None] if single else video
-        length, size = video.shape[1] + num_steps, self.config.model.action_size
+        length, size = video.shape[1] + num_steps, self.config.data.action_size
         wanted = (length, size) if single else (len(video), length, size)
         if size == 0 and actions is not None:
             raise ValueError("This model was trained without actions, but actions of shape "

@@ -34,7 +34,7 @@ def score_split(config: ml_collections.ConfigDict, params, mesh, split: str, inf
     """
     batches = pipeline.eval_iterator(
         config.data, split, batch_size=config.eval.batch_size // jax.process_count(),
-        num_sequences=config.eval.num_sequences, action_size=config.model.action_size,
+        num_sequences=config.eval.num_sequences, action_size=config.data.action_size,
         process_index=jax.process_index(), process_count=jax.process_count())
     scores, pictures, missing = [], [], config.eval.num_pictures
     for batch in batches:

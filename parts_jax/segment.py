@@ -66,7 +66,7 @@ def segment_file(flags: argparse.Namespace) -> int:
     actions = read_actions(flags.actions) if flags.actions else None
     with video_files.open_writer(flags.out, rate) as append:
         model = pretrained_model.load(flags.workdir, flags.step)
-        size = model.config.model.action_size
+        size = model.config.data.action_size
         if size and actions is None:
             raise ValueError(f"This model needs actions: --actions=FILE.npy of [frames, {size}].")
         frames = itertools.islice(video_files.iter_frames(flags.video), 0, None, flags.stride)

@@ -56,7 +56,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     """
     # ---- Devices, model, optimizer ----------------------------------------------------------
     mesh = sharding.make_mesh()
-    model = models.create(config.model)
+    model = models.create(config)
     tx = optimizer.create(config)
     make_state = functools.partial(create_state, config, model, tx)
     checkpoint.check_room(workdir, jax.eval_shape(make_state),
@@ -65,7 +65,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     # ---- Data -------------------------------------------------------------------------------
     data = pipeline.train_iterator(
         config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
-        action_size=config.model.action_size,
+        action_size=config.data.action_size,
         process_index=jax.process_index(), process_count=jax.process_count(),
         place=functools.partial(sharding.split_batch, mesh=mesh))
 
@@ -137,7 +137,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
 def create_state(config: ml_collections.ConfigDict, model, tx) -> TrainState:
     """A new train state."""
-    params = models.initial_parameters(config.model, model, jax.random.key(config.seed))
+    params = models.initial_parameters(config, model, jax.random.key(config.seed))
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
 
 
@@ -172,7 +172,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
     c = config.model
     num_examples, num_frames, height, width, _ = batch["video"].shape
     actions = parts.previous_actions(
-        batch.get("actions", jnp.zeros((num_examples, num_frames, c.action_size))))
+        batch.get("actions", jnp.zeros((num_examples, num_frames, config.data.action_size))))
     step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
     keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(
         sharding.example_indices(num_examples))
@@ -180,7 +180,7 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
 
     num_pixels = height * width // factor**2
     scale = 1 / num_pixels if config.optimizer.loss_per_pixel else 1.0
-    beta_scale = optimizer.beta_scale(config.schedule)(state.step)
+    beta_scale = optimizer.beta_scale(config)(state.step)
 
     def chunk_loss(params, model_state, inputs):
         frames, actions, noise = jax.tree.map(parts.batch_first, inputs)
@@ -194,7 +194,8 @@ def train_step(state: TrainState, batch: dict, *, config, model, tx, factor: int
     params = sharding.vary(state.params)
     start = sharding.vary(model.initial_state(num_examples))
     (loss, _, metrics), gradients = inference.chunked_value_and_grad(
-        chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))(
+        chunk_loss, config.train.truncation,
+        config.train.unroll >= min(config.train.truncation, num_frames))(
             params, start, jax.tree.map(parts.time_first, (batch["video"], actions, noise)))
     loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
 

@@ -31,7 +31,7 @@ def model(workdir):
 
 @pytest.fixture(scope="module")
 def model_with_actions(tmp_path_factory, save_untrained):
-    workdir = save_untrained(tmp_path_factory.mktemp("api") / "actions", model__action_size=A)
+    workdir = save_untrained(tmp_path_factory.mktemp("api") / "actions", data__action_size=A)
     return parts_jax.load(str(workdir))
 
 
@@ -80,8 +80,8 @@ def test_bytes_and_floats_and_any_seed_and_number_of_slots(model, video):
 def test_the_posterior_is_the_models(model, workdir, video):
     """By `PARTS.__call__` itself, with the noise of the frames' numbers."""
     params = checkpoint.restore_params(str(workdir), jax.eval_shape(
-        lambda: models.initial_parameters(model.config.model, net, jax.random.key(0)))
-        if (net := models.create(model.config.model)) else None)[0]
+        lambda: models.initial_parameters(model.config, net, jax.random.key(0)))
+        if (net := models.create(model.config)) else None)[0]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), np.arange(T))
     noise = np.stack([parts.make_noise(keys, 1, 1, K, D)[:, 0]] * 2)
     output = net.apply({"params": params}, np.float32(video / 255), np.zeros((2, T, 0)), noise)
@@ -108,7 +108,7 @@ def test_prediction_sees_what_was_given_and_rolls_out_by_the_transition(model_wi
     result = model.predict(video, actions, num_steps=ahead)
     same(result.seen, model.segment(video, actions[:, :T]))
     assert result.masks.shape == (2, ahead, K, S, S) and result.recon.shape == (2, ahead, S, S, 3)
-    net = models.create(model.config.model)
+    net = models.create(model.config)
     transition = parts.Function(net.transition, model._params["transition"])
     state = result.seen.state
     for step in range(ahead):

@@ -82,10 +82,10 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path, workdir):
 
 
 def test_a_model_with_actions_needs_a_set_with_actions(folder, save_untrained):
-    workdir = save_untrained(folder / "actions", model__action_size=2,
+    workdir = save_untrained(folder / "actions", data__action_size=2,
                              data__data_dir=str(folder / "data"))
     message = refused(workdir)
-    assert "model.action_size is 2, but the data have no actions" in message
+    assert "data.action_size is 2, but the data have no actions" in message
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -112,7 +112,7 @@ def test_watching_evaluates_what_is_there_and_what_is_still_to_come(tmp_path, wo
     config.eval.watch, config.eval.num_pictures = True, 0
 
     def save_the_last(seconds):
-        model, tx = models.create(config.model), optimizer.create(config)
+        model, tx = models.create(config), optimizer.create(config)
         state = jax.jit(lambda: train.create_state(config, model, tx))()
         with checkpoint.open_checkpoints(str(tmp_path / "run"), keep=3) as manager:
             checkpoint.save(manager, LAST_STEP, state,

@@ -49,7 +49,7 @@ def config(workdir):
 def make_params(config, model):
     """Larger than at the start of training, so that masks are no near ties."""
     params = jax.jit(lambda: models.initial_parameters(
-        config.model, model, jax.random.key(0)))()
+        config, model, jax.random.key(0)))()
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: np.asarray(p) + 0.3 * rng.normal(size=p.shape).astype(np.float32),
                         params)
@@ -60,14 +60,14 @@ def examples_of(config, params, num_devices: int = 1, batch_size: int = 3, split
     config = config.copy_and_resolve_references()
     config.eval.batch_size = batch_size
     mesh = sharding.make_mesh(jax.devices()[:num_devices])
-    predict = evaluate_rollout.compile_prediction(config, models.create(config.model), mesh)
+    predict = evaluate_rollout.compile_prediction(config, models.create(config), mesh)
     return evaluate_rollout.evaluate_split(
         config, predict, sharding.replicate(params, mesh), mesh, split)
 
 
 def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
     """Each clip alone, each frame by `PARTS.predict` and `decode`; metrics [clips, S]."""
-    c, model = config.model, models.create(config.model)
+    c, model = config.model, models.create(config)
     size, scores = config.data.resolution, []
     transition = parts.Function(model.transition, params["transition"])
     decode = jax.jit(lambda z: model.apply({"params": params}, z, (size, size), method="decode"))
@@ -125,7 +125,7 @@ def use_clips(monkeypatch, clips: list[dict]) -> None:
 def random_config(tiny):
     """Of random clips, and of a model with actions."""
     config = parts_clevrer.get_config("demo")
-    config.update_from_flattened_dict(tiny | {"model.action_size": A, "eval.num_pictures": 5})
+    config.update_from_flattened_dict(tiny | {"data.action_size": A, "eval.num_pictures": 5})
     return config
 
 
@@ -155,7 +155,7 @@ def written(workdir, config):
 def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written):
     record, _ = written
     shape = jax.eval_shape(lambda: models.initial_parameters(
-        config.model, models.create(config.model), jax.random.key(0)))
+        config, models.create(config), jax.random.key(0)))
     params, _ = checkpoint.restore_params(str(workdir), shape, STEP)
     source = pipeline.open_split(config.data, "test").examples
     clips = [pipeline.preprocess.read_window(source[i], 0, BURN_IN + S, 1) for i in range(CLIPS)]
@@ -216,7 +216,7 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
     """Six clips: whole batches on one device; ragged last ones of four and of eight on four."""
     clips = random_clips(actions=draw_actions)
     use_clips(monkeypatch, clips)
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config, models.create(random_config))
     one, pictures = examples_of(random_config, params)
     assert set(one) == NAMES and all(v.shape == (CLIPS, S) for v in one.values())
     assert len(np.unique(one["mse"])) == CLIPS * S and np.ptp(one["fg_ari"]) > 0
@@ -232,7 +232,7 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
 
 def test_actions_matter_from_the_frame_after_them_on(random_config, monkeypatch):
     """actions[t] lies between the frames t and t+1; the one after the last frame is not used."""
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config, models.create(random_config))
 
     def mse_with_changed(t: int | None) -> np.ndarray:
         clips = random_clips(actions=draw_actions)
@@ -256,7 +256,7 @@ def test_the_baseline_is_the_last_seen_frame(random_config, monkeypatch):
         clip["video"][BURN_IN] = clip["video"][BURN_IN - 1]
         clip["video"][BURN_IN + 1] = 255 - clip["video"][BURN_IN - 1]
     use_clips(monkeypatch, clips)
-    params = make_params(random_config, models.create(random_config.model))
+    params = make_params(random_config, models.create(random_config))
     found, _ = examples_of(random_config, params)
     last = np.stack([clip["video"][BURN_IN - 1] / 255 for clip in clips])
     np.testing.assert_array_equal(found["repeat_mse"][:, 0], 0)
@@ -273,8 +273,8 @@ def test_what_a_set_does_not_allow_is_left_out(random_config, monkeypatch):
     """Frames too small for SSIM; no masks."""
     clips = [{"video": clip["video"]} for clip in random_clips(size=8)]
     use_clips(monkeypatch, clips)
-    random_config.update_from_flattened_dict({"data.resolution": 8, "model.action_size": 0})
-    params = make_params(random_config, models.create(random_config.model))
+    random_config.update_from_flattened_dict({"data.resolution": 8, "data.action_size": 0})
+    params = make_params(random_config, models.create(random_config))
     assert set(examples_of(random_config, params)[0]) == {
         "mse", "psnr", "repeat_mse", "repeat_psnr"}
 

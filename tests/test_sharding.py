@@ -21,7 +21,7 @@ def setup(tiny):
     """Config, model, plain SGD (Adam would hide a wrong scale of the gradient), and a state."""
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny)
-    model = models.create(config.model)
+    model = models.create(config)
     tx = optax.apply_if_finite(optax.sgd(1e-2), 2**31 - 1)
     state = jax.jit(functools.partial(train.create_state, config, model, tx))()
     # Larger than at the start of training, so that the masks are no near ties.

@@ -112,7 +112,7 @@ def final_state(workdir: pathlib.Path):
     """All of the last checkpoint, and the batch that would come next."""
     config = configuration.load(str(workdir))
     make_state = functools.partial(
-        train.create_state, config, models.create(config.model), optimizer.create(config))
+        train.create_state, config, models.create(config), optimizer.create(config))
     data = pipeline.train_iterator(config.data, batch_size=4, seed=config.seed)
     with checkpoint.open_checkpoints(str(workdir)) as manager:
         assert checkpoint.latest_step(manager) == LAST_STEP
@@ -227,7 +227,7 @@ def test_a_finished_run_started_again_changes_nothing(command, finished):
 
 def poisoned(bad_steps):
     """In place of beta's warm-up: a factor that is NaN at some steps, and so is the loss."""
-    return lambda schedule: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
+    return lambda config: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def nan_run(folder, tiny):
         "data.data_dir": str(folder / "data"), "schedule.steps": (30,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (0,), "schedule.final_scale": (1.0,), "train.log_every": 1,
-        "schedule.beta_scale": (1.0,), "train.evaluate_every": 4,
+        "model.beta_scale": (1.0,), "train.evaluate_every": 4,
         "train.checkpoint_every": 4, "train.keep_checkpoints": 9, "train.max_bad_steps": 3})
     workdir, order, save = folder / "nan", [], checkpoint.save
 
@@ -285,7 +285,7 @@ def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
 
     assert steps_of(workdir) == [4, 8, 12]  # the save going on at the end was waited for
     shape = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config.model)), jax.random.key(0))
+        models.initial_parameters, config, models.create(config)), jax.random.key(0))
     kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12)}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[4], kept[12])

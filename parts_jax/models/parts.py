@@ -17,8 +17,8 @@ from parts_jax.types import Gaussian, InferenceState, ModelOutput, PixelMixture
 
 
 def create(config: ml_collections.ConfigDict) -> "PARTS":
-    """Builds the model that `config` (the `model` part of a config) describes."""
-    c, dtype = config, compute_dtype(config)
+    """Builds the model that `config` describes."""
+    c, dtype = config.model, compute_dtype(config.model)
     return PARTS(
         transition=transition.TransformerLSTM(
             width=c.transition.width, num_layers=c.transition.num_layers,
@@ -34,8 +34,9 @@ def create(config: ml_collections.ConfigDict) -> "PARTS":
         attention=slot_attention.TopDownSlotAttention(
             size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
             update_scale=c.attention.update_scale, dtype=dtype),
-        num_slots=c.num_slots, slot_size=c.slot_size, action_size=c.action_size,
-        num_refinements=c.num_refinements, truncation=c.truncation, unroll=c.unroll,
+        num_slots=c.num_slots, slot_size=c.slot_size, action_size=config.data.action_size,
+        num_refinements=c.num_refinements, truncation=config.train.truncation,
+        unroll=config.train.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,

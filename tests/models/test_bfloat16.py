@@ -16,8 +16,9 @@ from configs import parts_clevrer
 from parts_jax import models
 
 B, T, K, S = 2, 4, 3, 8
-PAPER_LIKE = {"encoder.use_likelihood": True, "decoder.kernel_size": 3, "decoder.colour": "full",
-              "action_size": 2, "transition.residual": False}
+PAPER_LIKE = {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
+              "model.decoder.colour": "full", "data.action_size": 2,
+              "model.transition.residual": False}
 # Softmax over slots does not change when all queries, all keys, or all mask logits move alike.
 WITHOUT_GRADIENT = ("['attention']['norm_query']['bias']",
                     "['transition']['block_0']['attention']['key']['bias']",
@@ -26,12 +27,13 @@ WITHOUT_GRADIENT = ("['attention']['norm_query']['bias']",
 
 def tiny_config(dtype: str, **changes):
     """The demo's model, narrow; keys of `changes` are dotted."""
-    config = parts_clevrer.get_config("demo").model
+    config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
-        "dtype": dtype, "num_slots": K, "slot_size": 8, "unroll": 1, "decoder.channels": (16, 16),
-        "encoder.channels": (8,), "encoder.output_size": 16, "attention.size": 16,
-        "attention.mlp": (16,), "transition.width": 16, "transition.mlp_width": 16,
-        "transition.lstm_size": 16, "transition.num_heads": 2} | changes)
+        "train.unroll": 1, "model.dtype": dtype, "model.num_slots": K, "model.slot_size": 8,
+        "model.decoder.channels": (16, 16), "model.encoder.channels": (8,),
+        "model.encoder.output_size": 16, "model.attention.size": 16, "model.attention.mlp": (16,),
+        "model.transition.width": 16, "model.transition.mlp_width": 16,
+        "model.transition.lstm_size": 16, "model.transition.num_heads": 2} | changes)
     return config
 
 
@@ -40,8 +42,8 @@ def make_step(dtype: str, **changes):
     config = tiny_config(dtype, **changes)
     model, rng = models.create(config), np.random.default_rng(0)
     inputs = (rng.uniform(size=(B, T, S, S, 3)).astype(np.float32),
-              rng.normal(size=(B, T, config.action_size)).astype(np.float32),
-              rng.normal(size=(B, T, 1, K, config.slot_size)).astype(np.float32))
+              rng.normal(size=(B, T, config.data.action_size)).astype(np.float32),
+              rng.normal(size=(B, T, 1, K, config.model.slot_size)).astype(np.float32))
 
     def loss(params):
         output = model.apply({"params": params}, *inputs)
@@ -83,7 +85,7 @@ def test_loss_and_gradient_are_near_those_of_float32(quick_compilation, changes)
     assert min(near.values()) > 0.9, sorted(near.items(), key=lambda item: item[1])[:3]
 
 
-@pytest.mark.parametrize("changes", [{}, PAPER_LIKE, {"decoder.colour": "shaded"}])
+@pytest.mark.parametrize("changes", [{}, PAPER_LIKE, {"model.decoder.colour": "shaded"}])
 def test_all_that_leaves_the_model_is_float32(changes):
     """Parameters, loss, metrics, mixture, posterior, recurrent state, gradients."""
     step, make = make_step("bfloat16", **changes)
@@ -110,5 +112,5 @@ def test_products_are_bfloat16_and_what_is_delicate_is_not():
 
 def test_models_of_before_there_was_a_choice_are_float32():
     config = tiny_config("bfloat16")
-    del config["dtype"]
+    del config.model["dtype"]
     assert models.create(config) == models.create(tiny_config("float32"))

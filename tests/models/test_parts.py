@@ -19,19 +19,21 @@ B, T, K, S = 2, 6, 3, 8
 
 def tiny_config(**changes) -> ml_collections.ConfigDict:
     """The demo's model, narrow; keys of `changes` are dotted."""
-    config = parts_clevrer.get_config("demo").model
+    config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
-        "num_slots": K, "slot_size": 4, "unroll": 1, "decoder.channels": (8, 8),
-        "encoder.channels": (4,), "encoder.output_size": 8, "attention.size": 8,
-        "attention.mlp": (8,), "transition.width": 8, "transition.mlp_width": 8,
-        "transition.lstm_size": 8, "transition.num_heads": 2} | changes)
+        "train.unroll": 1, "model.num_slots": K, "model.slot_size": 4,
+        "model.decoder.channels": (8, 8), "model.encoder.channels": (4,),
+        "model.encoder.output_size": 8, "model.attention.size": 8, "model.attention.mlp": (8,),
+        "model.transition.width": 8, "model.transition.mlp_width": 8,
+        "model.transition.lstm_size": 8, "model.transition.num_heads": 2} | changes)
     return config
 
 
-PAPER_LIKE = {"encoder.use_likelihood": True, "decoder.kernel_size": 3, "decoder.colour": "full",
-              "action_size": 2, "transition.residual": False}
-VARIANTS = [{}, PAPER_LIKE, {"decoder.colour": "shaded", "num_refinements": 2},
-            {"attention.top_down": False, "decoder.examples_at_once": 1}]
+PAPER_LIKE = {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
+              "model.decoder.colour": "full", "data.action_size": 2,
+              "model.transition.residual": False}
+VARIANTS = [{}, PAPER_LIKE, {"model.decoder.colour": "shaded", "model.num_refinements": 2},
+            {"model.attention.top_down": False, "model.decoder.examples_at_once": 1}]
 
 
 @functools.cache
@@ -45,8 +47,9 @@ def build(changes=()):
 def inputs_for(config, num_slots=K, seed=0, size=S):
     rng = np.random.default_rng(seed)
     video = rng.uniform(size=(B, T, size, size, 3)).astype(np.float32)
-    actions = rng.normal(size=(B, T, config.action_size)).astype(np.float32)
-    noise = rng.normal(size=(B, T, config.num_refinements, num_slots, config.slot_size))
+    actions = rng.normal(size=(B, T, config.data.action_size)).astype(np.float32)
+    c = config.model
+    noise = rng.normal(size=(B, T, c.num_refinements, num_slots, c.slot_size))
     return video, actions, noise.astype(np.float32)
 
 
@@ -158,7 +161,7 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
             return output.loss * chunk[0].shape[1] / T, (output.state, output.metrics["mse"].T)
 
         start = to_double(model.initial_state(B))
-        chunked = jax.jit(inference.chunked_value_and_grad(chunk_loss, config.truncation))
+        chunked = jax.jit(inference.chunked_value_and_grad(chunk_loss, config.train.truncation))
         (_, _, mse), gradients = chunked(params, start, jax.tree.map(parts.time_first, inputs))
         assert mse.shape == (T, B)
         chex.assert_trees_all_close(gradients, naive, rtol=1e-5, atol=1e-9)

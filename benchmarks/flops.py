@@ -151,39 +151,41 @@ def encoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
     return linear(size**2, GRID_CHANNELS, model.encoder.channels[-1]).of_constant()
 
 
-def attention(model: ml_collections.ConfigDict, size: int) -> Cost:
+def attention(config: ml_collections.ConfigDict, size: int) -> Cost:
     """One refinement: queries (4), weights (5), slot outputs (6), and the update's MLP.
 
     K (4 D + A -> D_q -> C), as keys are not formed; K x C x H W twice; K (C -> D_q), as values are
     not; K (D_q + 4 D + A -> ... -> 2 D).
     """
-    slots, d, c, seen = model.num_slots, model.slot_size, model.attention, model.encoder.output_size
-    inputs = 4 * d + model.action_size
+    model, c = config.model, config.model.attention
+    slots, d, seen = model.num_slots, model.slot_size, model.encoder.output_size
+    inputs = 4 * d + config.data.action_size
     cost = linear(slots, inputs if c.top_down else 2 * d, c.size)
     cost += linear(slots, c.size, seen) + linear(slots, seen, c.size)
     cost += product(slots, seen, size**2) + product(slots, size**2, seen)
     return cost + mlp(slots, (c.size + inputs, *c.mlp, 2 * d))
 
 
-def transition(model: ml_collections.ConfigDict) -> Cost:
+def transition(config: ml_collections.ConfigDict) -> Cost:
     """P for one frame: 2 D + A -> width, transformer blocks over K slots, LSTM, -> 2 D.
 
     A block: queries, keys, values and output width -> width; K x K x width twice; its MLP. The
     LSTM: width -> 4 L and L -> 4 L, L its size.
     """
-    slots, d, c = model.num_slots, model.slot_size, model.transition
+    slots, d, c = config.model.num_slots, config.model.slot_size, config.model.transition
     block = linear(slots, c.width, c.width) * 4
     block += product(slots, c.width, slots) + product(slots, slots, c.width)
     block += mlp(slots, (c.width, c.mlp_width, c.width))
-    cost = linear(slots, 2 * d + model.action_size, c.width) + block * c.num_layers
+    cost = linear(slots, 2 * d + config.data.action_size, c.width) + block * c.num_layers
     cost += linear(slots, c.width, 4 * c.lstm_size) + linear(slots, c.lstm_size, 4 * c.lstm_size)
     return cost + linear(slots, c.lstm_size, 2 * d)
 
 
-def transition_to_state(model: ml_collections.ConfigDict) -> int:
-    """The share of `transition(model).to_inputs` that only the last frame's state needs."""
-    slots, c = model.num_slots, model.transition
-    return (linear(slots, 2 * model.slot_size + model.action_size, c.width).to_inputs
+def transition_to_state(config: ml_collections.ConfigDict) -> int:
+    """The share of `transition(config).to_inputs` that only the last frame's state needs."""
+    slots, c = config.model.num_slots, config.model.transition
+    inputs = 2 * config.model.slot_size + config.data.action_size
+    return (linear(slots, inputs, c.width).to_inputs
             + linear(slots, c.lstm_size, 4 * c.lstm_size).to_inputs)
 
 
@@ -206,17 +208,17 @@ def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, 
     batch, frames, refinements = (
         config.train.batch_size, config.data.num_frames, model.num_refinements)
     scores = frames * refinements
-    chunks = -(-frames // model.truncation)
+    chunks = -(-frames // config.train.truncation)
     once_a_frame = not model.encoder.use_likelihood and refinements > 1
     encoded, encoded_backward = (frames, frames) if once_a_frame else (scores - 1, scores - chunks)
-    attend, encode, predict = attention(model, size), encoder(model, size), transition(model)
+    attend, encode, predict = attention(config, size), encoder(model, size), transition(config)
     return _with_total({
         "decoder": (batch * scores * model.num_slots * decoder(model, size).total
                     + decoder_shared(model, size).total),
         "encoder": (batch * (encoded * encode.forward + encoded_backward * encode.backward)
                     + encoder_shared(model, size).total),
         "attention": batch * ((scores - 1) * attend.forward + (scores - chunks) * attend.backward),
-        "transition": batch * (frames * predict.total - chunks * transition_to_state(model)),
+        "transition": batch * (frames * predict.total - chunks * transition_to_state(config)),
     })
 
 
@@ -239,8 +241,8 @@ def inference_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[s
     return _with_total({
         "decoder": decoded * model.num_slots + decoder_shared(model, size).forward,
         "encoder": encoded * encoder(model, size).forward + encoder_shared(model, size).forward,
-        "attention": scores * attention(model, size).forward,
-        "transition": frames * transition(model).forward,
+        "attention": scores * attention(config, size).forward,
+        "transition": frames * transition(config).forward,
     })
 
 

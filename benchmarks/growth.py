@@ -34,8 +34,8 @@ def resized(config: ml_collections.ConfigDict, axis: str, size: int) -> ml_colle
     """The config with another size along an axis; time stays unrolled if it was."""
     config = config.copy_and_resolve_references().unlock()
     if axis == "frames":
-        if config.model.unroll >= config.data.num_frames:
-            config.model.unroll = size
+        if config.train.unroll >= config.data.num_frames:
+            config.train.unroll = size
         config.data.num_frames = size
     elif axis == "slots":
         config.model.num_slots = size

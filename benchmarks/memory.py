@@ -49,7 +49,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1,
     peaks = [part["memory_bytes"]["peak"] for part in lengths.values()]
     return {"hardware": step.hardware(mesh), "stage": stage,
             "resolution": config.schedule.resolution[stage],
-            "batch_size": config.train.batch_size, "truncation": config.model.truncation,
+            "batch_size": config.train.batch_size, "truncation": config.train.truncation,
             "lengths": lengths, "ratio": peaks[-1] / peaks[0]}
 
 

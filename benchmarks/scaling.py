@@ -62,7 +62,7 @@ def measure(config: ml_collections.ConfigDict, devices: list | None = None) -> d
       - clips: those of the last stage of the schedule.
     """
     mesh, frames, size = sharding.make_mesh(devices), config.data.num_frames, config.data.resolution
-    counted = min(frames, config.model.truncation)
+    counted = min(frames, config.train.truncation)
     short = step.without_loops(growth.resized(config, "frames", counted))
     with short.unlocked():
         short.train.batch_size, short.model.dtype = mesh.size, "float32"

@@ -97,7 +97,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
             report[name] |= describe_times(report[name], seconds[name], rates, config)
     return {"hardware": hardware(mesh), "stage": stage,
             "resolution": config.schedule.resolution[stage], "num_frames": config.data.num_frames,
-            "unroll": config.model.unroll, "peaks": measured} | report
+            "unroll": config.train.unroll, "peaks": measured} | report
 
 
 # ---- The two steps: (jitted, shapes of its arguments, compiled -> a call without arguments) ---
@@ -151,8 +151,8 @@ def random_batch(config, size: int) -> dict[str, np.ndarray]:
     batch = {"video": rng.integers(
                  0, 256, (*frames, data.resolution, data.resolution, 3), dtype=np.uint8),
              "valid": np.ones(size, bool), "index": np.arange(size, dtype=np.int32)}
-    if config.model.action_size:
-        batch["actions"] = rng.normal(size=(*frames, config.model.action_size)).astype(np.float32)
+    if config.data.action_size:
+        batch["actions"] = rng.normal(size=(*frames, config.data.action_size)).astype(np.float32)
     return batch
 
 
@@ -200,15 +200,15 @@ def loops(config: ml_collections.ConfigDict, name: str, examples: int) -> bool:
     """Whether a step of so many examples a device has a loop over frames or parts of the batch."""
     at_once, longest = config.model.decoder.examples_at_once, config.data.num_frames
     if name == "train_step":  # chunks are not looped over where the frames of one are not
-        longest = min(longest, config.model.truncation)
-    return config.model.unroll < longest or bool(at_once and at_once % examples)
+        longest = min(longest, config.train.truncation)
+    return config.train.unroll < longest or bool(at_once and at_once % examples)
 
 
 def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """The same step, written out: all frames one after the other, the batch in one piece."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        config.model.unroll = config.data.num_frames
+        config.train.unroll = config.data.num_frames
         config.model.decoder.examples_at_once = 0
     return config
 

@@ -160,12 +160,12 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
             whole_clip,)),
         "no inner gradient": Variant("refinement sees zeros: the floor", patches=(
             (refinement, "score", score_without_gradient),)),
-        "unroll 1": Variant("a loop over time", {"model.unroll": 1}),
-        "unroll T": Variant("no loop over time", {"model.unroll": whole}),
+        "unroll 1": Variant("a loop over time", {"train.unroll": 1}),
+        "unroll T": Variant("no loop over time", {"train.unroll": whole}),
         "bfloat16" if single else "float32": Variant(
             "convolutions and products", {"model.dtype": "bfloat16" if single else "float32"}),
     }
-    same = "unroll T" if config.model.unroll >= whole else f"unroll {config.model.unroll}"
+    same = "unroll T" if config.train.unroll >= whole else f"unroll {config.train.unroll}"
     return {name: variant for name, variant in every.items() if name != same}
 
 

@@ -38,7 +38,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         config.model.sigma_x = 0.2
         config.model.decoder.colour = "full"
         config.model.decoder.frequencies = 2
-        config.schedule.beta_scale = (1.0, 1.0)
+        config.model.beta_scale = (1.0, 1.0)
     return config
 
 
@@ -57,6 +57,7 @@ def paper() -> ml_collections.ConfigDict:
     config.data.stride = 1               # every stride-th frame of the video
     config.data.resolution = 64          # H = W after resizing
     config.data.flip = False             # left-right flips of whole clips in training
+    config.data.action_size = 0          # A; 0: no actions
     config.data.num_threads = 2          # reading threads
 
     model = config.model = ml_collections.ConfigDict()
@@ -65,14 +66,14 @@ def paper() -> ml_collections.ConfigDict:
                                          # float64: of everything, to check the mathematics
     model.num_slots = 7                  # K
     model.slot_size = 64                 # D (ours)
-    model.action_size = 0                # A; 0: no actions
     model.sigma_x = 0.3                  # standard deviation of the pixel likelihood (ours)
     model.beta = 0.5                     # weight of the KL in (7) ...
     model.beta_pixels = 64 * 64          # ... for so many pixels; it scales with H*W
+    model.beta_scale = (1.0,)            # factor of beta, one per stage of schedule
+    model.beta_warmup_steps = 5_000
+    model.beta_warmup_start = 0.02
     model.num_refinements = 1            # N
-    model.truncation = 4                 # gradients of the state are cut every so many frames
     model.log_std_offset = -2.0          # posterior log sigma = parameter + offset (ours)
-    model.unroll = 1                     # frames without a loop; truncation: no loop at all
 
     model.decoder = ml_collections.ConfigDict()
     model.decoder.channels = (512,) * 5  # (ours)
@@ -109,9 +110,6 @@ def paper() -> ml_collections.ConfigDict:
     config.schedule.learning_rate = (2e-4,)
     config.schedule.warmup_steps = (2_500,)
     config.schedule.final_scale = (0.1,)  # cosine decay ends at this share of learning_rate
-    config.schedule.beta_scale = (1.0,)  # factor of model.beta
-    config.schedule.beta_warmup_steps = 5_000
-    config.schedule.beta_warmup_start = 0.02
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "rmsprop"    # rmsprop | adam
@@ -122,6 +120,8 @@ def paper() -> ml_collections.ConfigDict:
 
     config.train = ml_collections.ConfigDict()
     config.train.batch_size = 32         # of all devices together
+    config.train.truncation = 4          # gradients of the state are cut every so many frames
+    config.train.unroll = 1              # frames without a loop; truncation: no loop at all
     config.train.log_every = 100
     config.train.evaluate_every = 5_000
     config.train.checkpoint_every = 5_000
@@ -151,7 +151,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 64
     config.model.num_slots = 6
     config.model.slot_size = 32
-    config.model.unroll = 1
+    config.train.unroll = 1
     config.model.decoder.channels = (128,) * 4
     config.model.decoder.examples_at_once = 0
     config.model.encoder.channels = (32,) * 4
@@ -166,8 +166,8 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.schedule.learning_rate = (1e-3, 5e-4)
     config.schedule.warmup_steps = (500, 200)
     config.schedule.final_scale = (0.3, 0.1)
-    config.schedule.beta_scale = (1.0, 0.3)
-    config.schedule.beta_warmup_steps = 2_000
+    config.model.beta_scale = (1.0, 0.3)
+    config.model.beta_warmup_steps = 2_000
     config.train.batch_size = 32
     config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 2_000
@@ -181,13 +181,13 @@ def make_laptop(config: ml_collections.ConfigDict) -> None:
     config.data.num_frames = 8
     config.data.resolution = 64
     config.model.num_slots = 6
-    config.model.unroll = 4
+    config.train.unroll = 4
     config.schedule.steps = (4_000, 2_800, 500)
     config.schedule.resolution = (16, 32, 64)
     config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50, 50)
     config.schedule.final_scale = (0.3, 0.3, 0.1)
-    config.schedule.beta_scale = (1.0, 0.3, 0.3)
+    config.model.beta_scale = (1.0, 0.3, 0.3)
     config.train.evaluate_every = 250
     config.eval.num_sequences = 128
 
@@ -201,7 +201,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.num_slots = 4
     config.model.slot_size = 24
     config.model.sigma_x = 0.12
-    config.model.unroll = 6
+    config.train.unroll = 6
     config.model.decoder.channels = (64,) * 3
     config.model.decoder.kernel_size = 1
     config.model.decoder.colour = "affine"
@@ -223,8 +223,8 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.schedule.learning_rate = (3e-3, 2e-3)
     config.schedule.warmup_steps = (100, 50)
     config.schedule.final_scale = (0.3, 0.1)
-    config.schedule.beta_scale = (1.0, 0.3)
-    config.schedule.beta_warmup_steps = 500
+    config.model.beta_scale = (1.0, 0.3)
+    config.model.beta_warmup_steps = 500
     config.optimizer.name = "adam"
     config.optimizer.decay = 0.99
     config.optimizer.momentum = 0.9

@@ -29,5 +29,5 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     config.data.name = "playroom/64" if variant == "paper" else "sim_playroom/small"
     config.data.num_frames = 16
     config.model.num_slots = 8 if variant == "small" else 7  # 5-7 objects in view, and the room
-    config.model.action_size = 4         # (ours) that of the stand-in; yours: --config.model...
+    config.data.action_size = 4          # (ours) that of the stand-in; yours: --config.data...
     return config

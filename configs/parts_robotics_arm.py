@@ -29,7 +29,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     config = parts_clevrer.get_config(variant)
     config.data.name = "robotics_arm" if variant == "paper" else "sim_robotics_arm/small"
     config.data.num_frames = 8
-    config.model.action_size = 7
+    config.data.action_size = 7
     if variant == "paper":
         config.eval.rollout_steps = 12   # clips are cut to 16 frames: data/robotics_arm.py
     return config

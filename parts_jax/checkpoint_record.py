@@ -110,9 +110,16 @@ def check_checksums(tree: Any, record: Mapping[str, Any], what: str) -> None:
 
 
 def check_config(record: Mapping[str, Any], config: Mapping[str, Any], what: str) -> None:
-    """Raises a ValueError that names the keys in which a checkpoint's config differs."""
+    """Raises a ValueError that names the keys in which a checkpoint's config differs.
+
+    Args:
+      record: as `make` returns it, in this version or an earlier one; {} for format 1.
+      config: of the run that goes on.
+      what: names the checkpoint in the message.
+    """
     if "config" in record:
-        configuration.check_same(record["config"], config, f"{what} is of a run")
+        there = configuration.modernised(record["config"])
+        configuration.check_same(there, config, f"{what} is of a run")
 
 
 def note_versions(record: Mapping[str, Any]) -> None:

@@ -22,11 +22,11 @@ LEAST = {
     "data.num_threads": 0,
     "model.num_slots": 1,
     "model.slot_size": 1,
-    "model.action_size": 0,
+    "data.action_size": 0,
     "model.beta_pixels": 1,
     "model.num_refinements": 1,
-    "model.truncation": 1,
-    "model.unroll": 1,
+    "train.truncation": 1,
+    "train.unroll": 1,
     "model.decoder.kernel_size": 1,
     "model.decoder.frequencies": 0,
     "model.decoder.examples_at_once": 0,
@@ -38,7 +38,7 @@ LEAST = {
     "model.transition.num_heads": 1,
     "model.transition.mlp_width": 1,
     "model.transition.lstm_size": 1,
-    "schedule.beta_warmup_steps": 0,
+    "model.beta_warmup_steps": 0,
     "train.batch_size": 1,
     "train.log_every": 1,
     "train.evaluate_every": 1,
@@ -54,7 +54,7 @@ LEAST = {
 }
 POSITIVE = ("model.sigma_x", "optimizer.clip_norm")
 NOT_NEGATIVE = ("model.beta", "model.attention.update_scale", "model.decoder.shade")
-SHARES = ("schedule.beta_warmup_start",)  # from 0 to 1, both allowed
+SHARES = ("model.beta_warmup_start",)  # from 0 to 1, both allowed
 DECAYS = ("optimizer.decay", "optimizer.momentum")  # from 0 to 1, 1 not allowed
 ODD = ("model.decoder.kernel_size", "model.encoder.kernel_size")
 WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.mlp")
@@ -72,7 +72,7 @@ STAGES = {
     "schedule.learning_rate": (0.0, None),
     "schedule.warmup_steps": (0, None),
     "schedule.final_scale": (0.0, 1.0),
-    "schedule.beta_scale": (0.0, None),
+    "model.beta_scale": (0.0, None),
 }
 
 

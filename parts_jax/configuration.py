@@ -28,11 +28,31 @@ FREE_KEYS = (
     *("train.checkpoint_every", "train.evaluate_every", "train.keep_checkpoints"),
     *("train.log_every", "train.max_bad_steps"),
 )
-# What --mode=evaluate may set on top of the config that the model was trained with.
+# What --mode=evaluate may set on top of the config that the model was trained with, and what of it
+# it may not: the shapes of parameters depend on it.
 EVALUATION_KEYS = ("data.", "eval.")
+TRAINED_KEYS = ("data.action_size",)
 
-# Keys of `eval` that earlier runs did not have, and what they are evaluated with.
-LATER_KEYS = {"burn_in": 4, "rollout_steps": 0, "watch": False, "report": True, "best_by": ()}
+# Where keys of earlier versions stand now.
+MOVED = {
+    "model.action_size": "data.action_size",
+    "model.truncation": "train.truncation",
+    "model.unroll": "train.unroll",
+    "schedule.beta_scale": "model.beta_scale",
+    "schedule.beta_warmup_start": "model.beta_warmup_start",
+    "schedule.beta_warmup_steps": "model.beta_warmup_steps",
+}
+# What metrics of earlier versions, which eval.best_by names, are called now.
+RENAMED_METRICS = {"log_likelihood": "nll"}
+# Keys that earlier runs did not have, and what they are gone on with, or evaluated.
+LATER_KEYS = {
+    "eval.burn_in": 4,
+    "eval.rollout_steps": 0,
+    "eval.watch": False,
+    "eval.report": True,
+    "eval.best_by": (),
+    "model.dtype": "float32",
+}
 
 
 class DifferentConfigError(ValueError):
@@ -68,6 +88,8 @@ def check_key(config: ml_collections.ConfigDict, key: str) -> None:
     sections = {name.rsplit(".", n)[0] for name in known for n in range(1, name.count(".") + 1)}
     if key in known or key in sections:
         return
+    if key in MOVED:
+        raise ValueError(f"The config has no key {key!r}; it has moved to {MOVED[key]!r}.")
     leaf = key.rsplit(".", 1)[-1]
     near = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     near += difflib.get_close_matches(key, known, n=1, cutoff=0.6)
@@ -107,15 +129,42 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """Reads what `to_json` wrote: a locked ConfigDict, with lists as tuples and `LATER_KEYS`."""
-    def restore(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: restore(inner) for key, inner in value.items()}
+    """Reads what `to_json` wrote, now or in an earlier version: a locked ConfigDict."""
+    return ml_collections.ConfigDict(modernised(json.loads(text))).lock()
+
+
+def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config of this version or an earlier one as this version writes it.
+
+    Args:
+      config: nested, as read from JSON; it is not changed.
+
+    Returns:
+      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`.
+    """
+    def restored(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: restored(inner) for key, inner in value.items()}
         return _tuples(value)
 
-    values = restore(json.loads(text))
-    values["eval"] = LATER_KEYS | values.get("eval", {})
-    return ml_collections.ConfigDict(values).lock()
+    values = restored(config)
+    moved = [key for key in MOVED if key in flatten(values)]
+    for key in moved:
+        section, _, leaf = key.rpartition(".")
+        _set_default(values, MOVED[key], values[section].pop(leaf))
+    for key, value in LATER_KEYS.items():
+        if moved or not key.startswith("model."):  # models of this version have all their keys
+            _set_default(values, key, value)
+    best_by = values["eval"]["best_by"]
+    if isinstance(best_by, tuple):
+        values["eval"]["best_by"] = tuple(RENAMED_METRICS.get(name, name) for name in best_by)
+    return values
+
+
+def _set_default(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key of a nested dict that has none."""
+    section, _, leaf = key.rpartition(".")
+    values.setdefault(section, {}).setdefault(leaf, value)
 
 
 def load(workdir: str) -> ml_collections.ConfigDict:
@@ -144,12 +193,13 @@ def for_evaluation(trained: ml_collections.ConfigDict,
     config = trained.copy_and_resolve_references()
     for key, value in overrides.items():
         check_key(trained, key)
-        if key.startswith(EVALUATION_KEYS):
+        if key.startswith(EVALUATION_KEYS) and key not in TRAINED_KEYS:
             config.update_from_flattened_dict({key: value})
         elif flatten(trained)[key] != _tuples(value):
             raise ValueError(
                 f"--config.{key}={value} would change the trained model, which has "
-                f"{flatten(trained)[key]!r}; only eval.* and data.* can be set to evaluate it."
+                f"{flatten(trained)[key]!r}; only eval.* and data.*, but for "
+                f"{', '.join(TRAINED_KEYS)}, can be set to evaluate it."
             )
     return config.lock()
 

@@ -25,21 +25,23 @@ def learning_rate(schedule: ml_collections.ConfigDict) -> optax.Schedule:
     return optax.join_schedules(stages, list(itertools.accumulate(schedule.steps))[:-1])
 
 
-def beta_scale(schedule: ml_collections.ConfigDict) -> optax.Schedule:
+def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
     """Factor of beta: each stage's own, times a warm-up from beta_warmup_start to 1.
 
     Args:
-      schedule: `config.schedule`, with beta_scale and steps, one number per stage.
+      config: as of configs/; `config.model.beta_scale` and `config.schedule.steps` have one number
+        per stage.
 
     Returns:
       step -> factor.
     """
+    c = config.model
     stages = optax.join_schedules(
-        [optax.constant_schedule(scale) for scale in schedule.beta_scale],
-        list(itertools.accumulate(schedule.steps))[:-1])
-    if schedule.beta_warmup_steps == 0:  # optax would stay at the start for ever
+        [optax.constant_schedule(scale) for scale in c.beta_scale],
+        list(itertools.accumulate(config.schedule.steps))[:-1])
+    if c.beta_warmup_steps == 0:  # optax would stay at the start for ever
         return stages
-    warmup = optax.linear_schedule(schedule.beta_warmup_start, 1.0, schedule.beta_warmup_steps)
+    warmup = optax.linear_schedule(c.beta_warmup_start, 1.0, c.beta_warmup_steps)
     return lambda step: warmup(step) * stages(step)
 
 

@@ -122,7 +122,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 if step > 0 and step % config.train.evaluate_every == 0:
                     with log.paused():
                         found = writing.evaluate_in_training(evaluator, state.params, step, writer)
-                    log.note_evaluation(step, found)
+                    log.note_scores(step, found)
                     if step in checkpoints.all_steps():
                         best.offer(step, stage, found, writes=jax.process_index() == 0)
                 with log.waiting():
@@ -228,5 +228,5 @@ def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
       `<name>_first` and `<name>_last`, of the first and last frame.
     """
     ends = {f"{name}_{end}": values[:, t] for name, values in metrics.items()
-            if table.reports_ends(name) for end, t in (("first", 0), ("last", -1))}
+            if name in table.with_ends() for end, t in (("first", 0), ("last", -1))}
     return jax.tree.map(jnp.mean, metrics | ends)

@@ -58,15 +58,15 @@ def tiny() -> dict:
     """What makes a run of seconds of configs/parts_clevrer.py:demo, dotted key to value."""
     return {
         "data.name": "sim_clevrer/tiny", "data.num_frames": 4, "data.resolution": 16,
-        "model.num_slots": 3, "model.slot_size": 4, "model.truncation": 2, "model.unroll": 1,
+        "model.num_slots": 3, "model.slot_size": 4, "train.truncation": 2, "train.unroll": 1,
         "model.decoder.channels": (8, 8), "model.encoder.channels": (4,),
         "model.encoder.output_size": 8, "model.attention.size": 8, "model.attention.mlp": (8,),
         "model.transition.width": 8, "model.transition.num_heads": 2,
         "model.transition.mlp_width": 8, "model.transition.lstm_size": 8,
         "schedule.steps": (20, 20), "schedule.resolution": (8, 16),
         "schedule.learning_rate": (3e-3, 2e-3), "schedule.warmup_steps": (2, 2),
-        "schedule.final_scale": (0.3, 0.1), "schedule.beta_scale": (1.0, 0.3),
-        "schedule.beta_warmup_steps": 10,
+        "schedule.final_scale": (0.3, 0.1), "model.beta_scale": (1.0, 0.3),
+        "model.beta_warmup_steps": 10,
         "train.batch_size": 4, "eval.batch_size": 4, "eval.burn_in": 4, "eval.rollout_steps": 2,
         "eval.report": False}
 

@@ -14,7 +14,10 @@ from PIL import Image
 
 import parts_jax
 from parts_jax import checkpoint, models
-from parts_jax.models import parts
+from parts_jax.equations.notation import InferenceState
+from parts_jax.models.contract import Clip
+from parts_jax.models.parts import family
+from parts_jax.networks.functions import Function
 from parts_jax.pictures import colours
 
 T, S, K, D, A = 3, 16, 3, 4, 2
@@ -32,7 +35,7 @@ def model(workdir):
 
 @pytest.fixture(scope="module")
 def model_with_actions(tmp_path_factory, save_untrained):
-    workdir = save_untrained(tmp_path_factory.mktemp("api") / "actions", model__action_size=A)
+    workdir = save_untrained(tmp_path_factory.mktemp("api") / "actions", data__action_size=A)
     return parts_jax.load(str(workdir))
 
 
@@ -80,16 +83,18 @@ def test_bytes_and_floats_and_any_seed_and_number_of_slots(model, video):
 
 def test_the_posterior_is_the_models(model, workdir, video):
     """By `PARTS.__call__` itself, with the noise of the frames' numbers."""
-    params = checkpoint.restore_params(str(workdir), jax.eval_shape(
-        lambda: models.initial_parameters(model.config.model, net, jax.random.key(0)))
-        if (net := models.create(model.config)) else None)[0]
+    net = family.build(model.config)
+    shape = jax.eval_shape(models.create(model.config).init, jax.random.key(0))
+    params = checkpoint.restore_params(str(workdir), shape)[0]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), np.arange(T))
-    noise = np.stack([parts.make_noise(keys, 1, 1, K, D)[:, 0]] * 2)
-    output = net.apply({"params": params}, np.float32(video / 255), np.zeros((2, T, 0)), noise)
+    noise = np.stack([jax.vmap(lambda key: jax.random.normal(key, (1, K, D)))(keys)] * 2)
+    clip = Clip(np.float32(video / 255), np.zeros((2, T, 0), np.float32), noise)
+    _, step = net.apply({"params": params}, clip, net.initial_state(2))
+    mean = step.latents["refined"].posterior.mean
     result = model.segment(video)
-    np.testing.assert_allclose(result.posterior.mean, output.posterior.mean, atol=1e-5)
-    np.testing.assert_allclose(result.attention, output.attention, atol=1e-5)
-    at = net.apply({"params": params}, output.posterior.mean, (S, S), method="decode")
+    np.testing.assert_allclose(result.posterior.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(result.attention, step.maps["attention"], atol=1e-5)
+    at = net.apply({"params": params}, mean, (S, S), method="decode")
     np.testing.assert_allclose(result.slots, at.means, atol=1e-5)
 
 
@@ -109,12 +114,12 @@ def test_prediction_sees_what_was_given_and_rolls_out_by_the_transition(model_wi
     result = model.predict(video, actions, num_steps=ahead)
     same(result.seen, model.segment(video, actions[:, :T]))
     assert result.masks.shape == (2, ahead, K, S, S) and result.recon.shape == (2, ahead, S, S, 3)
-    net = models.create(model.config)
-    transition = parts.Function(net.transition, model._params["transition"])
+    net = family.build(model.config)
+    transition = Function(net.transition, model._params["transition"])
     state = result.seen.state
     for step in range(ahead):
         posterior, hidden = net.predict(transition, state, actions[:, T - 1 + step])
-        state = parts.InferenceState(posterior, hidden)
+        state = InferenceState(posterior, hidden)
         np.testing.assert_allclose(result.posterior.mean[:, step], posterior.mean, atol=1e-5)
     mixture = net.apply({"params": model._params}, posterior.mean, (S, S), method="decode")
     np.testing.assert_allclose(result.slots[:, -1], mixture.means, atol=1e-5)

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import flops, seeds, step, trivial_answers
 from configs import parts_clevrer
-from parts_jax import models, sharding
+from parts_jax import sharding
+from parts_jax.models.parts import family
 
 B, K, S = 2, 3, 16
 
@@ -35,7 +36,7 @@ def shape(*sizes):
 
 def lone_network(config, name, *arguments, method=None):
     """(apply, shapes of its parameters) of one network of the model, by itself."""
-    network = getattr(models.create(config), name)
+    network = getattr(family.build(config), name)
     params = jax.eval_shape(lambda *a: network.init(jax.random.key(0), *a), *arguments)
     return lambda params, *a: network.apply(params, *a, method=method), params
 
@@ -61,7 +62,7 @@ def assert_close(counted: float, formula: int, tolerance: float) -> None:
 def test_decoder_is_as_xla_counts(kernel_size, colour):
     config = make_config(**{"model.decoder.kernel_size": kernel_size,
                             "model.decoder.colour": colour})
-    decoder = models.create(config).decoder
+    decoder = family.build(config).decoder
     z = shape(B, K, config.model.slot_size)
     params = jax.eval_shape(lambda z: decoder.init(jax.random.key(0), z, (S, S)), z)
     decode = lambda params, z: decoder.apply(params, z, (S, S))
@@ -93,13 +94,13 @@ def test_encoder_is_as_xla_counts(kernel_size, use_likelihood):
 
 @pytest.mark.parametrize("top_down", [True, False])
 def test_attention_is_as_xla_counts(top_down):
-    config = make_config(**{"model.attention.top_down": top_down, "model.action_size": 3})
+    config = make_config(**{"model.attention.top_down": top_down, "data.action_size": 3})
     c = config.model
-    wide = shape(B, K, 4 * c.slot_size + c.action_size)
+    wide = shape(B, K, 4 * c.slot_size + config.data.action_size)
     narrow = wide if top_down else shape(B, K, 2 * c.slot_size)
     arguments = (narrow, wide, shape(B, S, S, c.encoder.output_size))
     attend, params = lone_network(config, "attention", *arguments)
-    expected = flops.attention(c, S) * B
+    expected = flops.attention(config, S) * B
     assert_close(xla_flops(attend, params, *arguments), expected.forward, 0.10)
 
     given = jax.eval_shape(attend, params, *arguments)
@@ -112,7 +113,7 @@ def test_transition_is_as_xla_counts():
     c = config.model
     slots, hidden = shape(B, K, 2 * c.slot_size), (shape(B, K, c.transition.lstm_size),) * 2
     predict, params = lone_network(config, "transition", slots, hidden)
-    expected = flops.transition(c) * B
+    expected = flops.transition(config) * B
     assert_close(xla_flops(predict, params, slots, hidden), expected.forward, 0.10)
     given = jax.eval_shape(predict, params, slots, hidden)
     counted = xla_flops(with_gradients(predict), given, params, slots, hidden)
@@ -120,7 +121,7 @@ def test_transition_is_as_xla_counts():
     to_parameters = lambda given, params, *a: with_gradients(
         lambda params: predict(params, *a))(given, params)
     counted = xla_flops(to_parameters, given, params, slots, hidden)
-    assert_close(counted, expected.total - B * flops.transition_to_state(c), 0.15)
+    assert_close(counted, expected.total - B * flops.transition_to_state(config), 0.15)
 
 
 def test_taps_inside_by_counting():
@@ -132,12 +133,12 @@ def test_taps_inside_by_counting():
 
 def test_step_formulas_add_up_by_hand():
     """T=5, truncation 2: three chunks; refinement 5 of 5 is not needed, 1 and 3 go back."""
-    config = make_config(**{"data.num_frames": 5, "model.truncation": 2, "train.batch_size": 2})
+    config = make_config(**{"data.num_frames": 5, "train.truncation": 2, "train.batch_size": 2})
     minimum, size = flops.train_step(config, stage=0), config.schedule.resolution[0]
-    attend, predict = flops.attention(config.model, size), flops.transition(config.model)
+    attend, predict = flops.attention(config, size), flops.transition(config)
     assert minimum["attention"] == 2 * (4 * attend.forward + 2 * attend.backward)
     assert minimum["transition"] == 2 * (
-        5 * predict.total - 3 * flops.transition_to_state(config.model))
+        5 * predict.total - 3 * flops.transition_to_state(config))
     assert minimum["total"] == sum(v for name, v in minimum.items() if name != "total")
     config.model.num_refinements = 3
     encode, shared = flops.encoder(config.model, size), flops.encoder_shared(config.model, size)
@@ -151,7 +152,7 @@ def tiny_config(**changes):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
         "data.num_frames": 2, "data.resolution": 8, "schedule.resolution": (4, 8),
-        "model.unroll": 5, "model.decoder.examples_at_once": 0,
+        "train.unroll": 5, "model.decoder.examples_at_once": 0,
         "model.slot_size": 8, "model.decoder.channels": (32, 32),
         "model.encoder.channels": (8,), "model.transition.width": 16,
         "model.transition.mlp_width": 16, "model.transition.lstm_size": 8,
@@ -169,7 +170,7 @@ def quick_compilation():
 
 
 def test_step_measures_what_it_says(quick_compilation):
-    config = tiny_config(**{"model.unroll": 1, "model.decoder.examples_at_once": 1})
+    config = tiny_config(**{"train.unroll": 1, "model.decoder.examples_at_once": 1})
     report = step.measure(config, stage=0, num_steps=2, devices=jax.devices()[:1])
     assert json.loads(json.dumps(report)) == report
     assert report["resolution"] == 4 and report["hardware"]["num_devices"] == 1
@@ -199,7 +200,7 @@ class Compiled:
 @pytest.mark.parametrize("changes", [
     {}, {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
          "model.decoder.colour": "full", "data.num_frames": 5, "model.num_refinements": 2,
-         "model.truncation": 2, "model.action_size": 2}])
+         "train.truncation": 2, "data.action_size": 2}])
 def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):
     """Narrow networks on small pictures, so operations per element weigh more than they would."""
     config = tiny_config(**{"model.decoder.channels": (64, 64)} | changes)

@@ -1,7 +1,6 @@
 """An all-reduce by closed forms, the limits of efficiency, and the compiled step's own bytes."""
 
 import dataclasses
-import functools
 import math
 import pathlib
 
@@ -168,8 +167,7 @@ def config(tiny):
 def test_a_step_sends_its_gradients_and_scalars_once(config):
     """The train step as it is, its loops over time and all: 4 bytes a parameter and a scalar."""
     program, arguments, _ = step.train_program(config, -1, sharding.make_mesh())
-    params = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config), jax.random.key(0)))
+    params = jax.eval_shape(models.create(config).init, jax.random.key(0))
     _, metrics = jax.eval_shape(program, *arguments)
     # The loss is one of the metrics; the others of these are known to each device after the mean.
     own = {"gradient_norm", "skipped_steps", "skipped_in_a_row"}

@@ -18,7 +18,7 @@ def tiny_config(**changes):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
         "data.num_frames": 4, "data.resolution": 8, "schedule.resolution": (4, 8),
-        "model.unroll": 1, "model.truncation": 2, "model.decoder.examples_at_once": 0,
+        "train.unroll": 1, "train.truncation": 2, "model.decoder.examples_at_once": 0,
         "model.num_slots": 3, "model.slot_size": 8, "model.decoder.channels": (48, 48),
         "model.encoder.channels": (4,), "model.transition.width": 8,
         "model.transition.mlp_width": 8, "model.transition.lstm_size": 8,
@@ -85,8 +85,8 @@ def test_savings_change_no_number(kernel_size, use_likelihood):
 
 
 def test_a_config_is_not_measured_against_itself():
-    assert "unroll T" not in variants.variants(tiny_config(**{"model.unroll": 4}))
-    half = variants.variants(tiny_config(**{"model.dtype": "bfloat16", "model.unroll": 2}))
+    assert "unroll T" not in variants.variants(tiny_config(**{"train.unroll": 4}))
+    half = variants.variants(tiny_config(**{"model.dtype": "bfloat16", "train.unroll": 2}))
     assert {"unroll 1", "unroll T", "float32"} < set(half) and "bfloat16" not in half
     with pytest.raises(ValueError, match="'nave' is no variant of this config; it has: ours, nai"):
         variants.measure(tiny_config(), names=["nave"])
@@ -115,14 +115,14 @@ def test_exponents_by_hand():
 
 
 def test_an_axis_alone_is_resized():
-    config = tiny_config(**{"model.unroll": 4})
+    config = tiny_config(**{"train.unroll": 4})
     assert growth.sizes(config, "frames", -1) == (2, 4, 8)
     assert growth.sizes(config, "slots", -1) == (2, 3, 6)
     assert growth.sizes(config, "pixels", 0) == (2, 4, 8)
     assert growth.sizes(tiny_config(**{"train.batch_size": 1}), "batch", -1) == (1, 2)
     longer = growth.resized(config, "frames", 8)
-    assert (longer.data.num_frames, longer.model.unroll, longer.train.batch_size) == (8, 8, 2)
-    assert growth.resized(tiny_config(), "frames", 8).model.unroll == 1
+    assert (longer.data.num_frames, longer.train.unroll, longer.train.batch_size) == (8, 8, 2)
+    assert growth.resized(tiny_config(), "frames", 8).train.unroll == 1
     larger = growth.resized(config, "pixels", 16)
     assert larger.data.resolution == 16 and larger.schedule.resolution == (16, 16)
     assert growth.resized(config, "slots", 6).model.num_slots == 6

@@ -41,7 +41,7 @@ def shapes_of_batch(config, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """What the pipeline gives."""
     size, frames = config.data.resolution, config.data.num_frames
     of = jax.ShapeDtypeStruct
-    action_size = config.model.action_size
+    action_size = config.data.action_size
     actions = {"actions": of((batch_size, frames, action_size), jnp.float32)} if action_size else {}
     return actions | {
             "video": of((batch_size, frames, size, size, 3), jnp.uint8),
@@ -113,8 +113,8 @@ def test_default_has_the_numbers_of_the_paper():
     values = configuration.flatten(config)
     expected = {
         "data.name": "clevrer", "data.num_frames": 25, "data.resolution": 64, "model.num_slots": 7,
-        "model.action_size": 0, "model.beta": 0.5, "model.beta_pixels": 64 * 64,
-        "model.num_refinements": 1, "model.truncation": 4, "model.decoder.colour": "full",
+        "data.action_size": 0, "model.beta": 0.5, "model.beta_pixels": 64 * 64,
+        "model.num_refinements": 1, "train.truncation": 4, "model.decoder.colour": "full",
         "model.encoder.use_likelihood": True, "model.attention.top_down": True,
         "optimizer.name": "rmsprop", "optimizer.clip_norm": 5.0, "optimizer.loss_per_pixel": False,
         "schedule.resolution": (64,), "eval.burn_in": 4, "eval.rollout_steps": 15}
@@ -145,8 +145,8 @@ def test_configs_with_actions_differ_in_the_data_alone():
             differing = configuration.differences(parts_clevrer.get_config(variant),
                                                   get_config(f"{name}:{variant}"))
             keys = {key for key, _, _ in differing}
-            assert {"data.name", "model.action_size"} <= keys <= {
-                "data.name", "data.num_frames", "model.action_size", "model.num_slots",
+            assert {"data.name", "data.action_size"} <= keys <= {
+                "data.name", "data.num_frames", "data.action_size", "model.num_slots",
                 "eval.rollout_steps"}
 
 

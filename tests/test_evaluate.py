@@ -82,10 +82,10 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path, workdir):
 
 
 def test_a_model_with_actions_needs_a_set_with_actions(folder, save_untrained):
-    workdir = save_untrained(folder / "actions", model__action_size=2,
+    workdir = save_untrained(folder / "actions", data__action_size=2,
                              data__data_dir=str(folder / "data"))
     message = refused(workdir)
-    assert "model.action_size is 2, but the data have no actions" in message
+    assert "data.action_size is 2, but the data have no actions" in message
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -33,7 +33,7 @@ def command(folder, tiny, one_device):
         "data.data_dir": str(folder / "data"), "schedule.steps": (LAST_STEP,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
-        "schedule.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 8,
+        "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 8,
         "train.checkpoint_every": 6, "train.keep_checkpoints": 2}
     arguments = [f"--config.{key}={value}" for key, value in values.items()]
 

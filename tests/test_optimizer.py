@@ -13,8 +13,8 @@ from configs import parts_clevrer
 from parts_jax import optimizer
 
 STAGES = {"steps": (40, 20, 10), "learning_rate": (3e-3, 2e-3, 1e-3), "warmup_steps": (10, 4, 0),
-          "final_scale": (0.3, 0.1, 0.5), "beta_scale": (1.0, 0.3, 0.7), "beta_warmup_steps": 50,
-          "beta_warmup_start": 0.02}
+          "final_scale": (0.3, 0.1, 0.5)}
+BETA = {"beta_scale": (1.0, 0.3, 0.7), "beta_warmup_steps": 50, "beta_warmup_start": 0.02}
 PARAMS = {"a": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(0.5)}
 GRADIENTS = {"a": jnp.asarray([0.3, -0.4]), "b": jnp.asarray(0.0)}  # of norm 0.5
 
@@ -60,13 +60,15 @@ def test_learning_rate_at_the_boundaries_of_stages():
     (0, 0.02), (25, 0.51), (39, 0.02 + 0.98 * 0.78), (40, 0.3 * (0.02 + 0.98 * 0.8)), (50, 0.3),
     (59, 0.3), (60, 0.7), (10_000, 0.7)])
 def test_beta_is_warmed_up_and_scaled_by_stage(step, factor):
-    schedule = optimizer.beta_scale(ml_collections.ConfigDict(STAGES))
+    schedule = optimizer.beta_scale(
+        ml_collections.ConfigDict({"schedule": STAGES, "model": BETA}))
     np.testing.assert_allclose(schedule(jnp.int32(step)), factor, rtol=1e-5)
 
 
 @pytest.mark.parametrize("step, factor", [(0, 1.0), (1, 1.0), (40, 0.3)])
 def test_without_warm_up_beta_is_whole_from_the_start(step, factor):
-    schedule = optimizer.beta_scale(ml_collections.ConfigDict(STAGES | {"beta_warmup_steps": 0}))
+    schedule = optimizer.beta_scale(ml_collections.ConfigDict(
+        {"schedule": STAGES, "model": BETA | {"beta_warmup_steps": 0}}))
     np.testing.assert_allclose(schedule(jnp.int32(step)), factor, rtol=1e-6)
 
 

@@ -68,8 +68,7 @@ def loaded(mesh):
     """Config, model, and parameters over the mesh."""
     config = configuration.load(str(DEMO))
     model = models.create(config)
-    shape = jax.eval_shape(lambda: models.initial_parameters(
-        config.model, model, jax.random.key(0)))
+    shape = jax.eval_shape(model.init, jax.random.key(0))
     params, _ = checkpoint.restore_params(str(DEMO), shape)
     return config, model, sharding.replicate(params, mesh)
 

@@ -127,7 +127,7 @@ def test_one_frame_and_a_video_of_grey_levels(capsys, folder, workdir):
 
 
 def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrained, clip):
-    workdir = save_untrained(folder / "actions", model__action_size=2)
+    workdir = save_untrained(folder / "actions", data__action_size=2)
     arguments = (f"--workdir={workdir}", clip, f"--out={folder / 'acted.gif'}", f"--tile={S}")
     assert "This model needs actions: --actions=FILE.npy of [frames, 2]." in refused(
         capsys, *arguments)

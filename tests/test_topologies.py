@@ -36,7 +36,7 @@ def arguments(folder, tiny) -> list[str]:
         "data.data_dir": str(folder / "data"), "model.dtype": "float64", "schedule.steps": (STEPS,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
-        "schedule.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 20,
+        "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 20,
         "train.checkpoint_every": 10, "eval.report": True}
     return [f"--config={ROOT}/configs/parts_clevrer.py:demo",
             *(f"--config.{key}={value}" for key, value in values.items())]

@@ -227,7 +227,7 @@ def test_a_finished_run_started_again_changes_nothing(command, finished):
 
 def poisoned(bad_steps):
     """In place of beta's warm-up: a factor that is NaN at some steps, and so is the loss."""
-    return lambda schedule: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
+    return lambda config: lambda step: jnp.where(bad_steps(step), jnp.nan, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def nan_run(folder, tiny):
         "data.data_dir": str(folder / "data"), "schedule.steps": (30,),
         "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (0,), "schedule.final_scale": (1.0,), "train.log_every": 1,
-        "schedule.beta_scale": (1.0,), "train.evaluate_every": 4,
+        "model.beta_scale": (1.0,), "train.evaluate_every": 4,
         "train.checkpoint_every": 4, "train.keep_checkpoints": 9, "train.max_bad_steps": 3})
     workdir, order, save = folder / "nan", [], checkpoint.save
 
@@ -284,8 +284,7 @@ def test_nan_is_skipped_counted_and_stops_the_run_after_too_many(nan_run):
     assert [lines[step]["train/skipped_in_a_row"] for step in (6, 7, 8, 17)] == [1, 2, 0, 3]
 
     assert steps_of(workdir) == [4, 8, 12]  # the save going on at the end was waited for
-    shape = jax.eval_shape(functools.partial(
-        models.initial_parameters, config.model, models.create(config)), jax.random.key(0))
+    shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     kept = {step: checkpoint.restore_params(str(workdir), shape, step)[0] for step in (4, 12)}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), kept[4], kept[12])

@@ -280,11 +280,11 @@ def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_si
     there = f"actions of size {example['actions'].shape[-1]}" if "actions" in example \
         else "no actions"
     if there != f"actions of size {action_size}":
-        raise ValueError(f"model.action_size is {action_size}, but the data have {there}; "
+        raise ValueError(f"data.action_size is {action_size}, but the data have {there}; "
                          "0 leaves actions out.")
     if stride > 1:
         raise ValueError("Actions hold for frames one step apart: data.stride must be 1 where "
-                         f"model.action_size is not 0; got {stride}.")
+                         f"data.action_size is not 0; got {stride}.")
     if flip and split.mirrored_actions is None:
         raise ValueError("The set does not say what its actions are in a mirrored video: "
-                         "data.flip must be False where model.action_size is not 0; got True.")
+                         "data.flip must be False where data.action_size is not 0; got True.")

@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 
 from parts_jax.evaluation.stages import ROLLOUT
-from parts_jax.metrics import pictures, segmentation
-
-
-def suffix_of(stage: str, stages: Sequence[str]) -> str:
-    """What the metrics of a stage end with."""
-    return "" if stage == stages[0] else f"_{stage}"
+from parts_jax.metrics import pictures, segmentation, table
 
 
 def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str, np.ndarray]:
@@ -33,14 +28,15 @@ def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str,
     """
     metrics = {}
     for stage in stages:
-        judged, suffix = output["judged"][stage], suffix_of(stage, stages)
+        judged = output["judged"][stage]
         error = judged["mse"].astype(np.float64)
         found = {"mse": error.mean(-1), "mse_last": error[:, -1]}
         if "segmentation" in output:
             found |= segmentation.segmentation_metrics(output["segmentation"], judged["ids"])
-            if suffix:
-                del found["empty_foreground"]  # it is of the truth
-        metrics |= {f"{name}{suffix}": values for name, values in found.items()}
+            if stage != stages[0]:
+                del found["empty_foreground"]  # it is of the truth, once
+        metrics |= {table.with_stage(name, stage, stages): values
+                    for name, values in found.items()}
     own = {name: values.astype(np.float64).mean(-1) for name, values in output["metrics"].items()}
     return own | metrics
 

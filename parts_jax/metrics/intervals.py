@@ -56,3 +56,8 @@ def confidence_intervals(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
         for (name, values), part in zip(fine.items(), np.split(interval, ends[:-1]), strict=True):
             result[name] = part.reshape(*values.shape[1:], 2)
     return result
+
+
+def means(clips: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean over clips of each metric."""
+    return {name: float(values.mean()) for name, values in clips.items()}

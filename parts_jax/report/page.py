@@ -10,7 +10,6 @@ import os
 import pathlib
 import shlex
 import string
-from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -97,7 +96,7 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
     data_config.num_frames = max(config.data.num_frames, min(longest, burn_in + num_steps))
     batch = next(iter(pipeline.eval_iterator(
         data_config, opened, batch_size=num_clips, num_sequences=num_clips,
-        action_size=config.model.action_size)))
+        action_size=config.data.action_size)))
     kept = {key: array[batch["valid"]] for key, array in batch.items()}
     return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"])
 
@@ -136,8 +135,8 @@ def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathli
     facts = {"Run": workdir, "Data": f"{c.data.name}, {split} split", "Step": model.step,
              "Frames": f"{c.data.num_frames} of {c.data.resolution} × {c.data.resolution}",
              "Slots": f"{slots}, of {c.model.slot_size} numbers"}
-    if c.model.action_size:
-        facts["Actions"] = f"{c.model.action_size} numbers"
+    if c.data.action_size:
+        facts["Actions"] = f"{c.data.action_size} numbers"
     return "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(value))}</dd></div>"
                    for name, value in facts.items())
 

@@ -224,9 +224,9 @@ def test_wrong_examples_are_refused_at_once():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"flip": True}, "data.flip must be False where model.action_size is not 0; got True"),
-    ({"stride": 2}, "data.stride must be 1 where model.action_size is not 0; got 2"),
-    ({"action_size": 3}, "model.action_size is 3, but the data have actions of size 2"),
+    ({"flip": True}, "data.flip must be False where data.action_size is not 0; got True"),
+    ({"stride": 2}, "data.stride must be 1 where data.action_size is not 0; got 2"),
+    ({"action_size": 3}, "data.action_size is 3, but the data have actions of size 2"),
 ])
 def test_what_actions_do_not_allow(changes, message):
     source = make_source(actions=np.zeros((LENGTH, 2), np.float32))
@@ -235,7 +235,7 @@ def test_what_actions_do_not_allow(changes, message):
 
 
 def test_actions_that_are_not_there_are_missed():
-    with pytest.raises(ValueError, match="model.action_size is 2, but the data have no actions"):
+    with pytest.raises(ValueError, match="data.action_size is 2, but the data have no actions"):
         evaluate(action_size=2)
 
 

@@ -84,7 +84,7 @@ def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
             weights /= weights.sum(0)
             recon.append((weights[..., None] * mixture.means).sum(0))
             ids.append(weights.argmax(0))
-        true, last = clip["video"][None, BURN_IN:BURN_IN + S] / 255, clip["video"][BURN_IN - 1] / 255
+        true, last = video[None, BURN_IN:BURN_IN + S], video[BURN_IN - 1]
         metrics = picture_oracle.picture_metrics(true, np.stack(recon)[None])
         repeated = picture_oracle.picture_metrics(true, np.broadcast_to(last, true.shape))
         metrics |= {f"repeat_{name}": values for name, values in repeated.items()}

@@ -301,7 +301,7 @@ def test_sets_without_masks(workdir, splits, monkeypatch):
 
 
 def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, monkeypatch):
-    workdir = save_untrained(tmp_path / "run", model__action_size=2)
+    workdir = save_untrained(tmp_path / "run", data__action_size=2)
     split = make_split(action_size=2)
     monkeypatch.setattr(pipeline, "open_split", lambda *_: split)
     page = write(workdir, num_clips=1)

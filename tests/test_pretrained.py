@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from docs import animation
-from parts_jax import (
-    checkpoint,
-    configuration,
-    evaluate,
-    evaluate_rollout,
-    models,
-    pretrained_model,
-    sharding,
-)
+from parts_jax import checkpoint, configuration, evaluate, evaluate_rollout, models, sharding
+from parts_jax.api import pretrained_model
 from parts_jax.data import pipeline
 from parts_jax.metrics import segmentation
 

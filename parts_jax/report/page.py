@@ -14,9 +14,10 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import configuration, files, pretrained_model
+from parts_jax import configuration, files
+from parts_jax.api import pretrained_model
+from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
-from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
 

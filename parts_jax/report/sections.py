@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from parts_jax.api.pretrained_model import PretrainedModel
+from parts_jax.api.results import Prediction, Segmentation
 from parts_jax.pictures import colours, grids
-from parts_jax.pretrained_model import PretrainedModel
-from parts_jax.results import Prediction, Segmentation
 
 # How large sections may be, which keeps a page below 8 MB.
 CLIP_BYTES = 3_500_000  # with attention

@@ -23,10 +23,9 @@ from flax.linen.dtypes import promote_dtype
 
 from benchmarks import step
 from parts_jax import sharding
-from parts_jax.equations import refinement
+from parts_jax.equations import refinement, truncation
 from parts_jax.models.parts import slot_attention
 from parts_jax.networks import decoders, layers
-from parts_jax.training import truncation
 
 OURS = "ours"
 
@@ -90,22 +89,13 @@ def outputs_with_values(attn, value_kernel, encoding, epsilon=1e-6):
 
 
 def whole_value_and_grad(chunk_loss, truncation: int, unroll: bool = False):
-    """`truncated_value_and_grad` in one piece: one gradient, state cut by stop_gradient."""
-    del unroll
-
-    def loss(params, state, inputs):
-        losses, metrics = [], []
-        for start in range(0, jax.tree.leaves(inputs)[0].shape[1], truncation):
-            chunk = jax.tree.map(lambda a, at=start: a[:, at:at + truncation], inputs)
-            value, (state, found) = chunk_loss(params, jax.lax.stop_gradient(state), chunk)
-            losses.append(value)
-            metrics.append(found)
-        return sum(losses), (state, jax.tree.map(lambda *a: jnp.concatenate(a, 1), *metrics))
+    """`truncated_value_and_grad` in one piece: one scan, state cut by stop_gradient."""
+    del truncation, unroll  # the model cuts its state itself, see truncation.truncate
+    take = jax.value_and_grad(chunk_loss, has_aux=True)
 
     def value_and_grad(params, state, inputs):
-        (value, (state, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(
-            params, state, inputs)
-        return (value, state, metrics), gradients
+        (loss, (state, metrics)), gradients = take(params, state, inputs)
+        return (loss, state, metrics), gradients
     return value_and_grad
 
 

@@ -26,11 +26,11 @@ from parts_jax import (
 )
 from parts_jax.api import inference
 from parts_jax.data import pipeline, preprocess
+from parts_jax.equations import truncation
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import table
 from parts_jax.models import contract
 from parts_jax.models.contract import Model
-from parts_jax.training import truncation
 
 
 class NonFiniteError(RuntimeError):

@@ -52,7 +52,8 @@ def create(config: ml_collections.ConfigDict) -> Model:
 
 
 def build(config: ml_collections.ConfigDict) -> model.PARTS:
-    """The linen module of the `model` part of a config; `data.action_size` and `train.unroll`."""
+    """The linen module of the `model` part of a config; with `data.action_size`,
+    `train.truncation` and `train.unroll`."""
     c, dtype = config.model, compute_dtype(config.model)
     return model.PARTS(
         transition=transition.TransformerLSTM(
@@ -70,7 +71,8 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
             size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
             update_scale=c.attention.update_scale, dtype=dtype),
         num_slots=c.num_slots, slot_size=c.slot_size, action_size=config.data.action_size,
-        num_refinements=c.num_refinements, unroll=config.train.unroll,
+        num_refinements=c.num_refinements, truncation=config.train.truncation,
+        unroll=config.train.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from parts_jax.equations import gaussian, refinement
+from parts_jax.equations import gaussian, refinement, truncation
 from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture, Slots
 from parts_jax.models.contract import Clip, Step, batch_first, time_first
 from parts_jax.models.parts import signs
@@ -38,6 +38,7 @@ class PARTS(nn.Module):
       slot_size: D.
       action_size: A; 0 where there are no actions.
       num_refinements: N, refinements per frame.
+      truncation: gradients of the state are cut every so many frames.
       unroll: of the scan over time.
       sigma_x: standard deviation of the pixel likelihood.
       beta: weight of the KL for a frame of `beta_pixels` pixels, in proportion for others, so
@@ -59,6 +60,7 @@ class PARTS(nn.Module):
     slot_size: int
     action_size: int
     num_refinements: int
+    truncation: int
     unroll: int
     sigma_x: float
     beta: float
@@ -90,11 +92,15 @@ class PARTS(nn.Module):
         x, action, noise = jax.tree.map(time_first, (clip.video, clip.actions, clip.noise))
         encodings = None if self.use_likelihood else encode_all(networks.encoder, x)
 
-        def step(state, frame):
+        def step(state, inputs):
+            t, frame = inputs
+            state = truncation.truncate(state, t, self.truncation)
             return self.infer_frame(networks, state, *frame, beta)
 
+        times = jnp.arange(num_frames)
         state, (losses, *outputs) = jax.lax.scan(
-            step, state, (x, action, noise, encodings), unroll=min(self.unroll, num_frames))
+            step, state, (times, (x, action, noise, encodings)),
+            unroll=min(self.unroll, num_frames))
         loss = jnp.sum(losses) / (num_examples * num_frames)
         return loss, Step(state, *jax.tree.map(batch_first, outputs))
 

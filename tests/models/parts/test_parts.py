@@ -14,12 +14,11 @@ import pytest
 from configs import parts_clevrer
 from parts_jax import models
 from parts_jax.api import inference
-from parts_jax.equations import refinement
+from parts_jax.equations import refinement, truncation
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import contract
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
-from parts_jax.training import truncation
 
 B, T, K, S = 2, 6, 3, 8
 
@@ -172,15 +171,10 @@ def test_before_the_first_frame_all_state_is_zero():
     chex.assert_trees_all_equal(state, jax.tree.map(jnp.zeros_like, state))
 
 
-def loss_by_chunks(model, params, clip, cut):
-    """(1/T) sum_t L_t in one piece, the state cut by stop_gradient: the oracle."""
-    state, total = model.start(B, None), 0.0
-    state = jax.tree.map(lambda a: a.astype(clip.video.dtype), state)
-    for start in range(0, T, cut):
-        chunk = jax.tree.map(lambda a, at=start: a[:, at:at + cut], clip)
-        loss, step = model.loss(params, jax.lax.stop_gradient(state), chunk, None)
-        state, total = step.state, total + loss * chunk.video.shape[1] / T
-    return total
+def loss_of(model, params, clip):
+    """Of the whole clip in one piece, from zero state; the model cuts its gradients itself."""
+    start = jax.tree.map(lambda a: a.astype(clip.video.dtype), model.start(B, None))
+    return model.loss(params, start, clip, None)[0]
 
 
 @pytest.mark.parametrize("changes", VARIANTS)
@@ -190,10 +184,9 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
         config, model, params = build(tuple(changes.items()))
         to_double = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), tree)
         params, clip = to_double(params), Clip(*to_double(inputs_for(config)))
-        cut = config.train.truncation
-        once = jax.jit(jax.grad(lambda p: loss_by_chunks(model, p, clip, cut)))(params)
+        once = jax.jit(jax.grad(lambda p: loss_of(model, p, clip)))(params)
         with mock.patch.object(refinement, "score", refinement.score_naively):
-            naive = jax.jit(jax.grad(lambda p: loss_by_chunks(model, p, clip, cut)))(params)
+            naive = jax.jit(jax.grad(lambda p: loss_of(model, p, clip)))(params)
         chex.assert_trees_all_close(once, naive, rtol=1e-5, atol=1e-9)
 
         def chunk_loss(params, state, chunk):
@@ -201,7 +194,8 @@ def test_gradient_equals_naive_differentiation_through_two_chunks(changes):
             return loss * chunk.video.shape[1] / T, (step.state, step.metrics["mse"])
 
         start = to_double(model.start(B, None))
-        chunked = jax.jit(truncation.truncated_value_and_grad(chunk_loss, cut))
+        chunked = jax.jit(truncation.truncated_value_and_grad(
+            chunk_loss, config.train.truncation))
         (_, _, mse), gradients = chunked(params, start, clip)
         assert mse.shape == (B, T)
         chex.assert_trees_all_close(gradients, naive, rtol=1e-5, atol=1e-9)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parts_jax.training import truncation
+from parts_jax.equations import truncation
 
 B, CUT = 2, 4
 
@@ -29,7 +29,7 @@ def test_chunks_equal_one_scan_with_stopped_gradients(num_frames, unroll):
     def whole(params):
         def step(h, inputs):
             t, x = inputs
-            h = jnp.where(t % CUT == 0, jax.lax.stop_gradient(h), h)
+            h = jnp.where(t % CUT == 0, jax.lax.stop_gradient(h), h)  # by hand
             h = jnp.tanh(params["w"] * h + x)
             return h, jnp.square(h)
         h, losses = jax.lax.scan(step, start, (jnp.arange(num_frames), xs.T))
@@ -42,6 +42,14 @@ def test_chunks_equal_one_scan_with_stopped_gradients(num_frames, unroll):
     if num_frames > CUT:  # and the cut is real: the uncut gradient is another
         uncut = jax.grad(lambda p: chunk_loss(p, start, xs)[0])(params)
         assert abs(float(uncut["w"] - gradients["w"])) > 1e-3
+
+
+def test_truncate_cuts_every_fourth_frame():
+    def through(scale, t):
+        state = {"posterior": scale * jnp.ones((1, 2)), "hidden": (scale * jnp.ones(2),)}
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(truncation.truncate(state, t, CUT)))
+
+    assert [float(jax.grad(through)(1.0, t)) for t in range(9)] == [0, 4, 4, 4, 0, 4, 4, 4, 0]
 
 
 def test_into_chunks_and_out_of_them():

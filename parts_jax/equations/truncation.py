@@ -1,13 +1,22 @@
-"""Truncated backpropagation through time (section 4): gradients never cross the end of a chunk.
+"""Truncated backpropagation through time (section 4), by one rule: the gradient of the state is
+cut before each frame t, counted from the start of a stretch, with t a multiple of `truncation`.
 
-The one place where state is cut. A model's `loss` goes through whatever frames it is given, from
-the state that it is given; a clip is handed to it in chunks.
+`truncate` is the rule, for the scan over time of a model, so that a clip in one piece has the right
+gradient. `truncated_value_and_grad` is how training takes that gradient: stretch by stretch, each
+as long as `truncation`, so that every stretch begins with a cut. The same numbers, less memory.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+
+def truncate(state: Any, t: jax.Array, truncation: int) -> Any:
+    """Stops the gradients of all state before every `truncation`-th frame; a pytree as it came."""
+    stop = t % truncation == 0
+    return jax.tree.map(lambda s: jnp.where(stop, jax.lax.stop_gradient(s), s), state)
 
 
 def truncated_value_and_grad(chunk_loss: Callable, truncation: int,

@@ -19,6 +19,7 @@ from typing import Any
 import ml_collections
 
 from parts_jax import files
+from parts_jax.metrics import table
 
 FILE_NAME = "config.json"
 
@@ -42,8 +43,6 @@ MOVED = {
     "schedule.beta_warmup_start": "model.beta_warmup_start",
     "schedule.beta_warmup_steps": "model.beta_warmup_steps",
 }
-# What metrics of earlier versions, which eval.best_by names, are called now.
-RENAMED_METRICS = {"log_likelihood": "nll"}
 # Keys that earlier runs did not have, and what they are gone on with, or evaluated.
 LATER_KEYS = {
     "eval.burn_in": 4,
@@ -140,7 +139,8 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
       config: nested, as read from JSON; it is not changed.
 
     Returns:
-      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`.
+      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`; metrics have
+      the names of today.
     """
     def restored(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -148,7 +148,8 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         return _tuples(value)
 
     values = restored(config)
-    moved = [key for key in MOVED if key in flatten(values)]
+    there = flatten(values)
+    moved = [old for old, new in MOVED.items() if old in there and new not in there]
     for key in moved:
         section, _, leaf = key.rpartition(".")
         _set_default(values, MOVED[key], values[section].pop(leaf))
@@ -157,7 +158,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
             _set_default(values, key, value)
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):
-        values["eval"]["best_by"] = tuple(RENAMED_METRICS.get(name, name) for name in best_by)
+        values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
     return values
 
 

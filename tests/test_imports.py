@@ -33,7 +33,7 @@ ALLOWED = {
     "file_lock": set(),
     "run_lock": {"file_lock"},
     "best_checkpoint": {"files"},
-    "configuration": {"files"},
+    "configuration": {"files", "metrics"},
     "config_rules": {"configuration", "best_checkpoint"},
     "distributed": set(),
     "checkpoint_record": {"configuration"},

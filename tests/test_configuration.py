@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from parts_jax import config_rules, configuration, main
+from parts_jax.models import parts
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
@@ -80,6 +81,59 @@ def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):
     message = str(caught.value)
     assert message.startswith(f"{key} is {value!r}, but must be ")
     assert allowed in message and message.endswith(".")
+
+
+def test_every_key_has_a_rule():
+    """And no rule is of a key that there is not."""
+    keys = set(configuration.flatten(config_with()))
+    assert keys == set(config_rules.RULES) | {f"model.{key}" for key in parts.KEYS}
+
+
+@pytest.mark.parametrize("key, near", [
+    ("num_slot", "the nearest is 'num_slots'"),
+    ("decoder.color", "the nearest is 'decoder.colour'"),
+    ("xyz", "they have: name, dtype, num_slots, ")])
+def test_a_key_that_the_family_does_not_have_is_refused(key, near):
+    config = config_with()
+    with config.unlocked():
+        config.update_from_flattened_dict({f"model.{key}": 3})
+    with pytest.raises(ValueError) as caught:
+        config_rules.check(config, 1)
+    assert str(caught.value).startswith(
+        f"The config has the key model.{key}, but models of the family 'parts' have none of that "
+        f"name; {near}")
+
+
+@pytest.mark.parametrize("section, key", [("model", "sigma_x"), ("model.decoder", "channels")])
+def test_a_key_that_the_family_needs_is_missed(section, key):
+    config = config_with()
+    with config.unlocked():
+        del config[section][key]
+    with pytest.raises(ValueError, match=f"has no key {section}.{key}, but models of the family "
+                                         "'parts' need it; it must be a "):
+        config_rules.check(config, 1)
+
+
+@pytest.mark.parametrize("name", ["part", "xyz"])
+def test_a_family_that_there_is_not(name):
+    with pytest.raises(ValueError, match=f"model.name is '{name}'; there is: parts"):
+        config_rules.check(config_with(model__name=name), 1)
+
+
+@pytest.mark.parametrize("old, new", configuration.MOVED.items())
+def test_keys_of_before_in_a_config_file_are_refused(old, new):
+    config = config_with()
+    with config.unlocked():
+        config.update_from_flattened_dict({old: 3})
+    with pytest.raises(ValueError, match=f"has the key '{old}', which has moved to '{new}'.$"):
+        config_rules.check(config, 1)
+
+
+def test_a_config_of_ones_own_may_lack_keys_that_are_no_model_s():
+    config = config_with()
+    with config.unlocked():
+        del config.eval.rollout_steps, config.eval.watch
+    config_rules.check(config, 1)
 
 
 def test_batch_and_devices_are_both_named():
@@ -190,6 +244,8 @@ def run_main(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("arguments, message", [
     (["--config.modle.num_slots=3"], "no key 'modle.num_slots'; the nearest is 'model.num_slots'"),
     (["--config.num_slots=3"], "the nearest is 'model.num_slots'"),
+    (["--config.model.truncation=3"],
+     "no key 'model.truncation'; it has moved to 'train.truncation'."),
     (["--config.model.num_slots=0"], "model.num_slots is 0, but must be a whole number, 1 or more"),
     (["--mode=evaluate", "--workdir=nowhere"], "'nowhere' holds no run"),
 ])

@@ -34,7 +34,7 @@ ALLOWED = {
     "run_lock": {"file_lock"},
     "best_checkpoint": {"files"},
     "configuration": {"files", "metrics"},
-    "config_rules": {"configuration", "best_checkpoint"},
+    "config_rules": {"configuration", "best_checkpoint", "models"},
     "distributed": set(),
     "checkpoint_record": {"configuration"},
     "checkpoint": {"equations", "best_checkpoint", "checkpoint_record"},

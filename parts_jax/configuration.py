@@ -8,12 +8,14 @@ All faults of the user's are raised as `ValueError`s or `OSError`s whose message
 with the key, the value received and what is allowed.
 """
 
+import contextlib
 import difflib
 import json
 import os
 import pathlib
 import runpy
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -71,14 +73,32 @@ def read(path_and_variant: str) -> ml_collections.ConfigDict:
     path, colon, variant = path_and_variant.partition(":")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no config file {path!r} (in {os.getcwd()}).")
-    get_config = runpy.run_path(path).get("get_config")
-    if get_config is None:
-        raise ValueError(f"{path} has no function get_config, so it is no config file.")
-    if not colon:
-        return get_config().lock()
-    if get_config.__code__.co_argcount == 0:
-        raise ValueError(f"{path} has no variants, but was asked for {variant!r}.")
-    return get_config(variant).lock()
+    with importable_siblings(path):
+        get_config = runpy.run_path(path).get("get_config")
+        if get_config is None:
+            raise ValueError(f"{path} has no function get_config, so it is no config file.")
+        if not colon:
+            return get_config().lock()
+        if get_config.__code__.co_argcount == 0:
+            raise ValueError(f"{path} has no variants, but was asked for {variant!r}.")
+        return get_config(variant).lock()
+
+
+@contextlib.contextmanager
+def importable_siblings(path: str) -> Iterator[None]:
+    """Lets a config file that runs in here import those beside it, from whatever directory.
+
+    Files in configs/ do so by `from configs import NAME`.
+
+    Args:
+      path: of the config file, with or without ":variant".
+    """
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(path.partition(":")[0])))
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def check_key(config: ml_collections.ConfigDict, key: str) -> None:

@@ -227,7 +227,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         raise ValueError("--config=FILE[:variant] is missing; the files are in configs/.")
     for key in overridden:
         configuration.check_key(known, key)
-    rest = FLAGS(argv)
+    with configuration.importable_siblings(file) if file else contextlib.nullcontext():
+        rest = FLAGS(argv)
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is no flag; flags are given as --name=value.")
     return rest

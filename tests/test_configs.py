@@ -22,7 +22,8 @@ from parts_jax import (
     train,
 )
 
-FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py"))
+FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py")
+               if path.stem != "base")
 SHIPPED = [f"{file}:{variant}" for file in FILES
            for variant in importlib.import_module(f"configs.{file}").VARIANTS]
 

@@ -235,8 +235,9 @@ def test_evaluation_sets_eval_and_data_only():
         configuration.for_evaluation(trained, {"eval.splt": "test"})
 
 
-def run_main(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def run_main(*arguments: str, cwd: pathlib.Path,
+             packages: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "parts_jax.main", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
@@ -255,6 +256,29 @@ def test_main_explains_in_one_sentence_and_exits_with_2(tmp_path, arguments, mes
     assert result.stderr.splitlines()[-1].startswith("Error: ") and message in result.stderr
     assert "Traceback" not in result.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["parts_clevrer:demo", "parts_playroom:small"])
+def test_config_files_import_each_other_from_any_directory(tmp_path, name):
+    """With nothing of the repository but the package to be found by Python."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "parts_jax").symlink_to(ROOT / "parts_jax")
+    file, _, variant = name.partition(":")
+    result = run_main(f"--config={ROOT}/configs/{file}.py:{variant}", "--config.data.num_frames=0",
+                      cwd=tmp_path, packages=tmp_path / "packages")
+    assert "data.num_frames is 0, but must be a whole number, 1 or more" in result.stderr
+
+
+def test_a_config_file_is_read_with_what_stands_beside_it(tmp_path):
+    """And what Python finds afterwards is what it found before."""
+    before = list(sys.path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "seeds.py").write_text("SEED = 7\n")
+    file = tmp_path / "mine" / "experiment.py"
+    file.write_text("import ml_collections\n\n\ndef get_config():\n    from mine import seeds\n"
+                    "    return ml_collections.ConfigDict({'seed': seeds.SEED})\n")
+    assert configuration.read(str(file)).seed == 7
+    assert sys.path == before
 
 
 @pytest.mark.parametrize("config, workdir", [

@@ -96,6 +96,8 @@ def paper() -> ml_collections.ConfigDict:
     config.optimizer.momentum = 0.0      # rmsprop's momentum, adam's b1
     config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = False  # optimize the loss in nats per pixel, not per frame
+    config.optimizer.groups = ml_collections.ConfigDict()  # parameters with rules of their own:
+                                         # NAME: prefix, name, decay, momentum, learning_rate_scale
     return config
 
 

@@ -61,6 +61,15 @@ RULES = {
     "eval.burn_in": rules.whole(1),
     "eval.rollout_steps": rules.whole(0),
 }
+# Of each entry of `optimizer.groups`, which has exactly these keys.
+GROUP_RULES = {
+    "prefix": Rule(lambda v: isinstance(v, str) and v.strip("/") == v != "",
+                   "the beginning of a parameter's path, such as decoder/layer_0"),
+    "name": RULES["optimizer.name"],
+    "decay": RULES["optimizer.decay"],
+    "momentum": RULES["optimizer.momentum"],
+    "learning_rate_scale": rules.not_negative(),
+}
 
 
 def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
@@ -83,6 +92,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
             rule.check(key, values[key])
     if hasattr(family, "check"):
         family.check(config.model)
+    _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
     if values.get("eval.watch") and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
@@ -121,6 +131,18 @@ def _check_keys(section: str, values: Mapping[str, Any], known: Mapping[str, Rul
         if key not in values:
             raise ValueError(f"The config has no key {section}.{key}, but {whose} need it; it "
                              f"must be {rule.words}.")
+
+
+def _check_groups(groups: Mapping[str, Any]) -> None:
+    """Refuses groups of parameters that have not the keys and values that they must have."""
+    for name, group in groups.items():
+        where = f"optimizer.groups.{name}"
+        if not isinstance(group, ml_collections.ConfigDict):
+            raise ValueError(f"{where} is {group!r}, but must have the keys "
+                             f"{', '.join(GROUP_RULES)}.")
+        _check_keys(where, group, GROUP_RULES, "groups of parameters")
+        for key, rule in GROUP_RULES.items():
+            rule.check(f"{where}.{key}", group[key])
 
 
 def _check_stages(values: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ with the key, the value received and what is allowed.
 """
 
 import contextlib
+import copy
 import difflib
 import json
 import os
@@ -53,6 +54,7 @@ LATER_KEYS = {
     "eval.report": True,
     "eval.best_by": (),
     "model.dtype": "float32",
+    "optimizer.groups": {},
 }
 
 
@@ -175,7 +177,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         _set_default(values, MOVED[key], values[section].pop(leaf))
     for key, value in LATER_KEYS.items():
         if moved or not key.startswith("model."):  # models of this version have all their keys
-            _set_default(values, key, value)
+            _set_default(values, key, copy.copy(value))
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):
         values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)

@@ -114,6 +114,53 @@ def test_a_key_that_the_family_needs_is_missed(section, key):
         config_rules.check(config, 1)
 
 
+GROUP = dict(prefix="decoder", name="adam", decay=0.9, momentum=0.5, learning_rate_scale=0.1)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"decay": 1.0}, "optimizer.groups.mine.decay is 1.0, but must be a number from 0 to 1, below"),
+    ({"name": "sgd"}, "optimizer.groups.mine.name is 'sgd', but must be one of rmsprop, adam."),
+    ({"prefix": ""}, "optimizer.groups.mine.prefix is '', but must be the beginning of a "),
+    ({"prefix": "decoder/"}, "optimizer.groups.mine.prefix is 'decoder/', but must be the "),
+    ({"learning_rate_scale": -0.1}, "groups.mine.learning_rate_scale is -0.1, but must be a "),
+    ({"decy": 0.9}, "has the key optimizer.groups.mine.decy, but groups of parameters have none of "
+                    "that name; the nearest is 'decay'."),
+    ({"decay": None}, "has no key optimizer.groups.mine.decay, but groups of parameters need it; "),
+])
+def test_groups_of_parameters_have_their_keys_and_values(change, message):
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups = ml_collections.ConfigDict({"mine": GROUP})
+        config_rules.check(config, 1)
+        for key, value in change.items():
+            with config.ignore_type():
+                config.optimizer.groups.mine[key] = value
+            if value is None:
+                del config.optimizer.groups.mine[key]
+    with pytest.raises(ValueError) as caught:
+        config_rules.check(config, 1)
+    assert message in str(caught.value)
+
+
+def test_a_group_without_keys_is_refused():
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups.mine = "decoder"
+    with pytest.raises(ValueError, match="groups.mine is 'decoder', but must have the keys prefix"):
+        config_rules.check(config, 1)
+
+
+def test_groups_are_kept_in_config_json(tmp_path):
+    """And a run with other groups is another run."""
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups.mine = ml_collections.ConfigDict(GROUP)
+    configuration.claim_workdir(str(tmp_path), config)
+    assert configuration.load(str(tmp_path)).to_dict() == config.to_dict()
+    with pytest.raises(configuration.DifferentConfigError, match="groups.mine.prefix: 'decoder'"):
+        configuration.check_workdir(str(tmp_path), config_with())
+
+
 @pytest.mark.parametrize("name", ["part", "xyz"])
 def test_a_family_that_there_is_not(name):
     with pytest.raises(ValueError, match=f"model.name is '{name}'; there is: parts"):

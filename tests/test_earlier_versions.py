@@ -31,7 +31,7 @@ def as_before(config) -> dict:
     for old, new in configuration.MOVED.items():
         (section, leaf), (section_now, leaf_now) = old.split("."), new.split(".")
         values[section][leaf] = values[section_now].pop(leaf_now)
-    del values["eval"]["best_by"], values["model"]["dtype"]
+    del values["eval"]["best_by"], values["model"]["dtype"], values["optimizer"]["groups"]
     return values
 
 

@@ -18,6 +18,8 @@ Measured results stand in README.md. What the paper does not give is marked `our
 
 import ml_collections
 
+from configs import base
+
 VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour")
 
 
@@ -44,22 +46,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
 
 def paper() -> ml_collections.ConfigDict:
     """The paper's setting: K=7, T=25, beta=0.5, N=1, RMSProp, clip 5.0, truncation 4."""
-    config = ml_collections.ConfigDict()
-    config.seed = 0
-
-    config.data = ml_collections.ConfigDict()
-    config.data.name = "clevrer"         # a TFDS name, with its builder config: "sim_clevrer/demo"
-    config.data.data_dir = ""            # where prepared sets are; empty: TFDS's own default
-    config.data.source_dir = ""          # folder with the files of a set that is made from yours
-    config.data.download = True          # whether a set that can be downloaded may be
-    config.data.train_split = "train"
-    config.data.num_frames = 25          # T
-    config.data.stride = 1               # every stride-th frame of the video
-    config.data.resolution = 64          # H = W after resizing
-    config.data.flip = False             # left-right flips of whole clips in training
-    config.data.action_size = 0          # A; 0: no actions
-    config.data.num_threads = 2          # reading threads
-
+    config = base.get_base()
     model = config.model = ml_collections.ConfigDict()
     model.name = "parts"
     model.dtype = "float32"              # float32 | bfloat16: of convolutions, matrix products;
@@ -103,43 +90,14 @@ def paper() -> ml_collections.ConfigDict:
     model.transition.lstm_size = 256
     model.transition.residual = True     # predict lambda + change, or lambda itself
 
-    # One number per stage: coarse to fine with the same parameters and optimizer state.
-    config.schedule = ml_collections.ConfigDict()
-    config.schedule.steps = (400_000,)
-    config.schedule.resolution = (64,)
-    config.schedule.learning_rate = (2e-4,)
-    config.schedule.warmup_steps = (2_500,)
-    config.schedule.final_scale = (0.1,)  # cosine decay ends at this share of learning_rate
-
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "rmsprop"    # rmsprop | adam
     config.optimizer.decay = 0.9         # rmsprop's decay, adam's b2
     config.optimizer.momentum = 0.0      # rmsprop's momentum, adam's b1
     config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = False  # optimize the loss in nats per pixel, not per frame
-
-    config.train = ml_collections.ConfigDict()
-    config.train.batch_size = 32         # of all devices together
-    config.train.truncation = 4          # gradients of the state are cut every so many frames
-    config.train.unroll = 1              # frames without a loop; truncation: no loop at all
-    config.train.log_every = 100
-    config.train.evaluate_every = 5_000
-    config.train.checkpoint_every = 5_000
-    config.train.keep_checkpoints = 3    # the newest, beside the best
-    config.train.max_bad_steps = 20      # so many not finite in a row stop it, at a log
-
-    config.eval = ml_collections.ConfigDict()
-    config.eval.step = -1                # which checkpoint; -1: the newest; -2: the best
-    config.eval.best_by = ("fg_ari_last", "neg_elbo")  # the first that there is says which is best
-    config.eval.watch = False            # evaluate all, and go on as training writes more
-    config.eval.split = "validation"     # during training and of --mode=evaluate
-    config.eval.final_split = "test"     # evaluated once, after training
-    config.eval.batch_size = 32
-    config.eval.num_sequences = 0        # 0: the whole split
-    config.eval.num_pictures = 8
-    config.eval.report = True            # write report/index.html after evaluation
-    config.eval.burn_in = 4              # frames that are seen before a roll-out (section 4) ...
-    config.eval.rollout_steps = 15       # ... and predicted in it; 0: no roll-outs are evaluated
+    config.optimizer.groups = ml_collections.ConfigDict()  # parameters with rules of their own:
+                                         # NAME: prefix, name, decay, momentum, learning_rate_scale
     return config
 
 

@@ -1,78 +1,74 @@
-"""What values a config may have: tables of keys, and a check that names the first fault.
+"""What values a config may have: a rule for each key, and a check that names the first fault.
+
+What stands in `config.model` the family says that it names: `KEYS` of its module, and `check` for
+values that do not go together.
 
 All faults are raised as `ValueError`s whose message is a full sentence with the key, the value
 received and what is allowed.
 """
 
-import math
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
 
-from parts_jax import best_checkpoint, configuration
+from parts_jax import best_checkpoint, configuration, models
+from parts_jax.models import rules
+from parts_jax.models.rules import Rule
 
-# Whole numbers and the least that each may be. A key that a config does not have is not checked:
-# another model has other keys.
-LEAST = {
-    "seed": 0,
-    "data.num_frames": 1,
-    "data.stride": 1,
-    "data.resolution": 1,
-    "data.num_threads": 0,
-    "model.num_slots": 1,
-    "model.slot_size": 1,
-    "data.action_size": 0,
-    "model.beta_pixels": 1,
-    "model.num_refinements": 1,
-    "train.truncation": 1,
-    "train.unroll": 1,
-    "model.decoder.kernel_size": 1,
-    "model.decoder.frequencies": 0,
-    "model.decoder.examples_at_once": 0,
-    "model.encoder.kernel_size": 1,
-    "model.encoder.output_size": 1,
-    "model.attention.size": 1,
-    "model.transition.width": 1,
-    "model.transition.num_layers": 0,
-    "model.transition.num_heads": 1,
-    "model.transition.mlp_width": 1,
-    "model.transition.lstm_size": 1,
-    "model.beta_warmup_steps": 0,
-    "train.batch_size": 1,
-    "train.log_every": 1,
-    "train.evaluate_every": 1,
-    "train.checkpoint_every": 1,
-    "train.keep_checkpoints": 1,
-    "train.max_bad_steps": 1,
-    "eval.step": -2,
-    "eval.batch_size": 1,
-    "eval.num_sequences": 0,
-    "eval.num_pictures": 0,
-    "eval.burn_in": 1,
-    "eval.rollout_steps": 0,
+# A key that a config does not have is not checked: configs of one's own may lack some.
+RULES = {
+    "seed": rules.whole(0),
+    "data.name": rules.text(),
+    "data.data_dir": rules.text(),
+    "data.source_dir": rules.text(),
+    "data.download": rules.flag(),
+    "data.train_split": rules.text(),
+    "data.num_frames": rules.whole(1),
+    "data.stride": rules.whole(1),
+    "data.resolution": rules.whole(1),
+    "data.flip": rules.flag(),
+    "data.action_size": rules.whole(0),
+    "data.num_threads": rules.whole(0),
+    "schedule.steps": rules.per_stage(1),
+    "schedule.resolution": rules.per_stage(1),
+    "schedule.learning_rate": rules.per_stage(0.0),
+    "schedule.warmup_steps": rules.per_stage(0),
+    "schedule.final_scale": rules.per_stage(0.0, 1.0),
+    "optimizer.name": rules.choice("rmsprop", "adam"),
+    "optimizer.decay": rules.decay(),
+    "optimizer.momentum": rules.decay(),
+    "optimizer.clip_norm": rules.positive(),
+    "optimizer.loss_per_pixel": rules.flag(),
+    "train.batch_size": rules.whole(1),
+    "train.truncation": rules.whole(1),
+    "train.unroll": rules.whole(1),
+    "train.log_every": rules.whole(1),
+    "train.evaluate_every": rules.whole(1),
+    "train.checkpoint_every": rules.whole(1),
+    "train.keep_checkpoints": rules.whole(1),
+    "train.max_bad_steps": rules.whole(1),
+    "eval.step": rules.whole(-2),
+    "eval.best_by": rules.names(best_checkpoint.METRICS),
+    "eval.watch": rules.flag(),
+    "eval.split": rules.text(),
+    "eval.final_split": rules.text(),
+    "eval.batch_size": rules.whole(1),
+    "eval.num_sequences": rules.whole(0),
+    "eval.num_pictures": rules.whole(0),
+    "eval.report": rules.flag(),
+    "eval.burn_in": rules.whole(1),
+    "eval.rollout_steps": rules.whole(0),
 }
-POSITIVE = ("model.sigma_x", "optimizer.clip_norm")
-NOT_NEGATIVE = ("model.beta", "model.attention.update_scale", "model.decoder.shade")
-SHARES = ("model.beta_warmup_start",)  # from 0 to 1, both allowed
-DECAYS = ("optimizer.decay", "optimizer.momentum")  # from 0 to 1, 1 not allowed
-ODD = ("model.decoder.kernel_size", "model.encoder.kernel_size")
-WIDTHS = ("model.decoder.channels", "model.encoder.channels", "model.attention.mlp")
-CHOICES = {
-    "eval.report": (False, True),
-    "eval.watch": (False, True),
-    "model.dtype": ("float32", "bfloat16", "float64"),
-    "model.decoder.colour": ("full", "affine", "quadratic", "shaded"),
-    "optimizer.name": ("rmsprop", "adam"),
-}
-# One entry per stage of training, and the least (and most) that each entry may be.
-STAGES = {
-    "schedule.steps": (1, None),
-    "schedule.resolution": (1, None),
-    "schedule.learning_rate": (0.0, None),
-    "schedule.warmup_steps": (0, None),
-    "schedule.final_scale": (0.0, 1.0),
-    "model.beta_scale": (0.0, None),
+# Of each entry of `optimizer.groups`, which has exactly these keys.
+GROUP_RULES = {
+    "prefix": Rule(lambda v: isinstance(v, str) and v.strip("/") == v != "",
+                   "the beginning of a parameter's path, such as decoder/layer_0"),
+    "name": RULES["optimizer.name"],
+    "decay": RULES["optimizer.decay"],
+    "momentum": RULES["optimizer.momentum"],
+    "learning_rate_scale": rules.not_negative(),
 }
 
 
@@ -85,89 +81,82 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
       config: as of configs/.
       num_devices: number of devices of all processes together, over which batches are divided.
     """
+    family = models.family_of(config.model)
     values = configuration.flatten(config)
-    _check_single_values(values)
-    _check_stages(values)
-    best_by = values.get("eval.best_by", ())
-    _require(isinstance(best_by, tuple) and set(best_by) <= set(best_checkpoint.METRICS),
-             "eval.best_by", best_by,
-             f"a tuple of names, each one of {', '.join(best_checkpoint.METRICS)}")
+    every = RULES | {f"model.{key}": rule for key, rule in family.KEYS.items()}
+    _check_moved(values, every)
+    _check_keys("model", configuration.flatten(config.model), family.KEYS,
+                f"models of the family {config.model.name!r}")
+    for key, rule in every.items():
+        if key in values:
+            rule.check(key, values[key])
+    if hasattr(family, "check"):
+        family.check(config.model)
+    _check_groups(config.optimizer.get("groups", {}))
+    _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
     if values.get("eval.watch") and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
                          "checkpoint: eval.step must be -1 with it.")
-    width, heads = (values.get(f"model.transition.{key}") for key in ("width", "num_heads"))
-    if width and heads and width % heads:
-        raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "
-                         f"{heads}, but the width must be divisible by the number of heads.")
     for key in ("train.batch_size", "eval.batch_size"):
         if key in values and values[key] % num_devices:
             raise ValueError(f"{key} is {values[key]}, which cannot be divided evenly over "
                              f"{num_devices} devices; it must be a multiple of {num_devices}.")
 
 
-def _check_single_values(values: Mapping[str, Any]) -> None:
-    for key, least in LEAST.items():
-        if key in values:
-            _require(_is_whole(values[key]) and values[key] >= least, key, values[key],
-                     f"a whole number, {least} or more")
-    for key in POSITIVE:
-        _check_number(values, key, lambda v: v > 0, "a finite number above 0")
-    for key in NOT_NEGATIVE:
-        _check_number(values, key, lambda v: v >= 0, "a finite number, 0 or more")
-    for key in SHARES:
-        _check_number(values, key, lambda v: 0 <= v <= 1, "a number from 0 to 1")
-    for key in DECAYS:
-        _check_number(values, key, lambda v: 0 <= v < 1, "a number from 0 to 1, below 1")
-    for key in ODD:
-        if key in values:
-            _require(values[key] % 2 == 1, key, values[key], "odd")
-    for key in WIDTHS:
-        if key in values:
-            whole = isinstance(values[key], tuple) and all(map(_is_whole, values[key]))
-            _require(whole and min(values[key], default=1) >= 1, key, values[key],
-                     "a tuple of whole numbers, each 1 or more")
-    for key, choices in CHOICES.items():
-        if key in values:
-            _require(values[key] in choices, key, values[key],
-                     f"one of {', '.join(map(str, choices))}")
+def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuses the keys of earlier versions, which nothing reads any more."""
+    for key in values:
+        if key in configuration.MOVED and key not in known:
+            raise ValueError(f"The config has the key {key!r}, which has moved to "
+                             f"{configuration.MOVED[key]!r}.")
 
 
-def _check_stages(values: Mapping[str, Any]) -> None:
-    stages = {key: values[key] for key in STAGES if key in values}
-    for key, stage in stages.items():
-        _require(isinstance(stage, tuple), key, stage, "a tuple, one entry per stage")
+def _check_keys(section: str, values: Mapping[str, Any], known: Mapping[str, Rule],
+                whose: str) -> None:
+    """Refuses a part of a config that has not exactly the keys that it must have.
+
+    Args:
+      section: where in the config it stands, dotted.
+      values: {key: value} of it, of dotted keys.
+      known: rules of all keys that it must have.
+      whose: whose keys these are, to be read in a sentence.
+    """
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            hint = f"the nearest is {near[0]!r}" if near else f"they have: {', '.join(known)}"
+            raise ValueError(f"The config has the key {section}.{key}, but {whose} have none of "
+                             f"that name; {hint}.")
+    for key, rule in known.items():
+        if key not in values:
+            raise ValueError(f"The config has no key {section}.{key}, but {whose} need it; it "
+                             f"must be {rule.words}.")
+
+
+def _check_groups(groups: Mapping[str, Any]) -> None:
+    """Refuses groups of parameters that have not the keys and values that they must have."""
+    for name, group in groups.items():
+        where = f"optimizer.groups.{name}"
+        if not isinstance(group, ml_collections.ConfigDict):
+            raise ValueError(f"{where} is {group!r}, but must have the keys "
+                             f"{', '.join(GROUP_RULES)}.")
+        _check_keys(where, group, GROUP_RULES, "groups of parameters")
+        for key, rule in GROUP_RULES.items():
+            rule.check(f"{where}.{key}", group[key])
+
+
+def _check_stages(values: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuses values of the keys that have one entry per stage if they do not go together."""
+    stages = {key: values[key] for key in keys if key in values}
     if len({len(stage) for stage in stages.values()}) > 1 or not all(stages.values()):
         lengths = ", ".join(f"{key} has {len(stage)}" for key, stage in stages.items())
         raise ValueError("The schedule needs one or more stages, and one entry per stage, but "
                          f"{lengths}.")
-    for key, (least, most) in STAGES.items():
-        for value in stages.get(key, ()):
-            right_kind = _is_number(value) and (isinstance(least, float) or _is_whole(value))
-            limit = f" and {most} or less" if most is not None else ""
-            _require(right_kind and value >= least and (most is None or value <= most), key,
-                     stages[key], f"a tuple of finite numbers, each {least} or more{limit}")
-    for size in stages.get("schedule.resolution", ()):
-        full = values["data.resolution"]
-        _require(full % size == 0, "schedule.resolution", stages["schedule.resolution"],
-                 f"a tuple of divisors of data.resolution, which is {full}")
+    full, sizes = values.get("data.resolution"), stages.get("schedule.resolution", ())
+    Rule(lambda sizes: all(full % size == 0 for size in sizes),
+         f"a tuple of divisors of data.resolution, which is {full}").check(
+             "schedule.resolution", sizes)
     warmup, steps = stages.get("schedule.warmup_steps", ()), stages.get("schedule.steps", ())
-    _require(all(w < s for w, s in zip(warmup, steps, strict=False)), "schedule.warmup_steps",
-             warmup, f"below schedule.steps, which is {steps}, stage by stage")
-
-
-def _check_number(values: Mapping[str, Any], key: str, allowed: Any, sentence: str) -> None:
-    if key in values:
-        _require(_is_number(values[key]) and allowed(values[key]), key, values[key], sentence)
-
-
-def _require(fine: bool, key: str, value: Any, allowed: str) -> None:
-    if not fine:
-        raise ValueError(f"{key} is {value!r}, but must be {allowed}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    Rule(lambda warmup: all(w < s for w, s in zip(warmup, steps, strict=False)),
+         f"below schedule.steps, which is {steps}, stage by stage").check(
+             "schedule.warmup_steps", warmup)

@@ -8,17 +8,21 @@ All faults of the user's are raised as `ValueError`s or `OSError`s whose message
 with the key, the value received and what is allowed.
 """
 
+import contextlib
+import copy
 import difflib
 import json
 import os
 import pathlib
 import runpy
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
 
 from parts_jax import files
+from parts_jax.metrics import table
 
 FILE_NAME = "config.json"
 
@@ -42,8 +46,6 @@ MOVED = {
     "schedule.beta_warmup_start": "model.beta_warmup_start",
     "schedule.beta_warmup_steps": "model.beta_warmup_steps",
 }
-# What metrics of earlier versions, which eval.best_by names, are called now.
-RENAMED_METRICS = {"log_likelihood": "nll"}
 # Keys that earlier runs did not have, and what they are gone on with, or evaluated.
 LATER_KEYS = {
     "eval.burn_in": 4,
@@ -52,6 +54,7 @@ LATER_KEYS = {
     "eval.report": True,
     "eval.best_by": (),
     "model.dtype": "float32",
+    "optimizer.groups": {},
 }
 
 
@@ -72,14 +75,32 @@ def read(path_and_variant: str) -> ml_collections.ConfigDict:
     path, colon, variant = path_and_variant.partition(":")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no config file {path!r} (in {os.getcwd()}).")
-    get_config = runpy.run_path(path).get("get_config")
-    if get_config is None:
-        raise ValueError(f"{path} has no function get_config, so it is no config file.")
-    if not colon:
-        return get_config().lock()
-    if get_config.__code__.co_argcount == 0:
-        raise ValueError(f"{path} has no variants, but was asked for {variant!r}.")
-    return get_config(variant).lock()
+    with importable_siblings(path):
+        get_config = runpy.run_path(path).get("get_config")
+        if get_config is None:
+            raise ValueError(f"{path} has no function get_config, so it is no config file.")
+        if not colon:
+            return get_config().lock()
+        if get_config.__code__.co_argcount == 0:
+            raise ValueError(f"{path} has no variants, but was asked for {variant!r}.")
+        return get_config(variant).lock()
+
+
+@contextlib.contextmanager
+def importable_siblings(path: str) -> Iterator[None]:
+    """Lets a config file that runs in here import those beside it, from whatever directory.
+
+    Files in configs/ do so by `from configs import NAME`.
+
+    Args:
+      path: of the config file, with or without ":variant".
+    """
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(path.partition(":")[0])))
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def check_key(config: ml_collections.ConfigDict, key: str) -> None:
@@ -140,7 +161,8 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
       config: nested, as read from JSON; it is not changed.
 
     Returns:
-      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`.
+      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`; metrics have
+      the names of today.
     """
     def restored(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -148,16 +170,17 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         return _tuples(value)
 
     values = restored(config)
-    moved = [key for key in MOVED if key in flatten(values)]
+    there = flatten(values)
+    moved = [old for old, new in MOVED.items() if old in there and new not in there]
     for key in moved:
         section, _, leaf = key.rpartition(".")
         _set_default(values, MOVED[key], values[section].pop(leaf))
     for key, value in LATER_KEYS.items():
         if moved or not key.startswith("model."):  # models of this version have all their keys
-            _set_default(values, key, value)
+            _set_default(values, key, copy.copy(value))
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):
-        values["eval"]["best_by"] = tuple(RENAMED_METRICS.get(name, name) for name in best_by)
+        values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
     return values
 
 

@@ -38,6 +38,7 @@ from parts_jax import (
     distributed,
     evaluate,
     models,
+    optimizer,
     report,
     run_lock,
     train,
@@ -152,6 +153,9 @@ def use_precision(config: ConfigDict) -> None:
 def check_model(config: ConfigDict) -> None:
     """Raises a ValueError if the family cannot do what the config asks of it."""
     model = models.create(config)
+    if config.optimizer.get("groups"):
+        jax.eval_shape(optimizer.create(config).init,
+                       jax.eval_shape(model.init, jax.random.key(0)))
     if config.eval.rollout_steps and model.predict is None:
         raise ValueError(f"eval.rollout_steps is {config.eval.rollout_steps}, but models of the "
                          f"family {config.model.name!r} predict no frames: it must be 0.")
@@ -227,7 +231,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         raise ValueError("--config=FILE[:variant] is missing; the files are in configs/.")
     for key in overridden:
         configuration.check_key(known, key)
-    rest = FLAGS(argv)
+    with configuration.importable_siblings(file) if file else contextlib.nullcontext():
+        rest = FLAGS(argv)
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is no flag; flags are given as --name=value.")
     return rest

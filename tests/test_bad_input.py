@@ -70,6 +70,7 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.model.num_slots=0"], ["model.num_slots is 0", "whole number, 1 or more"]),
     (["--config.model.num_slots=many"], ["many", "num_slots"]),
     (["--config.data.num_frames=0"], ["data.num_frames is 0", "whole number, 1 or more"]),
+    (["--config.model.action_size=2"], ["no key 'model.action_size'", "to 'data.action_size'"]),
     (["--config.model.name=slotty"], ["model.name is 'slotty'", "there is: parts"]),
     # Four devices, as all tests have.
     (["--config.train.batch_size=6"], ["train.batch_size is 6", "4 devices", "multiple of 4"]),
@@ -234,3 +235,15 @@ def test_the_command_in_a_shell(tmp_path, arguments, message):
     assert result.returncode == 2
     assert result.stderr.startswith(f"Error: {message}") and "Traceback" not in result.stderr
     assert result.stdout == "" and os.listdir(tmp_path) == ["configs"]
+
+
+def test_a_group_whose_prefix_is_that_of_no_parameter(refused, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from ml_collections import ConfigDict\nfrom configs import parts_clevrer\n\n\n"
+                    "def get_config():\n    config = parts_clevrer.get_config('demo')\n"
+                    "    config.optimizer.groups.mine = ConfigDict(dict(prefix='decoders', "
+                    "name='adam', decay=0.9, momentum=0.9, learning_rate_scale=0.1))\n"
+                    "    return config\n")
+    message = refused(f"--config={file}")
+    assert "groups.mine.prefix is 'decoders', but no parameter's path begins with it" in message
+    assert message.endswith("at the top there are: attention, decoder, encoder, transition.")

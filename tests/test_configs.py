@@ -15,14 +15,15 @@ from parts_jax import (
     config_rules,
     configuration,
     data,
-    evaluate,
     models,
     optimizer,
     sharding,
     train,
 )
+from parts_jax.evaluation import stages
 
-FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py"))
+FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py")
+               if path.stem != "base")
 SHIPPED = [f"{file}:{variant}" for file in FILES
            for variant in importlib.import_module(f"configs.{file}").VARIANTS]
 
@@ -87,15 +88,19 @@ def test_inference_step_can_be_traced(name, stage):
     """Evaluation at the end, and during every stage at the resolution of that stage."""
     config, model, _, state = prepared(name)
     factor = config.data.resolution // config.schedule.resolution[stage]
-    infer = evaluate.compile_inference(config, model, sharding.make_mesh(), factor)
+    evaluator = stages.compile_stages(config, model, sharding.make_mesh(), factor)
     batch_size = config.eval.batch_size
-    output = jax.eval_shape(infer, state.params, shapes_of_batch(config, batch_size))
+    output = jax.eval_shape(evaluator.infer, state.params, shapes_of_batch(config, batch_size))
     size = config.schedule.resolution[stage]
     frames = (batch_size, config.data.num_frames)
-    assert output["predicted"].shape == output["refined"].shape == (*frames, size, size)
+    assert set(output["judged"]) == set(output["latents"]) == set(model.stages)
+    for judged in output["judged"].values():
+        assert judged["ids"].shape == (*frames, size, size) and judged["mse"].shape == frames
     assert output["segmentation"].shape == (*frames, size, size)
-    assert output["masks"].shape == (*frames, config.model.num_slots, size, size)
-    assert output["recon"].shape == (*frames, size, size, 3)
+    shown = jax.eval_shape(evaluator.show, state.params, output["latents"][model.stages[0]],
+                           output["video"])
+    assert shown.masks.shape == (*frames, config.model.num_slots, size, size)
+    assert shown.recon.shape == (*frames, size, size, 3)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

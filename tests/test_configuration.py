@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from parts_jax import config_rules, configuration, main
+from parts_jax.models import parts
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
@@ -80,6 +81,106 @@ def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):
     message = str(caught.value)
     assert message.startswith(f"{key} is {value!r}, but must be ")
     assert allowed in message and message.endswith(".")
+
+
+def test_every_key_has_a_rule():
+    """And no rule is of a key that there is not."""
+    keys = set(configuration.flatten(config_with()))
+    assert keys == set(config_rules.RULES) | {f"model.{key}" for key in parts.KEYS}
+
+
+@pytest.mark.parametrize("key, near", [
+    ("num_slot", "the nearest is 'num_slots'"),
+    ("decoder.color", "the nearest is 'decoder.colour'"),
+    ("xyz", "they have: name, dtype, num_slots, ")])
+def test_a_key_that_the_family_does_not_have_is_refused(key, near):
+    config = config_with()
+    with config.unlocked():
+        config.update_from_flattened_dict({f"model.{key}": 3})
+    with pytest.raises(ValueError) as caught:
+        config_rules.check(config, 1)
+    assert str(caught.value).startswith(
+        f"The config has the key model.{key}, but models of the family 'parts' have none of that "
+        f"name; {near}")
+
+
+@pytest.mark.parametrize("section, key", [("model", "sigma_x"), ("model.decoder", "channels")])
+def test_a_key_that_the_family_needs_is_missed(section, key):
+    config = config_with()
+    with config.unlocked():
+        del config[section][key]
+    with pytest.raises(ValueError, match=f"has no key {section}.{key}, but models of the family "
+                                         "'parts' need it; it must be a "):
+        config_rules.check(config, 1)
+
+
+GROUP = dict(prefix="decoder", name="adam", decay=0.9, momentum=0.5, learning_rate_scale=0.1)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"decay": 1.0}, "optimizer.groups.mine.decay is 1.0, but must be a number from 0 to 1, below"),
+    ({"name": "sgd"}, "optimizer.groups.mine.name is 'sgd', but must be one of rmsprop, adam."),
+    ({"prefix": ""}, "optimizer.groups.mine.prefix is '', but must be the beginning of a "),
+    ({"prefix": "decoder/"}, "optimizer.groups.mine.prefix is 'decoder/', but must be the "),
+    ({"learning_rate_scale": -0.1}, "groups.mine.learning_rate_scale is -0.1, but must be a "),
+    ({"decy": 0.9}, "has the key optimizer.groups.mine.decy, but groups of parameters have none of "
+                    "that name; the nearest is 'decay'."),
+    ({"decay": None}, "has no key optimizer.groups.mine.decay, but groups of parameters need it; "),
+])
+def test_groups_of_parameters_have_their_keys_and_values(change, message):
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups = ml_collections.ConfigDict({"mine": GROUP})
+        config_rules.check(config, 1)
+        for key, value in change.items():
+            with config.ignore_type():
+                config.optimizer.groups.mine[key] = value
+            if value is None:
+                del config.optimizer.groups.mine[key]
+    with pytest.raises(ValueError) as caught:
+        config_rules.check(config, 1)
+    assert message in str(caught.value)
+
+
+def test_a_group_without_keys_is_refused():
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups.mine = "decoder"
+    with pytest.raises(ValueError, match="groups.mine is 'decoder', but must have the keys prefix"):
+        config_rules.check(config, 1)
+
+
+def test_groups_are_kept_in_config_json(tmp_path):
+    """And a run with other groups is another run."""
+    config = config_with()
+    with config.unlocked():
+        config.optimizer.groups.mine = ml_collections.ConfigDict(GROUP)
+    configuration.claim_workdir(str(tmp_path), config)
+    assert configuration.load(str(tmp_path)).to_dict() == config.to_dict()
+    with pytest.raises(configuration.DifferentConfigError, match="groups.mine.prefix: 'decoder'"):
+        configuration.check_workdir(str(tmp_path), config_with())
+
+
+@pytest.mark.parametrize("name", ["part", "xyz"])
+def test_a_family_that_there_is_not(name):
+    with pytest.raises(ValueError, match=f"model.name is '{name}'; there is: parts"):
+        config_rules.check(config_with(model__name=name), 1)
+
+
+@pytest.mark.parametrize("old, new", configuration.MOVED.items())
+def test_keys_of_before_in_a_config_file_are_refused(old, new):
+    config = config_with()
+    with config.unlocked():
+        config.update_from_flattened_dict({old: 3})
+    with pytest.raises(ValueError, match=f"has the key '{old}', which has moved to '{new}'.$"):
+        config_rules.check(config, 1)
+
+
+def test_a_config_of_ones_own_may_lack_keys_that_are_no_model_s():
+    config = config_with()
+    with config.unlocked():
+        del config.eval.rollout_steps, config.eval.watch
+    config_rules.check(config, 1)
 
 
 def test_batch_and_devices_are_both_named():
@@ -181,8 +282,9 @@ def test_evaluation_sets_eval_and_data_only():
         configuration.for_evaluation(trained, {"eval.splt": "test"})
 
 
-def run_main(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def run_main(*arguments: str, cwd: pathlib.Path,
+             packages: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "parts_jax.main", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
@@ -190,6 +292,8 @@ def run_main(*arguments: str, cwd: pathlib.Path) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("arguments, message", [
     (["--config.modle.num_slots=3"], "no key 'modle.num_slots'; the nearest is 'model.num_slots'"),
     (["--config.num_slots=3"], "the nearest is 'model.num_slots'"),
+    (["--config.model.truncation=3"],
+     "no key 'model.truncation'; it has moved to 'train.truncation'."),
     (["--config.model.num_slots=0"], "model.num_slots is 0, but must be a whole number, 1 or more"),
     (["--mode=evaluate", "--workdir=nowhere"], "'nowhere' holds no run"),
 ])
@@ -199,6 +303,29 @@ def test_main_explains_in_one_sentence_and_exits_with_2(tmp_path, arguments, mes
     assert result.stderr.splitlines()[-1].startswith("Error: ") and message in result.stderr
     assert "Traceback" not in result.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["parts_clevrer:demo", "parts_playroom:small"])
+def test_config_files_import_each_other_from_any_directory(tmp_path, name):
+    """With nothing of the repository but the package to be found by Python."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "parts_jax").symlink_to(ROOT / "parts_jax")
+    file, _, variant = name.partition(":")
+    result = run_main(f"--config={ROOT}/configs/{file}.py:{variant}", "--config.data.num_frames=0",
+                      cwd=tmp_path, packages=tmp_path / "packages")
+    assert "data.num_frames is 0, but must be a whole number, 1 or more" in result.stderr
+
+
+def test_a_config_file_is_read_with_what_stands_beside_it(tmp_path):
+    """And what Python finds afterwards is what it found before."""
+    before = list(sys.path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "seeds.py").write_text("SEED = 7\n")
+    file = tmp_path / "mine" / "experiment.py"
+    file.write_text("import ml_collections\n\n\ndef get_config():\n    from mine import seeds\n"
+                    "    return ml_collections.ConfigDict({'seed': seeds.SEED})\n")
+    assert configuration.read(str(file)).seed == 7
+    assert sys.path == before
 
 
 @pytest.mark.parametrize("config, workdir", [

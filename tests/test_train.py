@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from configs import parts_clevrer
 from parts_jax import checkpoint, configuration, evaluate, models, optimizer, train
 from parts_jax.data import pipeline
+from parts_jax.models.parts import family
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 40
@@ -256,7 +257,7 @@ def nan_run(folder, tiny):
 
     configuration.claim_workdir(str(workdir), config)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimizer, "beta_scale", poisoned(
+        patch.setattr(family, "beta_scale", poisoned(
             lambda step: (step == 5) | (step == 6) | (step >= 14)))
         patch.setattr(evaluate, "evaluate_split", note_evaluation)
         patch.setattr(checkpoint, "save", note_save)

@@ -25,6 +25,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from parts_jax.models import rules  # noqa: F401  (for the KEYS of families)
+
 Params = Any
 State = Any
 Latents = Any

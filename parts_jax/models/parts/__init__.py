@@ -1,5 +1,6 @@
 """PARTS (Zoran et al., ICCV 2021): Predict, Attend, Refine with Transformers and Slots."""
 
-from parts_jax.models.parts.family import KEYS, check, create
+from parts_jax.models.parts.family import create
+from parts_jax.models.parts.keys import KEYS, check
 
 __all__ = ["KEYS", "check", "create"]

@@ -101,9 +101,3 @@ def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
         return stages
     warmup = optax.linear_schedule(c.beta_warmup_start, 1.0, c.beta_warmup_steps)
     return lambda step: warmup(step) * stages(step)
-
-KEYS: dict = {}
-
-
-def check(config):
-    pass

@@ -1,0 +1,58 @@
+"""What all experiments have: seed, data, schedule, training and evaluation, as for the paper's.
+
+An experiment is a file beside this one: it starts from here, adds `model`, of which the family
+that it names says the keys, and `optimizer`, and sets what differs.
+"""
+
+import ml_collections
+
+
+def get_base() -> ml_collections.ConfigDict:
+    """Returns a new config without model and optimizer."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+
+    data = config.data = ml_collections.ConfigDict()
+    data.name = "clevrer"                # a TFDS name, with its builder config: "sim_clevrer/demo"
+    data.data_dir = ""                   # where prepared sets are; empty: TFDS's own default
+    data.source_dir = ""                 # folder with the files of a set that is made from yours
+    data.download = True                 # whether a set that can be downloaded may be
+    data.train_split = "train"
+    data.num_frames = 25                 # T
+    data.stride = 1                      # every stride-th frame of the video
+    data.resolution = 64                 # H = W after resizing
+    data.flip = False                    # left-right flips of whole clips in training
+    data.action_size = 0                 # A; 0: no actions
+    data.num_threads = 2                 # reading threads
+
+    # One number per stage: coarse to fine with the same parameters and optimizer state.
+    schedule = config.schedule = ml_collections.ConfigDict()
+    schedule.steps = (400_000,)
+    schedule.resolution = (64,)
+    schedule.learning_rate = (2e-4,)
+    schedule.warmup_steps = (2_500,)
+    schedule.final_scale = (0.1,)        # cosine decay ends at this share of learning_rate
+
+    train = config.train = ml_collections.ConfigDict()
+    train.batch_size = 32                # of all devices together
+    train.truncation = 4                 # gradients of the state are cut every so many frames
+    train.unroll = 1                     # frames without a loop; truncation: no loop at all
+    train.log_every = 100
+    train.evaluate_every = 5_000
+    train.checkpoint_every = 5_000
+    train.keep_checkpoints = 3           # the newest, beside the best
+    train.max_bad_steps = 20             # so many not finite in a row stop it, at a log
+
+    evaluation = config.eval = ml_collections.ConfigDict()
+    evaluation.step = -1                 # which checkpoint; -1: the newest; -2: the best
+    evaluation.best_by = ("fg_ari_last", "neg_elbo")  # the first that there is says which is best
+    evaluation.watch = False             # evaluate all, and go on as training writes more
+    evaluation.split = "validation"      # during training and of --mode=evaluate
+    evaluation.final_split = "test"      # evaluated once, after training
+    evaluation.batch_size = 32
+    evaluation.num_sequences = 0         # 0: the whole split
+    evaluation.num_pictures = 8
+    evaluation.report = True             # write report/index.html after evaluation
+    evaluation.burn_in = 4               # frames that are seen before a roll-out (section 4) ...
+    evaluation.rollout_steps = 15        # ... and predicted in it; 0: no roll-outs are evaluated
+    return config

@@ -1,0 +1,52 @@
+"""What stands in `config.model` of PARTS: all its keys, and what each may be."""
+
+import ml_collections
+
+from parts_jax.models import rules
+
+KEYS = {
+    "name": rules.choice("parts"),
+    "dtype": rules.choice("float32", "bfloat16", "float64"),
+    "num_slots": rules.whole(1),
+    "slot_size": rules.whole(1),
+    "sigma_x": rules.positive(),
+    "beta": rules.not_negative(),
+    "beta_pixels": rules.whole(1),
+    "beta_scale": rules.per_stage(0.0),
+    "beta_warmup_steps": rules.whole(0),
+    "beta_warmup_start": rules.share(),
+    "num_refinements": rules.whole(1),
+    "log_std_offset": rules.number(),
+    "decoder.channels": rules.widths(),
+    "decoder.kernel_size": rules.odd(),
+    "decoder.colour": rules.choice("full", "affine", "quadratic", "shaded"),
+    "decoder.shade": rules.not_negative(),
+    "decoder.examples_at_once": rules.whole(0),
+    "decoder.frequencies": rules.whole(0),
+    "encoder.channels": rules.widths(),
+    "encoder.kernel_size": rules.odd(),
+    "encoder.use_likelihood": rules.flag(),
+    "encoder.output_size": rules.whole(1),
+    "attention.size": rules.whole(1),
+    "attention.top_down": rules.flag(),
+    "attention.mlp": rules.widths(),
+    "attention.update_scale": rules.not_negative(),
+    "transition.width": rules.whole(1),
+    "transition.num_layers": rules.whole(0),
+    "transition.num_heads": rules.whole(1),
+    "transition.mlp_width": rules.whole(1),
+    "transition.lstm_size": rules.whole(1),
+    "transition.residual": rules.flag(),
+}
+
+
+def check(model: ml_collections.ConfigDict) -> None:
+    """Raises a ValueError for values that are allowed, but not together.
+
+    Args:
+      model: the `model` part of a config, with `KEYS`.
+    """
+    width, heads = model.transition.width, model.transition.num_heads
+    if width % heads:
+        raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "
+                         f"{heads}, but the width must be divisible by the number of heads.")

@@ -35,7 +35,7 @@ ALLOWED = {
     "files": set(),
     "file_lock": set(),
     "run_lock": {"file_lock"},
-    "best_checkpoint": {"files"},
+    "best_checkpoint": {"files", "metrics"},
     "configuration": {"files"},
     "config_rules": {"configuration", "best_checkpoint"},
     "distributed": set(),
@@ -46,7 +46,7 @@ ALLOWED = {
     "metric_writer": {"files", "pictures"},
     "optimizer": {"types"},
     "sharding": {"types"},
-    "progress": {"types", "metric_writer"},
+    "progress": {"types", "metric_writer", "metrics"},
     "results": {"types", "pictures"},
     "score_split": {"data", "sharding"},
     # On top.
@@ -58,7 +58,8 @@ ALLOWED = {
              "distributed", "run_lock", "sharding", "models", "evaluate", "train", "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
-    "report": {"configuration", "data", "files", "pictures", "pretrained_model", "results"},
+    "report": {"configuration", "data", "files", "metrics", "pictures", "pretrained_model",
+               "results"},
     "__init__": {"pretrained_model", "results"},
 }
 

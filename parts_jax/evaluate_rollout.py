@@ -164,4 +164,4 @@ def score_examples(output: dict[str, np.ndarray], burn_in: int) -> dict[str, np.
     if "segmentation" in output:
         scores |= segmentation.mask_metrics(
             output["segmentation"][:, burn_in:], output["predicted"])
-    return scores
+    return {name: np.asarray(values, np.float64) for name, values in scores.items()}

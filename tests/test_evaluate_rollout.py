@@ -92,7 +92,7 @@ def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
         found = pictures.picture_metrics(true, np.stack(recon)[None])
         for h in range(S):
             for name in PICTURE:
-                value = getattr(pictures, name)(true[0, h], last / 255)
+                value = pictures.picture_metrics(true[0, h], last / 255)[name]
                 found.setdefault(f"repeat_{name}", np.zeros((1, S)))[0, h] = value
         if "segmentation" in clip:
             found |= segmentation.mask_metrics(

@@ -25,20 +25,18 @@ def mse(true: jax.Array, predicted: jax.Array) -> jax.Array:
     return _mean_over_pixels(jnp.square(_float(true) - _float(predicted)))
 
 
-def psnr(true: jax.Array, predicted: jax.Array) -> jax.Array:
-    """Peak signal to noise ratio, `decibels` of `mse`: two of [..., H, W, 3] -> [...]."""
-    return decibels(mse(true, predicted))
-
-
-def decibels(error: jax.Array) -> jax.Array:
-    """The PSNR of a mean squared error, -10 log10(MSE) dB: [...] -> [...].
+def psnr(error: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+    """Peak signal to noise ratio by the mean squared error, -10 log10(MSE) dB: [...] -> [...].
 
     The peak is 1. It is 100 dB at the most, for frames that are equal, so that means are finite.
+    Of numpy arrays, as evaluation has them on the host, it is a numpy array of the same type.
     """
+    xp = jnp if isinstance(error, jax.Array) else np
     # A halving is 3.0103 dB: 3 dB a bit are exact, so that little is left for float32 to round.
-    fraction, bits = jnp.frexp(jnp.maximum(error, LEAST_MSE))
-    rest = DECIBELS_OF_A_BIT_BEYOND_3 * bits + 10 * jnp.log10(fraction)
-    return jnp.where(error <= LEAST_MSE, MOST_PSNR, -(3.0 * bits + rest))
+    fraction, bits = xp.frexp(xp.maximum(error, LEAST_MSE))
+    bits = bits.astype(fraction.dtype)
+    rest = DECIBELS_OF_A_BIT_BEYOND_3 * bits + 10 * xp.log10(fraction)
+    return xp.where(error <= LEAST_MSE, MOST_PSNR, -(3 * bits + rest))
 
 
 def ssim(true: jax.Array, predicted: jax.Array) -> jax.Array:
@@ -117,8 +115,8 @@ def _weights() -> np.ndarray:
     return weights / weights.sum()
 
 
-def picture_metrics(true: jax.Array, predicted: jax.Array) -> dict[str, jax.Array]:
-    """`mse`, `psnr` and `ssim` of two of [B, S, H, W, 3]: float32 [B, S] each.
+def frame_metrics(true: jax.Array, predicted: jax.Array) -> dict[str, jax.Array]:
+    """`mse` and `ssim` of two of [..., H, W, 3]: float32 [...] each.
 
     `ssim` is left out where H or W is below 11.
 
@@ -128,11 +126,16 @@ def picture_metrics(true: jax.Array, predicted: jax.Array) -> dict[str, jax.Arra
     if true.shape != predicted.shape:
         raise ValueError(f"True frames have shape {true.shape}, predicted frames "
                          f"{predicted.shape}; they must be the same.")
-    error = mse(true, predicted)
-    result = {"mse": error, "psnr": decibels(error)}
+    result = {"mse": mse(true, predicted)}
     if min(true.shape[-3:-1]) >= SSIM_WINDOW:
         result["ssim"] = ssim(true, predicted)
     return result
+
+
+def picture_metrics(true: jax.Array, predicted: jax.Array) -> dict[str, jax.Array]:
+    """`frame_metrics`, and the `psnr` that follows: of two of [B, S, H, W, 3], [B, S] each."""
+    metrics = frame_metrics(true, predicted)
+    return metrics | {"psnr": psnr(metrics["mse"])}
 
 
 def _mean_over_pixels(values: jax.Array) -> jax.Array:

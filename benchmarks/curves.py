@@ -16,9 +16,10 @@ import sys
 from typing import Any
 
 from parts_jax import configuration
+from parts_jax.metrics import table
 from parts_jax.report import charts
 
-SHOWN = ("fg_ari_last", "ari_last", "miou_last")
+SHOWN = table.headlines()
 THRESHOLDS = ("fg_ari_last:0.8", "fg_ari_last:0.9", "miou_last:0.7")
 
 

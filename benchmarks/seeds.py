@@ -13,16 +13,12 @@ import math
 import pathlib
 import statistics
 import sys
+from collections.abc import Iterable
 
-METRICS = tuple(
-    f"{name}{suffix}" for name in ("fg_ari_last", "ari_last", "miou_last", "fg_ari_frame",
-                                   "fg_ari_video", "ari_frame", "ari_video", "miou", "mse",
-                                   "mse_last")
-    for suffix in ("", "_refined"))
-MEDIANS = tuple(f"{name}{suffix}" for name in ("fg_ari_last", "ari_last", "miou_last")
-                for suffix in ("", "_refined"))
+from parts_jax.metrics import table
+
 SAME = ("dataset", "split", "num_sequences", "num_frames", "stride", "resolution", "num_slots",
-        "step")
+        "stages", "step")
 
 
 def newest_evaluation(workdir: pathlib.Path, split: str, dataset: str | None = None) -> dict:
@@ -39,7 +35,8 @@ def newest_evaluation(workdir: pathlib.Path, split: str, dataset: str | None = N
     """
     paths = [path for path in (workdir / "evaluation").glob("*.json")
              if not path.stem.endswith("-rollout")]  # those are of predicted frames
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = [table.current_evaluation(json.loads(path.read_text(encoding="utf-8")))
+               for path in paths]
     records = [record for record in records if record["split"] == split
                and dataset in (None, record["dataset"])]
     if not records:
@@ -66,22 +63,41 @@ def training_minutes(workdir: pathlib.Path) -> float:
 
 
 def rows(records: list[dict], minutes: list[float]) -> list[tuple[str, list[float]]]:
-    """(Name, a value per run) of all that at least one run has; nan where a run has it not."""
-    table = [(name, [record.get(name, math.nan) for record in records]) for name in METRICS]
-    table += [(f"{name}, median clip", [record["median"].get(name, math.nan) for record in records])
-              for name in MEDIANS]
-    table.append(("training minutes", minutes))
-    return [(name, values) for name, values in table if not all(map(math.isnan, values))]
+    """(Name, a value per run) of all that at least one run has; nan where a run has it not.
+
+    Metrics that the table of metrics knows are shown if more of them is better, or less; those that
+    it does not know, all.
+    """
+    stages = records[0]["stages"]
+    found = table.in_order(table.without_stage(name, stages)[0]
+                           for record in records for name in record["median"])
+    own = [name for name in found if name not in table.NAMES]
+    names = dict.fromkeys([*table.headlines(), *table.choosing(), *own])
+    result = [(name, _values(records, name)) for name in _at_stages(names, stages)]
+    medians = [record["median"] for record in records]
+    result += [(f"{name}, median clip", _values(medians, name))
+               for name in _at_stages(table.headlines(), stages)]
+    result.append(("training minutes", minutes))
+    return [(name, values) for name, values in result if not all(map(math.isnan, values))]
 
 
-def markdown(names: list[str], table: list[tuple[str, list[float]]]) -> str:
+def _at_stages(names: Iterable[str], stages: list[str]) -> list[str]:
+    return [table.with_stage(name, stage, stages) for name in names for stage in stages]
+
+
+def _values(records: list[dict], name: str) -> list[float]:
+    found = [record.get(name) for record in records]
+    return [math.nan if value is None else value for value in found]
+
+
+def markdown(names: list[str], contents: list[tuple[str, list[float]]]) -> str:
     """A table with a column per run, then mean, least to greatest, and standard deviation.
 
     Where a run lacks a value it stands as "-", and so do mean and spread.
     """
     header = ["", *names, "mean", "min - max", "std"]
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
-    for name, values in table:
+    for name, values in contents:
         show = formatter(name)
         whole = not any(map(math.isnan, values))
         mean = statistics.fmean(values)
@@ -106,7 +122,7 @@ def report(workdirs: list[pathlib.Path], split: str, dataset: str | None = None)
     records = [newest_evaluation(workdir, split, dataset) for workdir in workdirs]
     for key in SAME:
         values = [record.get(key) for record in records]
-        if len(set(values)) > 1:
+        if any(value != values[0] for value in values):
             raise ValueError(f"The runs cannot be compared: {key} is "
                              f"{', '.join(map(str, values))}.")
     first = records[0]

@@ -10,17 +10,11 @@ from typing import Any
 from absl import logging
 
 from parts_jax import files
+from parts_jax.metrics import table
 
 FILE_NAME = "best.json"
 
-# Metrics that can say which of two checkpoints is better.
-HIGHER_IS_BETTER = (
-    "log_likelihood",
-    *(f"{metric}_{kind}" for metric in ("fg_ari", "ari") for kind in ("last", "frame", "video")),
-    *("miou_last", "miou"),
-)
-LOWER_IS_BETTER = ("neg_elbo", "mse", "mse_last")
-METRICS = HIGHER_IS_BETTER + LOWER_IS_BETTER
+METRICS = table.choosing()  # that can say which of two checkpoints is better
 
 
 class Best:
@@ -31,13 +25,21 @@ class Best:
 
     Args:
       workdir: the run's folder.
-      metrics: names, of `METRICS`; the first that evaluation gives is the one that counts.
+      metrics: names, of `METRICS` or of another stage; the first that evaluation gives is the one
+        that counts.
 
     Attributes:
       record: {"step", "stage", "metric", "value"} of the best; {} if there is none yet.
+
+    Raises:
+      ValueError: nobody knows whether more or less of a metric is better.
     """
 
     def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str]):
+        unclear = [name for name in metrics if not table.direction(name)]
+        if unclear:
+            raise ValueError(f"{', '.join(unclear)} cannot say which checkpoint is the best; this "
+                             f"can, at any stage: {', '.join(METRICS)}.")
         self.path = pathlib.Path(workdir) / FILE_NAME
         self.metrics, self.warned = tuple(metrics), False
         self.record = read(workdir)
@@ -90,13 +92,14 @@ def read(workdir: str | os.PathLike) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("step", "stage", "metric", "value")}
-    except (ValueError, KeyError, TypeError) as error:
+        name, factor = table.current_name(record["metric"])
+        return {"step": record["step"], "stage": record["stage"], "metric": name,
+                "value": factor * record["value"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         logging.warning("%s is damaged, so which checkpoint was the best is not known: %s.",
                         path, error)
         return {}
 
 
 def _rank(record: Mapping[str, Any]) -> tuple[int, float]:
-    sign = 1 if record["metric"] in HIGHER_IS_BETTER else -1
-    return record["stage"], sign * record["value"]
+    return record["stage"], table.direction(record["metric"]) * record["value"]

@@ -12,8 +12,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
-SHOWN = ("loss", "nll", "kl", "mse", "mask_entropy")
-SHOWN_SCORES = ("fg_ari_last", "ari_last")
+from parts_jax.metrics import table
+
 STEPS_AHEAD = 2  # of the device, at the most
 
 
@@ -65,7 +65,8 @@ class Log:
 
     def note_scores(self, step: int, scores: dict[str, float]) -> None:
         """Takes the scores of an evaluation: lines show the newest, and of which step they are."""
-        shown = [f"{name} {scores[name]:.3g}" for name in SHOWN_SCORES if name in scores]
+        shown = [f"{name} {scores[name]:.3g}" for name in table.in_progress("eval")
+                 if name in scores]
         self.scores = f", {', '.join(shown)} (step {step})" if shown else ""
 
     def wait(self) -> None:
@@ -86,7 +87,7 @@ class Log:
                   "waiting_share": waited / seconds, "compile_seconds": compiled}
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
         left = (self.last_step - step) / steps_per_second
-        shown = ", ".join(f"{k} {means[k]:.4g}" for k in SHOWN)
+        shown = ", ".join(f"{k} {means[k]:.4g}" for k in table.in_progress("train") if k in means)
         compilation = f" ({compiled:.0f} s of it compilation)" if compiled > 1 else ""
         with tqdm.tqdm.external_write_mode(file=sys.stderr):  # no line in the middle of the bar
             logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s%s, %.1f min left", step,

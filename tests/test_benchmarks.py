@@ -295,6 +295,19 @@ def test_seeds_side_by_side(tmp_path):
     assert len(lines) == 4 + 5
 
 
+def test_seeds_show_names_of_before_other_stages_and_metrics_of_a_models_own(tmp_path):
+    old = write_run(tmp_path / "old", 0, 0.8, log_likelihood=20.0)
+    new = write_run(tmp_path / "new", 1, 0.9, nll=-30.0, stages=["predicted", "refined"],
+                    overlap_refined=0.25, kl=2.0, median={"overlap_refined": 0.25, "kl": 2.0})
+    lines = seeds.report([old, new], "test").splitlines()
+    assert any(line.startswith("| nll | -20.000 | -30.000 | -25.000 |") for line in lines)
+    assert any(line.startswith("| overlap_refined | - | 0.250 | - |") for line in lines)
+    assert not any(line.startswith("| kl ") for line in lines)
+    other = write_run(tmp_path / "other", 1, 0.9, stages=["only"])
+    with pytest.raises(ValueError, match=r"stages is \['predicted', 'refined'\], \['only'\]"):
+        seeds.report([old, other], "test")
+
+
 def test_seeds_refuse_what_cannot_be_compared(tmp_path):
     first = write_run(tmp_path / "a", 0, 0.5)
     with pytest.raises(FileNotFoundError, match="no evaluation on the split 'validation'"):

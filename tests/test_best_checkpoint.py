@@ -26,8 +26,24 @@ def test_higher_or_lower_is_better_by_the_metric(tmp_path):
             enumerate((20.0, 30.0, -1.0, float("inf")))] == [0, 0, 2, 2]
 
 
-def test_every_metric_has_one_direction():
-    assert not set(best_checkpoint.HIGHER_IS_BETTER) & set(best_checkpoint.LOWER_IS_BETTER)
+def test_metrics_of_other_stages_can_choose_and_what_has_no_direction_cannot(tmp_path):
+    best = best_checkpoint.Best(tmp_path, ("mse_last_refined",))
+    assert [offer(best, step, mse_last_refined=value) for step, value in
+            enumerate((0.2, 0.3, 0.1))] == [0, 0, 2]
+    with pytest.raises(ValueError, match="kl, fun cannot say which checkpoint is the best; this "
+                                         "can, at any stage: fg_ari_last, "):
+        best_checkpoint.Best(tmp_path, ("miou", "kl", "fun"))
+
+
+def test_a_record_of_before_is_read_under_todays_name(tmp_path):
+    """Log-likelihood is what nll is with the sign turned: what was better still is."""
+    (tmp_path / "best.json").write_text(json.dumps(
+        {"step": 3, "stage": 0, "metric": "log_likelihood", "value": 20.0}))
+    assert best_checkpoint.read(tmp_path) == {
+        "step": 3, "stage": 0, "metric": "nll", "value": -20.0}
+    best = best_checkpoint.Best(tmp_path, ("nll",))
+    assert offer(best, 4, nll=-19.0) == 3
+    assert offer(best, 5, nll=-21.0) == 5
 
 
 def test_a_later_stage_is_better_whatever_its_metric(tmp_path):
@@ -93,7 +109,8 @@ def test_a_list_of_checkpoints_is_answered_in_its_order(tmp_path):
     assert best.should_preserve(steps, context=None) == [False, True, False]
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '{"step": 3}', "3"])
+@pytest.mark.parametrize("content", [
+    "{", "[1]", '{"step": 3}', "3", '{"step": 3, "stage": 0, "metric": null, "value": 1}'])
 def test_a_damaged_record_is_warned_of_and_written_anew(tmp_path, caplog, content):
     (tmp_path / "best.json").write_text(content)
     with caplog.at_level("WARNING"):

@@ -69,7 +69,7 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("train.log_every", 0, "1 or more"),
         ("train.batch_size", 0, "1 or more"),
         ("eval.step", -3, "-2 or more"),
-        ("eval.best_by", ("fg_ari_last", "fun"), "a tuple of names, each one of log_likelihood, "),
+        ("eval.best_by", ("fg_ari_last", "fun"), "a tuple of names, each one of fg_ari_last, "),
         ("eval.best_by", "mse", "a tuple of names"),
         ("eval.burn_in", 0, "1 or more"),
         ("eval.rollout_steps", -1, "0 or more"),

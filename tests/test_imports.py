@@ -56,7 +56,8 @@ ALLOWED = {
              "report"},
     "pretrained_model": MODEL | BESIDE | {"models", "results"},
     "segment": {"pretrained_model", "results", "data"},
-    "report": {"configuration", "data", "files", "pictures", "pretrained_model", "results"},
+    "report": {"configuration", "data", "files", "metrics", "pictures", "pretrained_model",
+               "results"},
     "__init__": {"pretrained_model", "results"},
 }
 

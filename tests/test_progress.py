@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from parts_jax import progress
+from parts_jax.metrics import table
 
 CONFIG = ml_collections.ConfigDict(
     {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4}, "data": {"num_frames": 6}})
@@ -39,7 +40,7 @@ def log():
 
 def metrics(**values):
     return {name: jnp.float32(value)
-            for name, value in (dict.fromkeys(progress.SHOWN, 0.0) | values).items()}
+            for name, value in (dict.fromkeys(table.in_progress("train"), 0.0) | values).items()}
 
 
 def test_means_since_the_last_write_and_speed(log):
@@ -134,6 +135,18 @@ def test_a_line_shows_loss_scores_speed_and_time_left(log, caplog):
     assert re.fullmatch(
         r"step 5/20: loss 2.5, nll 0, kl 0, mse 0, mask_entropy 0, fg_ari_last 0.812, ari_last 0.5 "
         r"\(step 4\), \S+ steps/s, \S+ frames/s, \S+ min left", caplog.messages[-1])
+
+
+def test_what_another_model_does_not_give_is_left_out_and_its_own_is_written(log, caplog):
+    caplog.set_level("INFO", logger="absl")
+    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
+    log.write(4)
+    log.note_scores(4, {"average_precision": 0.5})
+    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
+    log.write(5)
+    log.wait()
+    assert re.fullmatch(r"step 5/20: loss 1.5, \S+ steps/s, .*", caplog.messages[-1])
+    assert log.writer.written[-1][1]["train/glimpses"] == 3.0
 
 
 def shown_on(stream, monkeypatch) -> str:

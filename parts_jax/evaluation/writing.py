@@ -37,7 +37,7 @@ def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
     name, num_shown = name_of(config, split), config.eval.num_pictures
     clips, shown = split_of.infer_split(evaluator, params, split, num_shown)
     shown.pop("boxes", None)
-    metrics = intervals.means(clips)
+    metrics = intervals.values(clips)
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
     if jax.process_index() == 0:
         grid = grids.picture_grid(**shown) if shown else None
@@ -99,7 +99,7 @@ def evaluate_in_training(evaluator: Evaluator, params: Any, step: int,
         stage of training.
     """
     clips, _ = split_of.infer_split(evaluator, params, evaluator.config.eval.split)
-    metrics = intervals.means(clips)
+    metrics = intervals.values(clips)
     writer.write_scalars(step, {f"eval/{k}": v for k, v in metrics.items()})
     return metrics
 
@@ -127,13 +127,13 @@ def make_record(evaluator: Evaluator, step: int, split: str,
       clips: metrics of each clip, float64 [number of clips] each.
     """
     config = evaluator.config
-    found = intervals.confidence_intervals(clips)
+    found = intervals.summarise(clips)
     return head_of_record(evaluator, step, split, clips) | dict(
         num_frames=config.data.num_frames, stages=list(evaluator.model.stages),
-        **intervals.means(clips),
-        median={k: float(np.median(v)) for k, v in clips.items()},
-        standard_error={k: float(np.std(v) / np.sqrt(len(v))) for k, v in clips.items()},
-        interval={k: v if v is None else v.tolist() for k, v in found.items()})
+        **{k: float(summary.value) for k, summary in found.items()},
+        median={k: float(summary.median) for k, summary in found.items()},
+        standard_error={k: float(summary.standard_error) for k, summary in found.items()},
+        interval={k: as_list(summary.interval) for k, summary in found.items()})
 
 
 def make_rollout_record(evaluator: Evaluator, step: int, split: str,
@@ -149,13 +149,17 @@ def make_rollout_record(evaluator: Evaluator, step: int, split: str,
       each; null for an interval where there is one clip only, or numbers are not finite.
     """
     c = evaluator.config.eval
-    found = intervals.confidence_intervals(clips)
+    found = intervals.summarise(clips)
     return head_of_record(evaluator, step, split, clips) | dict(
         burn_in=c.burn_in, num_steps=c.rollout_steps, level=intervals.LEVEL,
         horizon=list(range(1, c.rollout_steps + 1)),
-        metrics={name: dict(mean=values.mean(0).tolist(),
-                            interval=None if found[name] is None else found[name].tolist())
-                 for name, values in clips.items()})
+        metrics={name: dict(mean=summary.value.tolist(), interval=as_list(summary.interval))
+                 for name, summary in found.items()})
+
+
+def as_list(interval: np.ndarray | None) -> list | None:
+    """An interval for JSON; null where there is none."""
+    return None if interval is None else interval.tolist()
 
 
 def head_of_record(evaluator: Evaluator, step: int, split: str,

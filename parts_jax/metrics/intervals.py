@@ -1,12 +1,71 @@
-"""Intervals of any metric's mean over sequences, on the host, in float64."""
+"""What is said of many sequences: mean, median, standard error, interval; on the host, in float64.
 
-from collections.abc import Mapping
+A metric is the mean over sequences, or what its `reduce` makes of all of them, as with an average
+precision, which no single sequence has. Intervals are percentile bootstraps over sequences.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
+
+from parts_jax.metrics import table
 
 LEVEL = 0.95          # of intervals
 NUM_RESAMPLES = 2000
 RESAMPLES_AT_ONCE = 100  # so that 10,000 sequences need 8 MB
+
+
+class Summary(NamedTuple):
+    """What is said of a metric; shapes are those of one sequence, float64.
+
+    Attributes:
+      value: the mean over sequences, or what `reduce` makes of them, [...].
+      median: over sequences, [...]; of a metric with `reduce`, that of each sequence alone, and nan
+        where it has no number of some sequence.
+      standard_error: of `value`, [...]; of a metric with `reduce`, by the bootstrap, and nan where
+        there is no interval.
+      interval: of `value`, least and greatest, [..., 2]; None where values are not finite, or there
+        are fewer than two sequences.
+    """
+
+    value: np.ndarray
+    median: np.ndarray
+    standard_error: np.ndarray
+    interval: np.ndarray | None
+
+
+def summarise(examples: Mapping[str, np.ndarray],
+              metrics: Iterable[table.Metric] = table.TABLE) -> dict[str, Summary]:
+    """Says of every metric what many sequences together give.
+
+    Args:
+      examples: by name, at any stage: [N, ...], a row a sequence.
+      metrics: that say how each is reduced; one that is not among them is a mean.
+
+    Returns:
+      A summary of each, in the same order.
+    """
+    found = {name: table.find(name, metrics) for name in examples}
+    reduces = {name: metric.reduce for name, metric in found.items() if metric and metric.reduce}
+    intervals = confidence_intervals(
+        {name: values for name, values in examples.items() if name not in reduces})
+    return {name: _reduced(values, reduces[name]) if name in reduces else Summary(
+        values.mean(0), np.median(values, axis=0), np.std(values, axis=0) / np.sqrt(len(values)),
+        intervals[name]) for name, values in examples.items()}
+
+
+def values(examples: Mapping[str, np.ndarray],
+           metrics: Iterable[table.Metric] = table.TABLE) -> dict[str, float]:
+    """The value alone of every metric of `summarise`, without its bootstrap.
+
+    Args:
+      examples: by name, at any stage: [N], a number a sequence.
+      metrics: as for `summarise`.
+    """
+    found = {name: table.find(name, metrics) for name in examples}
+    return {name: float(each.mean() if not found[name] or found[name].reduce is None
+                        else found[name].reduce(each)) for name, each in examples.items()}
 
 
 def confidence_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0) -> np.ndarray:
@@ -27,13 +86,11 @@ def confidence_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0)
     if len(values) < 2 or not np.isfinite(values).all():
         raise ValueError("An interval needs finite values of two sequences or more; got "
                          f"{len(values)} sequences, {np.isfinite(values).mean():.0%} finite.")
-    count, mean, rng = len(values), values.mean(0), np.random.default_rng(seed)
+    count, mean = len(values), values.mean(0)
     deviations = (values - mean).reshape(count, -1)
     # How often each sequence is drawn says all: a resampled mean is a product of matrices.
-    means = np.concatenate([
-        rng.multinomial(count, np.full(count, 1 / count), RESAMPLES_AT_ONCE) @ deviations / count
-        for _ in range(NUM_RESAMPLES // RESAMPLES_AT_ONCE)])
-    limits = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    means = np.concatenate([draws @ deviations / count for draws in _resamples(count, seed)])
+    limits = np.quantile(means, _ends(level), axis=0)
     return np.moveaxis(mean + limits.reshape(2, *mean.shape), 0, -1)
 
 
@@ -58,6 +115,27 @@ def confidence_intervals(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     return result
 
 
-def means(clips: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean over clips of each metric."""
-    return {name: float(values.mean()) for name, values in clips.items()}
+def _reduced(values: np.ndarray, reduce: Callable[[np.ndarray], np.ndarray]) -> Summary:
+    """The summary of a metric that is a number of all sequences, from the resamples of means."""
+    value = np.asarray(reduce(values), np.float64)
+    alone = np.stack([reduce(values[i:i + 1]) for i in range(len(values))])
+    nothing, fine = np.full(value.shape, np.nan), len(values) >= 2
+    if fine:
+        resampled = np.stack([reduce(np.repeat(values, draw, axis=0))
+                              for draws in _resamples(len(values), seed=0) for draw in draws])
+        fine = bool(np.isfinite(resampled).all())
+    if not fine:
+        return Summary(value, np.median(alone, axis=0), nothing, None)
+    interval = np.moveaxis(np.quantile(resampled, _ends(LEVEL), axis=0), 0, -1)
+    return Summary(value, np.median(alone, axis=0), resampled.std(0), interval)
+
+
+def _resamples(count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `count` sequences is drawn: 2,000 rows in all, [RESAMPLES_AT_ONCE, N]."""
+    rng = np.random.default_rng(seed)
+    for _ in range(NUM_RESAMPLES // RESAMPLES_AT_ONCE):
+        yield rng.multinomial(count, np.full(count, 1 / count), RESAMPLES_AT_ONCE)
+
+
+def _ends(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -12,53 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from parts_jax.metrics import table
 from parts_jax.report import charts
 
 MOST_POINTS = 500
 DASH = "–"
-
-# What each metric says, in the order of the table.
-METRICS = {
-    "fg_ari_last": "Do pixels of one true object share a slot, in the last frame? Background left "
-                   "out. 1: always; 0: no better than chance.",
-    "fg_ari_frame": "The same, mean over all frames.",
-    "fg_ari_video": "The same, all frames at once: a slot must keep its object.",
-    "ari_last": "As fg_ari_last, with the background. Near 0 beside a high fg_ari: masks cut the "
-                "picture into cells.",
-    "ari_frame": "The same, mean over all frames.",
-    "ari_video": "The same, all frames at once.",
-    "miou_last": "How far each true object and the slot matched to it overlap in the last frame "
-                 "(intersection over union). 1: exactly.",
-    "miou": "The same, mean over all frames.",
-    "mse_last": "Mean squared error of the last frame's picture; colours go from 0 to 1.",
-    "mse": "The same, mean over all frames.",
-    "log_likelihood": "Log-likelihood of a frame, in nats; higher is better.",
-    "neg_elbo": "What training makes small: minus log-likelihood, plus the weighted KL; nats.",
-    "kl": "How much the slots say about a frame, in nats, summed over slots.",
-    "mask_entropy": "How undecided masks are, nats a pixel. 0: one slot a pixel; ln K: all alike.",
-    "effective_slots": "How many slots share the picture.",
-    "empty_foreground": "Share of frames that show no object; they score 1 above.",
-}
-
-# Title of a chart, and its lines by their names in metrics.jsonl.
-CURVES = {
-    "Loss": {"train": "train/loss"},
-    "Negative log-likelihood, nats a frame": {"train": "train/nll"},
-    "KL, nats a frame": {"train": "train/kl"},
-    "Mean squared error": {"train": "train/mse", "held out": "eval/mse"},
-    "Masks of held-out clips, last frame": {
-        "FG-ARI": "eval/fg_ari_last", "ARI": "eval/ari_last", "mIoU": "eval/miou_last"},
-    "Mask entropy, nats a pixel": {"train": "train/mask_entropy"},
-    "Effective slots": {"train": "train/effective_slots"},
-    "Speed, steps a second": {"train": "train/steps_per_second"},
-}
-
-HORIZON = {
-    "Mean squared error": {"model": "mse", "last seen frame": "repeat_mse"},
-    "PSNR, dB": {"model": "psnr", "last seen frame": "repeat_psnr"},
-    "SSIM": {"model": "ssim", "last seen frame": "repeat_ssim"},
-    "Predicted masks": {"FG-ARI": "fg_ari", "FG mIoU": "fg_miou"},
-}
 
 
 def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], step: int,
@@ -73,7 +31,7 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
       exactly: whether another step will not do; otherwise, without one of `step`, the newest.
 
     Returns:
-      What its JSON file holds; None if there is none.
+      What its JSON file holds, under today's names; None if there is none.
 
     Raises:
       ValueError: the file cannot be read as an evaluation.
@@ -90,7 +48,7 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
     record = _read(workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{at}.json")
     if not isinstance(record.get("median", {}), dict):
         raise ValueError(f"The evaluation of step {at} in {str(workdir)!r} has no medians by name.")
-    return record | {"step": at, "split": split}
+    return table.current_evaluation(record) | {"step": at, "split": split}
 
 
 def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
@@ -110,22 +68,25 @@ def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
 
 
 def metric_table(record: Mapping[str, Any]) -> str:
-    """The metrics of an evaluation as an HTML table: predicted beside refined masks."""
-    names = [name for name in record.get("median", {}) if not name.endswith("_refined")]
-    names = sorted(names, key=lambda name: list(METRICS).index(name) if name in METRICS else 99)
+    """The metrics of an evaluation as an HTML table: the model's stages side by side."""
+    stages = record.get("stages", table.STAGES)
+    names = table.in_order(table.without_stage(name, stages)[0]
+                           for name in record.get("median", {}))
     rows = []
     for name in names:
-        cells = "".join(_cells(record, key) for key in (name, f"{name}_refined"))
+        cells = "".join(_cells(record, table.with_stage(name, stage, stages)) for stage in stages)
         rows.append(f'<tr><th scope="row"><code>{html.escape(name)}</code>'
-                    f'<span>{html.escape(METRICS.get(name, ""))}</span></th>{cells}</tr>')
+                    f"<span>{html.escape(table.words(name))}</span></th>{cells}</tr>")
+    groups = "".join('<th colspan="3" scope="colgroup">'
+                     f"{html.escape(table.WORDS_OF_STAGES.get(stage, stage))}</th>"
+                     for stage in stages)
     head = "".join(f'<th scope="col">{text}</th>' for text in ("mean", "95% interval", "median"))
     missing = "" if "interval" in record else (
         "<p>This evaluation holds no intervals, so their columns are empty; evaluating again "
         "writes them.</p>")
     return ('<div class="box"><table class="metrics"><thead><tr><th rowspan="2" scope="col">metric'
-            '</th><th colspan="3" scope="colgroup">predicted, before the frame is seen</th>'
-            '<th colspan="3" scope="colgroup">after refinement by the frame</th></tr>'
-            f'<tr>{head * 2}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{missing}')
+            f"</th>{groups}</tr><tr>{head * len(stages)}</tr></thead>"
+            f'<tbody>{"".join(rows)}</tbody></table></div>{missing}')
 
 
 def learning_curves(workdir: pathlib.Path) -> str | None:
@@ -133,10 +94,10 @@ def learning_curves(workdir: pathlib.Path) -> str | None:
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return None
-    records = [record for record in map(_line, path.read_text(encoding="utf-8").splitlines())
-               if record is not None]
+    records = [table.current_scores(record) for record in map(
+        _line, path.read_text(encoding="utf-8").splitlines()) if record is not None]
     drawn = []
-    for title, keys in CURVES.items():
+    for title, keys in table.learning_curves().items():
         lines = {}
         for name, key in keys.items():
             points = [(record["step"], record[key]) for record in records if key in record]
@@ -150,17 +111,15 @@ def learning_curves(workdir: pathlib.Path) -> str | None:
 def horizon_curves(record: Mapping[str, Any]) -> str:
     """Charts of roll-outs against truth, step by step ahead, as HTML."""
     drawn = []
-    for title, keys in HORIZON.items():
+    for title, keys in table.horizon_charts(record["metrics"]).items():
         lines = {}
         for name, key in keys.items():
-            values = record["metrics"].get(key)
-            if values is not None:
-                interval = values.get("interval")
-                whole = interval and all(pair and all(map(finite, pair)) for pair in interval)
-                lines[name] = charts.Line(record["horizon"], values["mean"],
-                                          interval if whole else None)
-        if lines:
-            drawn.append(charts.line_chart(title, lines, "frames ahead"))
+            values = record["metrics"][key]
+            interval = values.get("interval")
+            whole = interval and all(pair and all(map(finite, pair)) for pair in interval)
+            lines[name] = charts.Line(record["horizon"], values["mean"],
+                                      interval if whole else None)
+        drawn.append(charts.line_chart(title, lines, "frames ahead"))
     return _figures(drawn)
 
 

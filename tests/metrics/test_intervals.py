@@ -1,4 +1,4 @@
-"""Intervals that cover, that agree with scipy's, and of many metrics at once."""
+"""Intervals that cover, that agree with scipy's, and of many metrics at once; and of ratios."""
 
 import time
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from parts_jax.metrics import intervals
+from parts_jax.metrics import intervals, table
 
 
 def test_an_interval_covers_the_mean_as_often_as_it_says():
@@ -51,3 +51,81 @@ def test_intervals_of_many_metrics_are_those_of_each_alone_and_cheap():
                                    rtol=1e-12)
     assert intervals.confidence_intervals({"a": np.ones(1), "b": np.ones((1, 3))}) == {
         "a": None, "b": None}
+
+
+def ratio(values: np.ndarray) -> np.ndarray:
+    """A sum over a sum, as a precision of a whole set: [N, ..., 2] -> [...]."""
+    with np.errstate(invalid="ignore"):
+        return values[..., 0].sum(0) / values[..., 1].sum(0)
+
+
+RATIO = table.Metric("ratio", 1, reduce=ratio)
+
+
+def found_and_all(rng, *shape: int) -> np.ndarray:
+    """How many of how many were found, [*shape, 2]."""
+    number = rng.integers(1, 9, shape)
+    return np.stack([rng.binomial(number, 0.7), number], axis=-1).astype(np.float64)
+
+
+def test_a_summary_of_means_is_what_numpy_says_bit_for_bit():
+    rng = np.random.default_rng(5)
+    examples = {"mse": rng.random(37), "psnr": rng.random((37, 3)), "nan": np.full(37, np.nan)}
+    found = intervals.summarise(examples)
+    ends = intervals.confidence_intervals(examples)
+    assert list(found) == list(examples) and found["nan"].interval is None
+    for name in ("mse", "psnr"):
+        values, summary = examples[name], found[name]
+        columns = values.reshape(37, -1).T
+        np.testing.assert_array_equal(summary.interval, ends[name])
+        np.testing.assert_array_equal(np.ravel(summary.median), list(map(np.median, columns)))
+        np.testing.assert_array_equal(summary.value, values.mean(0))
+        np.testing.assert_array_equal(summary.standard_error, values.std(0) / np.sqrt(37))
+    assert found["mse"].value == examples["mse"].mean()
+
+
+def test_intervals_of_means_are_those_of_the_version_before():
+    """The same resamples and the same product of matrices, written out."""
+    values = np.random.default_rng(6).random((50, 4))
+    rng, deviations = np.random.default_rng(0), values - values.mean(0)
+    means = np.concatenate([rng.multinomial(50, np.full(50, 1 / 50), 100) @ deviations / 50
+                            for _ in range(20)])
+    expected = values.mean(0) + np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2], axis=0)
+    np.testing.assert_array_equal(intervals.confidence_interval(values), expected.T)
+
+
+def test_a_ratio_of_sums_is_that_of_all_sequences_and_its_interval_is_scipys():
+    values = found_and_all(np.random.default_rng(7), 80)
+    found = intervals.summarise({"ratio": values, "mse": values[:, 0]}, (RATIO,))
+    summary = found["ratio"]
+    assert summary.value == values[:, 0].sum() / values[:, 1].sum()
+    assert summary.value != (values[:, 0] / values[:, 1]).mean()
+    assert summary.median == np.median(values[:, 0] / values[:, 1])
+    expected = stats.bootstrap(
+        (values[:, 0], values[:, 1]), lambda a, b, axis=-1: a.sum(axis) / b.sum(axis), paired=True,
+        n_resamples=20_000, method="percentile", random_state=0)
+    low, high = expected.confidence_interval
+    np.testing.assert_allclose(summary.interval, [low, high], rtol=0, atol=0.06 * (high - low))
+    np.testing.assert_allclose(summary.standard_error, expected.standard_error, rtol=0.06)
+    assert found["mse"].value == values[:, 0].mean() and found["mse"].interval is not None
+
+
+def test_a_mean_as_a_reduction_has_the_interval_of_the_mean():
+    """By the same resamples, at every stage and horizon; the standard error is a bootstrap's."""
+    values = np.random.default_rng(8).random((30, 3))
+    mean = table.Metric("own", reduce=lambda values: values.mean(0))
+    found = intervals.summarise({"own_refined": values, "other": values}, (mean,))
+    for part in range(4):
+        np.testing.assert_allclose(found["own_refined"][part], found["other"][part], rtol=0.06)
+    np.testing.assert_allclose(found["own_refined"].interval, found["other"].interval, rtol=1e-12)
+    assert found["own_refined"].interval.shape == (3, 2)
+
+
+def test_where_a_ratio_is_no_number_there_is_no_interval():
+    """One sequence; or one of two that has nothing to find, which a resample may draw twice."""
+    some = found_and_all(np.random.default_rng(9), 1, 2)
+    one = intervals.summarise({"ratio": some}, (RATIO,))["ratio"]
+    np.testing.assert_array_equal(one.value, some[0, :, 0] / some[0, :, 1])
+    assert one.interval is None and np.isnan(one.standard_error).all()
+    two = intervals.summarise({"ratio": np.array([[2.0, 4.0], [0.0, 0.0]])}, (RATIO,))["ratio"]
+    assert two.value == 0.5 and np.isnan(two.median) and two.interval is None

@@ -16,6 +16,7 @@ from PIL import Image
 
 import parts_jax
 from parts_jax.data import pipeline
+from parts_jax.metrics import table
 from parts_jax.pictures import colours
 from parts_jax.report import __main__ as command
 from parts_jax.report import numbers, sections
@@ -211,6 +212,33 @@ def test_the_table_has_mean_interval_median_and_what_metrics_mean(workdir, split
     assert "standard_error" not in page and "<code>mse_refined" not in page
 
 
+def test_evaluations_of_before_are_shown_under_todays_names(workdir, splits):
+    values = {"log_likelihood": 20.0, "miou_refined": 0.5}
+    write_evaluation(workdir, **values, median=values, standard_error=values,
+                     interval={"log_likelihood": [19.0, 22.0], "miou_refined": None})
+    page = write(workdir, num_clips=1)
+    row = re.search(r"<code>nll</code>.*?</tr>", page)[0]
+    assert re.findall(r"<td>(.*?)</td>", row) == [
+        "<b>−20</b>", "−22 to −19", "−20", "", "", ""]
+    assert "lower is better" in row and "log_likelihood" not in page
+    row = re.search(r"<code>miou</code>.*?</tr>", page)[0]  # what the first stage lacks
+    assert re.findall(r"<td>(.*?)</td>", row) == ["", "", "", "<b>0.500</b>", "–", "0.500"]
+
+
+def test_each_stage_has_its_columns(workdir, splits):
+    values = {"mse": 0.25, "mse_<b>": 0.5, "mse_refined": 0.75, "own": 1.0, "own_refined": 2.0}
+    write_evaluation(workdir, stages=["guess", "<b>", "refined"], **values, median=values,
+                     interval={name: None for name in values})
+    page = write(workdir, num_clips=1)
+    head = re.findall(r'<th colspan="3" scope="colgroup">(.*?)</th>', page)
+    assert head == ["guess", "&lt;b&gt;", "after refinement by the frame"]
+    for name, expected in (("mse", ["0.250", "0.500", "0.750"]), ("own", ["1.000", "2.000"])):
+        row = re.search(f"<code>{name}</code>.*?</tr>", page)[0]
+        assert re.findall(r"<b>(.*?)</b>", row) == expected and row.count("<td>") == 9
+    assert page.count("scope=\"col\">median<") == 3
+    assert page.index("<code>mse<") < page.index("<code>own<")
+
+
 def test_numbers_are_as_long_as_they_need_be():
     assert [numbers.number(value) for value in (
         0.85732, 0, 0.004201, -3025.33, 335.26, 9.5, 1e-7, True, None)] == [
@@ -278,6 +306,19 @@ def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, spl
     assert "The model sees 3 frames" in page and "Roll-outs were not scored" not in page
     assert page.count("<svg") == 4 and page.count("<polygon") == 8
     assert page.count(">last seen frame</text>") == 3
+
+
+def test_curves_of_names_of_before_and_a_metric_of_a_models_own(workdir, splits, monkeypatch):
+    """A run that was started by the version before and goes on: one line of both names."""
+    monkeypatch.setattr(table, "RENAMED", {"minus_nll": ("nll", -1.0)})
+    (workdir / "metrics.jsonl").write_text(
+        '{"step": 1, "train/minus_nll": -30.0, "train/glimpses": 7.0}\n'
+        '{"step": 2, "train/nll": 20.0, "train/glimpses": 9.0}\n')
+    page = write(workdir, num_clips=1)
+    line, = re.findall(r'<polyline points="(.*?)"', page)
+    (_, before), (_, after) = (map(float, point.split(",")) for point in line.split())
+    assert before == 24.0 and after == 146.0  # top and bottom of the chart: 30 and 20
+    assert ">30</text>" in page and ">20</text>" in page and "glimpses" not in page
 
 
 def test_curves_of_long_runs_are_thinned(workdir, splits):

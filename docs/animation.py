@@ -14,7 +14,7 @@ import numpy as np
 
 import parts_jax
 from parts_jax import visualize
-from parts_jax.data import sim_clevrer, simulated
+from parts_jax.data.sets import sim_clevrer, simulated
 from parts_jax.simulate import collisions
 
 SECONDS_BETWEEN_FRAMES = 0.25

@@ -18,7 +18,7 @@ import numpy as np
 from absl import logging
 
 from parts_jax import pretrained_model
-from parts_jax.data import video_files
+from parts_jax.data.formats import video_files
 from parts_jax.results import Segmentation
 
 FRAMES_AT_ONCE = 16

@@ -11,7 +11,7 @@ import pytest
 
 import parts_jax
 from parts_jax import segment, visualize
-from parts_jax.data import video_files
+from parts_jax.data.formats import video_files
 
 ROOT = pathlib.Path(__file__).parent.parent
 S, K, TILE = 16, 3, 32

@@ -18,10 +18,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from parts_jax import file_lock
-from parts_jax.data import (
+from parts_jax.data import episodes
+from parts_jax.data.formats import spool
+from parts_jax.data.sets import (
     bouncing_balls,
     clevrer,
-    episodes,
     folder,
     movi,
     multi_object,
@@ -31,7 +32,6 @@ from parts_jax.data import (
     sim_clevrer,
     sim_playroom,
     sim_robotics_arm,
-    spool,
 )
 
 BUILDERS = {builder.name: builder for builder in (

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from parts_jax.data import frames, preprocess
+from parts_jax.data import preprocess
+from parts_jax.data.formats import frames
 
 MAX_ID = 255
 

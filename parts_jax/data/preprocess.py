@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from parts_jax.data import frames
+from parts_jax.data.formats import frames
 
 # --- numpy: one clip, in a reading thread ---
 

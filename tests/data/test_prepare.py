@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from parts_jax import data
-from parts_jax.data import clevrer, episodes, folder, frames, sim_clevrer
+from parts_jax.data import episodes
+from parts_jax.data.formats import frames
+from parts_jax.data.sets import clevrer, folder, sim_clevrer
 from parts_jax.simulate import collisions
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parts_jax.data import frames, preprocess
+from parts_jax.data import preprocess
+from parts_jax.data.formats import frames
 
 
 def make_clip(num_frames=6, height=8, width=8, seed=0):

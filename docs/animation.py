@@ -15,7 +15,7 @@ import numpy as np
 import parts_jax
 from parts_jax import visualize
 from parts_jax.data.sets import sim_clevrer, simulated
-from parts_jax.simulate import collisions
+from parts_jax.simulate.clevrer import collisions
 
 SECONDS_BETWEEN_FRAMES = 0.25
 HELD = 3  # frames that the last one stands for, before it starts again

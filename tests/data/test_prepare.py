@@ -11,7 +11,7 @@ from parts_jax import data
 from parts_jax.data import episodes
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import clevrer, folder, sim_clevrer
-from parts_jax.simulate import collisions
+from parts_jax.simulate.clevrer import collisions
 
 
 @pytest.fixture

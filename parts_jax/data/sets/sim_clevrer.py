@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import simulated
-from parts_jax.simulate import collisions, worlds
+from parts_jax.simulate.clevrer import collisions, worlds
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
 from parts_jax.data.sets import simulated
-from parts_jax.simulate import playroom
+from parts_jax.simulate.playroom import playroom
 
 
 class SimPlayroom(tfds.core.GeneratorBasedBuilder):

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
 from parts_jax.data.sets import simulated
-from parts_jax.simulate import robot_arm, robot_arm_world
+from parts_jax.simulate.robot_arm import robot_arm, robot_arm_world
 
 
 class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):

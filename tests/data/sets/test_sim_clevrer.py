@@ -7,7 +7,7 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_clevrer
-from parts_jax.simulate import collisions, worlds
+from parts_jax.simulate.clevrer import collisions, worlds
 
 WORLD = dataclasses.replace(worlds.DEMO, resolution=16, samples=1, num_frames=4)
 

@@ -7,7 +7,7 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_playroom, simulated
-from parts_jax.simulate import playroom, playroom_agent
+from parts_jax.simulate.playroom import playroom, playroom_agent
 
 WORLD = dataclasses.replace(playroom.TINY, num_frames=3)
 

@@ -7,7 +7,7 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_robotics_arm, simulated
-from parts_jax.simulate import robot_arm
+from parts_jax.simulate.robot_arm import robot_arm
 
 WORLD = dataclasses.replace(robot_arm.TINY, num_frames=3, max_start=4)
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from parts_jax.data.sets import sim_clevrer, sim_playroom, sim_robotics_arm, simulated
-from parts_jax.simulate import playroom, robot_arm, worlds
+from parts_jax.simulate.clevrer import worlds
+from parts_jax.simulate.playroom import playroom
+from parts_jax.simulate.robot_arm import robot_arm
 
 SETS = [
     (sim_clevrer.make_example, dataclasses.replace(worlds.TINY, num_frames=3)),

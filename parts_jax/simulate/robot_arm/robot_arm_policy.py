@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import robot_arm_world
+from parts_jax.simulate.robot_arm import robot_arm_world
 
 ACTION_SIZE = 7
 OPEN, CLOSED = 1.0, -1.0

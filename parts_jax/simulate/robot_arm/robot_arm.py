@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import render, robot_arm_policy, robot_arm_world
+from parts_jax.simulate import render
+from parts_jax.simulate.robot_arm import robot_arm_policy, robot_arm_world
 
 SMALL = robot_arm_world.WorldSettings()
 TINY = dataclasses.replace(SMALL, resolution=16, num_frames=8, samples=1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from parts_jax.simulate import robot_arm, robot_arm_policy, robot_arm_world
+from parts_jax.simulate.robot_arm import robot_arm, robot_arm_policy, robot_arm_world
 
 # Long episodes from their start; pictures of 4 x 4 cost next to nothing.
 LONG = dataclasses.replace(robot_arm.SMALL, resolution=4, samples=1, num_frames=150, max_start=0)

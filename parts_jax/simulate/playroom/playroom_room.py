@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from parts_jax.simulate import playroom_furniture
-from parts_jax.simulate.playroom_furniture import RoomObject, Shape
+from parts_jax.simulate.playroom import playroom_furniture
+from parts_jax.simulate.playroom.playroom_furniture import RoomObject, Shape
 
 MAX_ROOM_TRIES = 100
 MAX_PLACEMENT_TRIES = 60

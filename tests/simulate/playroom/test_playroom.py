@@ -6,13 +6,13 @@ import mujoco
 import numpy as np
 import pytest
 
-from parts_jax.simulate import (
+from parts_jax.simulate import render
+from parts_jax.simulate.playroom import (
     playroom,
     playroom_agent,
     playroom_furniture,
     playroom_look,
     playroom_room,
-    render,
 )
 
 AGENT = playroom_agent.Agent()

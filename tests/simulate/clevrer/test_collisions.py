@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from parts_jax.simulate import collisions, rays, worlds
+from parts_jax.simulate import rays
+from parts_jax.simulate.clevrer import collisions, worlds
 
 TINY = dataclasses.replace(worlds.DEMO, resolution=16, samples=1)
 COARSE = dataclasses.replace(worlds.SMALL, resolution=(24, 36), samples=1)

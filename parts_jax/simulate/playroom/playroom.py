@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import playroom_agent, playroom_look, playroom_room, render
-from parts_jax.simulate.playroom_furniture import FIXED_COLOURS, Part
+from parts_jax.simulate import render
+from parts_jax.simulate.playroom import playroom_agent, playroom_look, playroom_room
+from parts_jax.simulate.playroom.playroom_furniture import FIXED_COLOURS, Part
 
 WALK_TRIES = 12
 

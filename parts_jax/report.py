@@ -25,8 +25,9 @@ import ml_collections
 from absl import flags as absl_flags
 from absl import logging
 
-from parts_jax import configuration, files, pretrained_model, report_numbers, report_pictures
+from parts_jax import configuration, pretrained_model, report_numbers, report_pictures
 from parts_jax.data import pipeline
+from parts_jax.files import whole
 from parts_jax.pretrained_model import PretrainedModel
 from parts_jax.report_pictures import Clips
 
@@ -102,7 +103,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         config=_config_table(config), data=_json(data), **pictures)
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
-    files.write_whole(folder / "index.html", page)
+    whole.write_whole(folder / "index.html", page)
     return folder / "index.html"
 
 

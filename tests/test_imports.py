@@ -31,10 +31,9 @@ ALLOWED = {
     "models": MODEL,
     # Data and machinery, beside: no equations, no networks, no models.
     "simulate": set(),
-    "data": {"types", "simulate", "file_lock"},
+    "data": {"types", "simulate", "files"},
     "files": set(),
-    "file_lock": set(),
-    "run_lock": {"file_lock"},
+    "run_lock": {"files"},
     "best_checkpoint": {"files"},
     "configuration": {"files"},
     "config_rules": {"configuration", "best_checkpoint"},

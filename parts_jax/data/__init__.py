@@ -17,7 +17,6 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from absl import logging
 
-from parts_jax import file_lock
 from parts_jax.data import episodes
 from parts_jax.data.formats import spool
 from parts_jax.data.sets import (
@@ -33,6 +32,7 @@ from parts_jax.data.sets import (
     sim_playroom,
     sim_robotics_arm,
 )
+from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
     clevrer.Clevrer, playroom.Playroom, robotics_arm.RoboticsArm,
@@ -87,11 +87,11 @@ def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
     os.makedirs(folder_, exist_ok=True)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(file_lock.hold(path))
-        except file_lock.HeldError as error:
+            held.enter_context(lock.hold(path))
+        except lock.HeldError as error:
             logging.info("Waiting for another process that builds %s: %s.",
                          builder.info.full_name, error)
-            held.enter_context(file_lock.hold(path, wait=True))
+            held.enter_context(lock.hold(path, wait=True))
         yield
 
 

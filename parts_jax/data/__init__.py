@@ -19,25 +19,22 @@ from absl import logging
 
 from parts_jax.data import episodes
 from parts_jax.data.formats import spool
-from parts_jax.data.sets import (
-    bouncing_balls,
-    clevrer,
-    folder,
-    movi,
-    multi_object,
-    playroom,
-    rlds,
-    robotics_arm,
-    sim_clevrer,
-    sim_playroom,
-    sim_robotics_arm,
-)
+from parts_jax.data.sets.bouncing_balls import BouncingBalls
+from parts_jax.data.sets.clevrer import Clevrer, check_available
+from parts_jax.data.sets.folder import Folder
+from parts_jax.data.sets.movi import Movi
+from parts_jax.data.sets.multi_object import MultiObject
+from parts_jax.data.sets.playroom import Playroom
+from parts_jax.data.sets.rlds import Rlds
+from parts_jax.data.sets.robotics_arm import RoboticsArm
+from parts_jax.data.sets.sim_clevrer import SimClevrer
+from parts_jax.data.sets.sim_playroom import SimPlayroom
+from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
 from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
-    clevrer.Clevrer, playroom.Playroom, robotics_arm.RoboticsArm,
-    sim_clevrer.SimClevrer, sim_playroom.SimPlayroom, sim_robotics_arm.SimRoboticsArm,
-    rlds.Rlds, movi.Movi, multi_object.MultiObject, bouncing_balls.BouncingBalls, folder.Folder)}
+    Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm,
+    Rlds, Movi, MultiObject, BouncingBalls, Folder)}
 KNOWN_NAMES = tuple(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                     for config in builder.BUILDER_CONFIGS)
 LENGTHS = "lengths.json"
@@ -71,8 +68,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
     if builder.data_path.exists():
         raise ValueError(f"The folder {builder.data_dir} is not a finished data set: it has no "
                          "dataset_info.json. Delete it, and the set is built again.")
-    if family == clevrer.Clevrer.name:
-        clevrer.check_available(config, builder.data_dir, download)
+    if family == Clevrer.name:
+        check_available(config, builder.data_dir, download)
     with _alone(builder):
         if not _is_finished(builder):
             build(builder)
@@ -82,9 +79,9 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
 @contextlib.contextmanager
 def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
     """Waits while another process builds the same set, such as another host on a shared disk."""
-    folder_ = os.path.dirname(builder.data_dir)
-    path = os.path.join(folder_, ".building.lock")
-    os.makedirs(folder_, exist_ok=True)
+    folder = os.path.dirname(builder.data_dir)
+    path = os.path.join(folder, ".building.lock")
+    os.makedirs(folder, exist_ok=True)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(lock.hold(path))
@@ -130,7 +127,7 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
             raise ValueError(f"The data set {family!r} is simulated, not made from files: "
                              f"data.source_dir must be empty; got {source_dir!r}.")
         return config
-    if not source_dir and family == clevrer.Clevrer.name:
+    if not source_dir and family == Clevrer.name:
         return config  # it can be downloaded
     if not source_dir:
         raise ValueError(f"The data set {family!r} is made from files that you have: give their "
@@ -142,13 +139,13 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
     return dataclasses.replace(config, name=name, source_dir=source_dir)
 
 
-def _fingerprint(folder_: str) -> str:
+def _fingerprint(folder: str) -> str:
     """Eight letters that change when a file below a folder comes, goes, or is written again."""
     listing = []
-    for path in sorted(pathlib.Path(folder_).rglob("*")):
+    for path in sorted(pathlib.Path(folder).rglob("*")):
         if path.is_file():
             status = path.stat()
-            listing.append((str(path.relative_to(folder_)), status.st_size, status.st_mtime_ns))
+            listing.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:8]
 
 

@@ -17,7 +17,7 @@ import av
 import numpy as np
 from PIL import Image, ImageSequence
 
-from parts_jax.data.formats import containers
+from parts_jax.data.formats import declared_size
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
 GIF_START, GIF_END = b"GIF8", b"\x3b"
@@ -95,7 +95,7 @@ def _gif_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
 
 def _decoded_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
     """By PyAV."""
-    containers.check_whole(path, file)
+    declared_size.check_whole(path, file)
     file.seek(0)
     with av.open(file) as container:
         if not container.streams.video:

@@ -17,7 +17,7 @@ import tqdm
 from absl import logging
 
 from parts_jax.data import episodes
-from parts_jax.data.clevrer import clevrer_chunks, clevrer_clips, clevrer_files
+from parts_jax.data.clevrer import chunks, conversion, files
 
 CLIPS = {"train": range(10000), "validation": range(10000, 15000), "test": range(15000, 20000)}
 NUM_FRAMES = 128
@@ -112,32 +112,32 @@ class Clevrer(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
         if not config.source_dir:
-            clevrer_files.download(_download_folder(self.data_dir))
+            files.download(_download_folder(self.data_dir))
         clips = list_clips(_find(config, self.data_dir), config.masks)
         if not clips:
             raise ValueError(f"No mask video in {config.source_dir} belongs to a CLEVRER video "
                              "of the validation split (10000 to 14999) that is there.")
-        chunks = clevrer_chunks.convert_clips(clips, self._settings(), self._converted_folder(),
-                                              config.num_workers)
-        self.info.metadata.update(clevrer_chunks.report(chunks))
-        clevrer_chunks.check_room_for_records(self._converted_folder(), chunks)
+        paths = chunks.convert_clips(clips, self._settings(), self._converted_folder(),
+                                     config.num_workers)
+        self.info.metadata.update(chunks.report(paths))
+        chunks.check_room_for_records(self._converted_folder(), paths)
         splits = {} if config.masks == "mask_videos" else {
-            split: clevrer_chunks.Selection(paths) for split, paths in chunks.items()}
-        if config.masks != "none" and "validation" in chunks:
-            splits |= {split: clevrer_chunks.Selection(chunks["validation"], num_objects)
+            split: chunks.Selection(part) for split, part in paths.items()}
+        if config.masks != "none" and "validation" in paths:
+            splits |= {split: chunks.Selection(paths["validation"], num_objects)
                        for split, num_objects in RUNS.items()}
         return {split: self._generate_examples(split, selection)
                 for split, selection in splits.items() if len(selection)}
 
     def _generate_examples(self, split: str,
-                           selection: clevrer_chunks.Selection) -> Iterator[tuple[int, dict]]:
+                           selection: chunks.Selection) -> Iterator[tuple[int, dict]]:
         yield from tqdm.tqdm(selection, unit=" clips", mininterval=1.0,
                              desc=f"Preparing {self.name}, {split}")
 
-    def _settings(self) -> clevrer_clips.Settings:
+    def _settings(self) -> conversion.Settings:
         config = self.builder_config
-        return clevrer_clips.Settings(config.resolution, config.crop, config.masks, NUM_FRAMES,
-                                      SHORTEST_RUN)
+        return conversion.Settings(config.resolution, config.crop, config.masks, NUM_FRAMES,
+                                   SHORTEST_RUN)
 
     def _converted_folder(self) -> str:
         """Beside the folder of the set; TFDS deletes its own when it is interrupted."""
@@ -165,7 +165,7 @@ def check_available(config: ClevrerConfig, data_dir: str, download: bool) -> Non
             "videos and annotations of the validation split, zipped or not, into one folder and "
             "name it: --config.data.source_dir=FOLDER.")
     folder = _download_folder(data_dir)
-    missing = [] if config.source_dir else clevrer_files.missing_zips(folder)
+    missing = [] if config.source_dir else files.missing_zips(folder)
     if missing and not download:
         raise ValueError(
             f"The data set 'clevrer' is not on this machine, and data.download is False: in "
@@ -175,12 +175,12 @@ def check_available(config: ClevrerConfig, data_dir: str, download: bool) -> Non
             "6.2 GB, the masks 0.4 GB). Or put them, zipped or not, into a folder of your own and "
             f"name it: --config.data.source_dir=FOLDER. {STAND_IN}")
     if missing:
-        clevrer_files.sizes_on_server(folder, missing)
+        files.sizes_on_server(folder, missing)
     else:
         _find(config, data_dir)
 
 
-def list_clips(files: clevrer_files.Files, masks: str) -> dict[str, list[clevrer_clips.Clip]]:
+def list_clips(found: files.Files, masks: str) -> dict[str, list[conversion.Clip]]:
     """The clips of each split whose videos are there, in order; no split without any.
 
     With `masks` "mask_videos": those of validation that have a mask video.
@@ -188,35 +188,35 @@ def list_clips(files: clevrer_files.Files, masks: str) -> dict[str, list[clevrer
     kind = {"proposals": "proposals", "mask_videos": "mask_video", "none": None}[masks]
     clips = {}
     for split, numbers in CLIPS.items():
-        wanted = sorted(files["video"].keys() & set(numbers))
+        wanted = sorted(found["video"].keys() & set(numbers))
         if masks == "mask_videos":
             wanted = [number for number in wanted
-                      if split == "validation" and number in files["mask_video"]]
+                      if split == "validation" and number in found["mask_video"]]
         elif len(wanted) < len(numbers):
             logging.warning("CLEVRER: of the %d videos of %s only %d are there.", len(numbers),
                             split, len(wanted))
         if wanted:
-            clips[split] = [clevrer_clips.Clip(
-                number, files["video"][number],
-                None if number in BROKEN_ANNOTATIONS else files["annotation"].get(number),
-                files[kind].get(number) if kind else None) for number in wanted]
+            clips[split] = [conversion.Clip(
+                number, found["video"][number],
+                None if number in BROKEN_ANNOTATIONS else found["annotation"].get(number),
+                found[kind].get(number) if kind else None) for number in wanted]
     return clips
 
 
-def _find(config: ClevrerConfig, data_dir: str) -> clevrer_files.Files:
+def _find(config: ClevrerConfig, data_dir: str) -> files.Files:
     """The files that a variant is made of; ValueError if a kind of them is not there."""
     folder = config.source_dir or _download_folder(data_dir)
-    files = clevrer_files.find(folder)
+    found = files.find(folder)
     needed = {"video": "videos"} | {
         "none": {},
         "proposals": {"proposals": "masks (derender_proposals.zip)"},
         "mask_videos": {"annotation": "annotations", "mask_video": "mask videos (such as "
                         "sliced_masks_validation_mp4/3/video_10000/video.mp4)"}}[config.masks]
     for kind, words in needed.items():
-        if not files[kind]:
+        if not found[kind]:
             raise ValueError(f"The folder {folder} has no CLEVRER {words}. It needs: {WHERE} "
                              f"{STAND_IN}")
-    return files
+    return found
 
 
 def _download_folder(data_dir: str) -> str:

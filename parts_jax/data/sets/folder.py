@@ -16,7 +16,7 @@ import tqdm
 from PIL import Image, ImageOps
 
 from parts_jax.data import episodes, preprocess
-from parts_jax.data.formats import containers, video_files
+from parts_jax.data.formats import declared_size, video_files
 from parts_jax.data.sets import splits
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -106,7 +106,7 @@ def look_over(path: pathlib.Path) -> None:
         find_frames(path)
     else:
         with path.open("rb") as file:
-            containers.check_whole(path, file)
+            declared_size.check_whole(path, file)
 
 
 def find_frames(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import simulated
-from parts_jax.simulate.clevrer import collisions, worlds
+from parts_jax.simulate.clevrer import simulation, world_settings
 
 
 @dataclasses.dataclass
@@ -47,22 +47,23 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
-        SimClevrerConfig(name="demo", world=worlds.DEMO, num_clips=(3000, 256, 256),
+        SimClevrerConfig(name="demo", world=world_settings.DEMO, num_clips=(3000, 256, 256),
                          description="32x32, 8 frames, 2-3 large objects of saturated colours."),
-        SimClevrerConfig(name="demo_64", world=worlds.DEMO_64, num_clips=(3000, 256, 256),
+        SimClevrerConfig(name="demo_64", world=world_settings.DEMO_64, num_clips=(3000, 256, 256),
                          description="The clips of demo at 64x64."),
-        SimClevrerConfig(name="medium", world=worlds.MEDIUM, num_clips=(3000, 256, 256),
+        SimClevrerConfig(name="medium", world=world_settings.MEDIUM, num_clips=(3000, 256, 256),
                          description="64x64, 8 frames, 3-5 objects in the manner of demo."),
-        SimClevrerConfig(name="small", world=worlds.SMALL,
+        SimClevrerConfig(name="small", world=world_settings.SMALL,
                          version="1.1.0", annotates_collisions=True,
                          description="64x64, 24 frames, 3-5 objects that enter and leave."),
-        SimClevrerConfig(name="full", world=worlds.FULL, num_clips=(10000, 500, 500),
+        SimClevrerConfig(name="full", world=world_settings.FULL, num_clips=(10000, 500, 500),
                          version="1.1.0", annotates_collisions=True,
                          description="64x64, 32 frames, 3-6 objects that enter and leave."),
-        SimClevrerConfig(name="large", world=worlds.LARGE, num_clips=(8, 4, 4),
+        SimClevrerConfig(name="large", world=world_settings.LARGE, num_clips=(8, 4, 4),
                          version="1.1.0", annotates_collisions=True,
                          description="The clips of small at 320x480: to be looked at."),
-        SimClevrerConfig(name="tiny", world=worlds.TINY, num_clips=(16, 8, 8), num_workers=1,
+        SimClevrerConfig(name="tiny", world=world_settings.TINY, num_clips=(16, 8, 8),
+                         num_workers=1,
                          description="16x16, 6 frames, 2 objects: for tests and a first try."),
     ]
 
@@ -93,9 +94,10 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
             yield clip, {name: example[name] for name in self.info.features}
 
 
-def make_example(world: worlds.WorldSettings, seed: tuple[int, int, int], id: str) -> dict:
+def make_example(world: world_settings.WorldSettings, seed: tuple[int, int, int],
+                 id: str) -> dict:
     """The example of a clip, of any picture size, with all that some variant has."""
-    clip = collisions.simulate_clip(world, seed)
+    clip = simulation.simulate_clip(world, seed)
     return {
         "video": frames.encode(clip["video"]),
         "segmentation": frames.encode(clip["segmentation"]),

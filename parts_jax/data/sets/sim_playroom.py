@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
 from parts_jax.data.sets import simulated
-from parts_jax.simulate.playroom import playroom
+from parts_jax.simulate.playroom import simulation
 
 
 class SimPlayroom(tfds.core.GeneratorBasedBuilder):
@@ -18,7 +18,7 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
         segmentation: T strings, PNG of uint8 [H,W], 0 for floor, walls and ceiling, 1..N the
             furniture and the toys;
         actions: float32 [T,4] in [-1,1]: strafe right, move forward, look right, look up;
-            actions[t] is taken between frame t and t+1 (`parts_jax.simulate.playroom_agent`);
+            actions[t] is taken between frame t and t+1 (`parts_jax.simulate.playroom.agent`);
         poses: float32 [T,4], the camera's x and y in metres, yaw and pitch in radians;
         location: float32 [T,N,3], centres of mass of the objects in metres, in order of the ids;
         objects: N texts such as "red duck";
@@ -33,10 +33,10 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
-            name="small", world=playroom.SMALL,
+            name="small", world=simulation.SMALL,
             description="64x64, 25 frames, 5-7 objects in view on average."),
         simulated.SimulatedConfig(
-            name="tiny", world=playroom.TINY, num_clips=(16, 8, 8), num_workers=1,
+            name="tiny", world=simulation.TINY, num_clips=(16, 8, 8), num_workers=1,
             description="16x16, 6 frames: for tests and a first try."),
     ]
 
@@ -59,9 +59,10 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
         return simulated.with_progress(make_example, self.name, self.builder_config, split)
 
 
-def make_example(world: playroom.PlayroomSettings, seed: tuple[int, int, int], id: str) -> dict:
+def make_example(world: simulation.PlayroomSettings, seed: tuple[int, int, int],
+                 id: str) -> dict:
     """The example of a clip."""
-    clip = playroom.simulate_clip(world, seed)
+    clip = simulation.simulate_clip(world, seed)
     return episodes.encode(
         f"The simulated clip {id}", clip["video"], id=id, resolution=world.resolution,
         segmentation=clip["segmentation"], actions=clip["actions"],

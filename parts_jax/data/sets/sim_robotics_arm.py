@@ -7,7 +7,8 @@ import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
 from parts_jax.data.sets import simulated
-from parts_jax.simulate.robot_arm import robot_arm, robot_arm_world
+from parts_jax.simulate.robot_arm import simulation
+from parts_jax.simulate.robot_arm.world import WorldSettings
 
 
 class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
@@ -16,7 +17,7 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
     An example has
         video: T strings, PNG of uint8 [H,W,3];
         segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..5 the `objects`;
-        actions: float32 [T,7], taken after each frame, as in `robot_arm.simulate_clip`;
+        actions: float32 [T,7], taken after each frame, as in `parts_jax.simulate.robot_arm.simulation`;
         objects: 5 texts: "red cube", "green cube", "blue cube", a distractor such as
             "yellow ball", and "robot arm";
         location: float32 [T,4,3], centres of the first four objects, in metres;
@@ -31,10 +32,10 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
-            name="small", world=robot_arm.SMALL,
+            name="small", world=simulation.SMALL,
             description="64x64, 25 frames of episodes of grasping and stacking."),
         simulated.SimulatedConfig(
-            name="tiny", world=robot_arm.TINY, num_clips=(16, 8, 8), num_workers=1,
+            name="tiny", world=simulation.TINY, num_clips=(16, 8, 8), num_workers=1,
             description="16x16, 8 frames: for tests and a first try."),
     ]
 
@@ -57,10 +58,9 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
         return simulated.with_progress(make_example, self.name, self.builder_config, split)
 
 
-def make_example(world: robot_arm_world.WorldSettings, seed: tuple[int, int, int],
-                 id: str) -> dict:
+def make_example(world: WorldSettings, seed: tuple[int, int, int], id: str) -> dict:
     """The example of a clip."""
-    clip = robot_arm.simulate_clip(world, seed)
+    clip = simulation.simulate_clip(world, seed)
     return episodes.encode(
         f"The simulated clip {id}", clip["video"], id=id, resolution=world.resolution,
         segmentation=clip["segmentation"], actions=clip["actions"], location=clip["location"],

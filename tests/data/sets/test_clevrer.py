@@ -17,10 +17,10 @@ import pytest
 
 from parts_jax import data
 from parts_jax.data import preprocess
-from parts_jax.data.clevrer import clevrer_chunks, clevrer_clips, clevrer_files, clevrer_masks
+from parts_jax.data.clevrer import chunks, conversion, files, masks
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import clevrer
-from tests.data.clevrer import clevrer_writer as writer
+from tests.data.clevrer import writer
 
 SCENES = {number: writer.make_scene(number, **options) for number, options in {
     0: {}, 1: {"num_objects": 4}, 2: {"num_objects": 6},
@@ -32,18 +32,18 @@ TEXTS = {number: tuple(" ".join(name) for name in scene.names)
 
 @functools.cache
 def all_files():
-    files = {}
+    content = {}
     for scene in SCENES.values():
-        files |= writer.files_of(scene)
-    files["annotation_10000-11000/annotation_10800.json"] = b'{"scene_index": 10800, "obj'
-    return files
+        content |= writer.files_of(scene)
+    content["annotation_10000-11000/annotation_10800.json"] = b'{"scene_index": 10800, "obj'
+    return content
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(clevrer, "NUM_FRAMES", writer.NUM_FRAMES)
     monkeypatch.setattr(clevrer, "SHORTEST_RUN", 4)
-    monkeypatch.setattr(clevrer_files, "PAUSE", 0.0)
+    monkeypatch.setattr(files, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ def test_test_sets_of_the_2d_lstm_paper(tmp_path, folder):
 def test_the_first_run_is_long_enough():
     inside = np.ones((12, 2), bool)
     inside[[0, 4, 10], [0, 1, 0]] = False
-    assert clevrer_clips.first_run(inside, 3) == (1, 4)
-    assert clevrer_clips.first_run(inside, 4) == (5, 10)
-    assert clevrer_clips.first_run(inside, 6) is None
-    assert clevrer_clips.first_run(np.ones((12, 2), bool), 12) == (0, 12)
-    assert clevrer_clips.first_run(np.ones((12, 0), bool), 3) is None
+    assert conversion.first_run(inside, 3) == (1, 4)
+    assert conversion.first_run(inside, 4) == (5, 10)
+    assert conversion.first_run(inside, 6) is None
+    assert conversion.first_run(np.ones((12, 2), bool), 12) == (0, 12)
+    assert conversion.first_run(np.ones((12, 0), bool), 3) is None
 
 
 def test_mask_videos(tmp_path, folder):
@@ -155,9 +155,9 @@ def test_mask_videos(tmp_path, folder):
         renumbered[order] = np.arange(1, len(order) + 1)
         expected = preprocess.resize({"video": SCENES[number].video()[start:],
                                       "segmentation": renumbered[scene]}, 32)
-        masks = frames.decode(example["segmentation"])
-        assert set(np.unique(masks)) == set(range(len(order) + 1))
-        assert (masks != expected["segmentation"]).mean() < 0.02  # edges, which the codec blurs
+        stored = frames.decode(example["segmentation"])
+        assert set(np.unique(stored)) == set(range(len(order) + 1))
+        assert (stored != expected["segmentation"]).mean() < 0.02  # edges, which the codec blurs
         assert example["inside_camera_view"].all()
 
 
@@ -186,19 +186,19 @@ def test_the_description_says_what_scores_are_against(tmp_path):
 def proposals_file(tmp_path, content):
     path = tmp_path / "proposal_00000.json"
     path.write_text(json.dumps(content))
-    return clevrer_files.File(str(path))
+    return files.File(str(path))
 
 
 def read_proposals(tmp_path, content, names=TEXTS[0]):
-    return clevrer_masks.read_proposals(
+    return masks.read_proposals(
         proposals_file(tmp_path, content), names, (8, writer.HEIGHT, writer.WIDTH))
 
 
 def test_of_two_that_overlap_the_smaller_is_on_top(tmp_path):
     scene = dataclasses.replace(SCENES[0], centres=np.full((8, 3, 2), 30.0))
-    masks = read_proposals(tmp_path, writer.proposals(scene))
-    assert set(np.unique(masks.segmentation)) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(masks.segmentation, scene.segmentation())
+    found = read_proposals(tmp_path, writer.proposals(scene))
+    assert set(np.unique(found.segmentation)) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(found.segmentation, scene.segmentation())
 
 
 def test_frames_and_objects_that_proposals_lack_are_background(tmp_path):
@@ -209,9 +209,9 @@ def test_frames_and_objects_that_proposals_lack_are_background(tmp_path):
     content["frames"][0]["objects"] = [item for item in content["frames"][0]["objects"]
                                        if item["color"] != "red"]
     expected[0][expected[0] == 1] = 0
-    masks = read_proposals(tmp_path, content)
-    np.testing.assert_array_equal(masks.segmentation, expected)
-    assert masks.notes == {"frames without any entry in the proposals": 2}
+    found = read_proposals(tmp_path, content)
+    np.testing.assert_array_equal(found.segmentation, expected)
+    assert found.notes == {"frames without any entry in the proposals": 2}
 
 
 def test_proposals_unlike_any_annotated_object_are_left_out(tmp_path):
@@ -221,9 +221,9 @@ def test_proposals_unlike_any_annotated_object_are_left_out(tmp_path):
             item["material"] = "rubber"  # It is metal.
     expected = SCENES[0].segmentation()
     expected[5][expected[5] == 2] = 0
-    masks = read_proposals(tmp_path, content)
-    np.testing.assert_array_equal(masks.segmentation, expected)
-    assert masks.notes == {"proposals unlike any object of the annotation, left out": 1}
+    found = read_proposals(tmp_path, content)
+    np.testing.assert_array_equal(found.segmentation, expected)
+    assert found.notes == {"proposals unlike any object of the annotation, left out": 1}
     assert len(read_proposals(tmp_path, content, names=None).names) == 4
 
 
@@ -273,7 +273,7 @@ def server(tmp_path, monkeypatch):
     running = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(handler, directory=tmp_path / "site"))
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    monkeypatch.setattr(clevrer_files, "BASE_URL", f"http://127.0.0.1:{running.server_port}/")
+    monkeypatch.setattr(files, "BASE_URL", f"http://127.0.0.1:{running.server_port}/")
     yield handler
     running.shutdown()
     running.server_close()
@@ -291,14 +291,14 @@ def test_it_is_downloaded_and_prepared_as_by_the_command(tmp_path, server, caplo
         for place, number in enumerate(numbers):
             check_example(source[place], number, resolution=64)
     assert sorted(server.requests) == sorted((os.path.basename(name), 0)
-                                             for name in clevrer_files.ZIPS)
+                                             for name in files.ZIPS)
     assert re.search(r"CLEVRER is fetched from http.*video_train.zip \(0.00 GB\).* in all",
                      caplog.text)
     assert re.search(r"CLEVRER is converted. train: 3 clips. validation: 4 clips, 1 clips without "
                      r"their annotation. test: 1 clips", caplog.text)
     assert builder.info.metadata["validation"] == {"clips": 4, "clips without their annotation": 1}
     assert sorted(path.name for path in downloads(tmp_path).iterdir()) == sorted(
-        os.path.basename(name) for name in clevrer_files.ZIPS)
+        os.path.basename(name) for name in files.ZIPS)
     assert os.listdir(tmp_path / "data" / "clevrer" / "64") == ["1.0.0"]
 
 
@@ -316,23 +316,23 @@ def test_zips_in_a_folder_are_as_good_as_what_they_hold(tmp_path, folder):
 @pytest.mark.parametrize("serves_ranges", [True, False])
 def test_a_download_goes_on_where_it_broke_off(tmp_path, server, serves_ranges):
     server.limit, server.breaks, server.serves_ranges = 700, 2, serves_ranges
-    clevrer_files.download(str(downloads(tmp_path)))
+    files.download(str(downloads(tmp_path)))
     assert server.requests[:3] == [("video_train.zip", 0)] + (
         [("video_train.zip", 700), ("video_train.zip", 1400)] if serves_ranges
         else [("video_train.zip", 0)] * 2)
-    for name in clevrer_files.ZIPS:
+    for name in files.ZIPS:
         assert (downloads(tmp_path) / os.path.basename(name)).read_bytes() == \
             (tmp_path / "site" / name).read_bytes()
     server.requests.clear()
-    clevrer_files.download(str(downloads(tmp_path)))
+    files.download(str(downloads(tmp_path)))
     assert server.requests == []
 
 
 def test_an_interrupted_download_goes_on_the_next_time(tmp_path, server):
-    content = (tmp_path / "site" / clevrer_files.ZIPS[0]).read_bytes()
+    content = (tmp_path / "site" / files.ZIPS[0]).read_bytes()
     downloads(tmp_path).mkdir(parents=True)
     (downloads(tmp_path) / "video_train.zip.part").write_bytes(content[:1000])
-    clevrer_files.download(str(downloads(tmp_path)))
+    files.download(str(downloads(tmp_path)))
     assert server.requests[0] == ("video_train.zip", 1000)
     assert (downloads(tmp_path) / "video_train.zip").read_bytes() == content
 
@@ -340,8 +340,8 @@ def test_an_interrupted_download_goes_on_the_next_time(tmp_path, server):
 def test_a_server_that_sends_nothing_is_given_up(tmp_path, server):
     server.limit, server.breaks = 0, 100
     with pytest.raises(OSError, match="video_train.zip cannot be fetched .the connection was clos"):
-        clevrer_files.download(str(downloads(tmp_path)))
-    assert len(server.requests) == clevrer_files.ATTEMPTS
+        files.download(str(downloads(tmp_path)))
+    assert len(server.requests) == files.ATTEMPTS
 
 
 # --- What is not there ---
@@ -366,17 +366,17 @@ def test_without_permission_nothing_is_fetched(tmp_path, server):
 
 
 def test_with_all_zips_there_no_permission_is_needed(tmp_path):
-    for path in ((tmp_path / "site" / name) for name in clevrer_files.ZIPS):
+    for path in ((tmp_path / "site" / name) for name in files.ZIPS):
         path.parent.mkdir(parents=True, exist_ok=True)
     writer.write_zips(tmp_path / "site", all_files())
     downloads(tmp_path).mkdir(parents=True)
-    for name in clevrer_files.ZIPS:
+    for name in files.ZIPS:
         (tmp_path / "site" / name).rename(downloads(tmp_path) / os.path.basename(name))
     clevrer.check_available(CONFIG, data_dir(tmp_path), download=False)
 
 
 def test_without_a_network_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(clevrer_files, "BASE_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(files, "BASE_URL", "http://127.0.0.1:9/")
     with pytest.raises(OSError) as error:
         clevrer.check_available(CONFIG, data_dir(tmp_path), download=True)
     for part in ("http://127.0.0.1:9/videos/train/video_train.zip cannot be fetched",
@@ -437,7 +437,7 @@ def test_clips_known_to_be_broken_are_left_out_and_counted(tmp_path, folder, cap
 
 
 def test_many_broken_clips_are_an_error_and_tried_again(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(clevrer_chunks, "ALWAYS_SKIPPED", 0)
+    monkeypatch.setattr(chunks, "ALWAYS_SKIPPED", 0)
     whole = (folder / VIDEO).read_bytes()
     (folder / VIDEO).write_bytes(whole[:-50])
     with pytest.raises(ValueError, match="1 of the 3 clips of train cannot be used.*is truncated"):
@@ -512,7 +512,7 @@ def test_a_mask_video_without_areas_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
     path.write_bytes(writer.mp4(noise, crf=1))
     with pytest.raises(ValueError, match="video.mp4 has no areas of one colour"):
-        clevrer_masks.read_mask_video(clevrer_files.File(str(path)), 3, (2, 64, 96))
+        masks.read_mask_video(files.File(str(path)), 3, (2, 64, 96))
 
 
 def test_damaged_zips_are_named(tmp_path):
@@ -550,7 +550,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_seen_before_the_download(small_disk, server):
     (small_disk / "other").write_bytes(bytes(60000))
     with pytest.raises(OSError, match="has no room for CLEVRER's zips: they take"):
-        clevrer_files.download(str(small_disk / "downloads"))
+        files.download(str(small_disk / "downloads"))
     assert server.requests == []
 
 
@@ -570,12 +570,12 @@ def test_a_disk_that_fills_up_during_the_download(tmp_path, server):
     downloads(tmp_path).mkdir(parents=True)
     (downloads(tmp_path) / "video_train.zip.part").symlink_to("/dev/full")
     with pytest.raises(OSError, match="The disk is full: .*video_train.zip has .* Make room"):
-        clevrer_files.download(str(downloads(tmp_path)))
+        files.download(str(downloads(tmp_path)))
 
 
 def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(clevrer_chunks, "CLIPS_PER_CHUNK", 1)
-    convert, calls = clevrer_clips.convert, []
+    monkeypatch.setattr(chunks, "CLIPS_PER_CHUNK", 1)
+    convert, calls = conversion.convert, []
 
     def counted(clip, settings):
         if len(calls) == 5:
@@ -583,12 +583,12 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path, folder, monke
         calls.append(clip.number)
         return convert(clip, settings)
 
-    monkeypatch.setattr(clevrer_clips, "convert", counted)
+    monkeypatch.setattr(conversion, "convert", counted)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "a", folder)
     assert calls == [0, 1, 2, 10000, 10001]
     assert not (tmp_path / "a" / "data" / "clevrer" / "test" / "1.0.0").exists()
-    monkeypatch.setattr(clevrer_clips, "convert",
+    monkeypatch.setattr(conversion, "convert",
                         lambda clip, settings: calls.append(clip.number) or convert(clip, settings))
     resumed = prepare(tmp_path / "a", folder)
     assert calls == list(SCENES)
@@ -601,7 +601,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path, folder, monke
 
 
 def test_other_files_are_not_taken_for_those_converted_before(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(clevrer_chunks, "report", lambda chunks: 1 / 0)
+    monkeypatch.setattr(chunks, "report", lambda paths: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepare(tmp_path, folder)
     monkeypatch.undo()
@@ -614,11 +614,11 @@ def test_other_files_are_not_taken_for_those_converted_before(tmp_path, folder, 
 
 
 def test_two_processes_convert_as_one(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(clevrer_chunks, "CLIPS_PER_CHUNK", 1)
-    clips = clevrer.list_clips(clevrer_files.find(str(folder)), "proposals")
-    settings = clevrer_clips.Settings(16, "none", "proposals", 8, 4)
+    monkeypatch.setattr(chunks, "CLIPS_PER_CHUNK", 1)
+    clips = clevrer.list_clips(files.find(str(folder)), "proposals")
+    settings = conversion.Settings(16, "none", "proposals", 8, 4)
     for workers in (1, 2):
-        clevrer_chunks.convert_clips({"train": clips["train"]}, settings,
+        chunks.convert_clips({"train": clips["train"]}, settings,
                                      str(tmp_path / str(workers)), workers)
     names = sorted(os.listdir(tmp_path / "1"))
     assert len(names) == 3 and names == sorted(os.listdir(tmp_path / "2"))

@@ -7,9 +7,9 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_clevrer
-from parts_jax.simulate.clevrer import collisions, worlds
+from parts_jax.simulate.clevrer import simulation, world_settings
 
-WORLD = dataclasses.replace(worlds.DEMO, resolution=16, samples=1, num_frames=4)
+WORLD = dataclasses.replace(world_settings.DEMO, resolution=16, samples=1, num_frames=4)
 
 
 def make_builder(data_dir, num_workers=1):
@@ -30,7 +30,7 @@ def test_what_is_read_is_what_was_simulated(builder):
         source = builder.as_data_source(split=split)
         assert len(source) == count
         for clip in range(count):
-            simulated = collisions.simulate_clip(WORLD, (5, split_index, clip))
+            simulated = simulation.simulate_clip(WORLD, (5, split_index, clip))
             example = source[clip]
             np.testing.assert_array_equal(frames.decode(example["video"]), simulated["video"])
             np.testing.assert_array_equal(frames.decode(example["segmentation"]),
@@ -42,7 +42,7 @@ def test_what_is_read_is_what_was_simulated(builder):
 
 
 def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
-    simulate, calls = collisions.simulate_clip, []
+    simulate, calls = simulation.simulate_clip, []
 
     def interrupted(*args):
         calls.append(args)
@@ -50,7 +50,7 @@ def test_an_interrupted_build_is_not_taken_for_a_finished_one(tmp_path, monkeypa
             raise KeyboardInterrupt
         return simulate(*args)
 
-    monkeypatch.setattr(collisions, "simulate_clip", interrupted)
+    monkeypatch.setattr(simulation, "simulate_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_builder(tmp_path).download_and_prepare()
     assert not (tmp_path / "sim_clevrer" / "test" / "1.0.0").exists()
@@ -70,7 +70,7 @@ def test_frames_survive_encoding():
 
 def test_collisions_are_a_feature_where_they_are_annotated(builder, tmp_path):
     assert "collisions" not in builder.as_data_source(split="test")[0]
-    world = dataclasses.replace(worlds.SMALL, resolution=(16, 24), samples=1)
+    world = dataclasses.replace(world_settings.SMALL, resolution=(16, 24), samples=1)
     config = sim_clevrer.SimClevrerConfig(
         name="test", description="For tests.", world=world, num_clips=(2, 1, 1), num_workers=1,
         version="1.1.0", annotates_collisions=True)
@@ -78,7 +78,7 @@ def test_collisions_are_a_feature_where_they_are_annotated(builder, tmp_path):
     built.download_and_prepare()
     assert (tmp_path / "sim_clevrer" / "test" / "1.1.0" / "dataset_info.json").exists()
     example = built.as_data_source(split="train")[1]
-    simulated = collisions.simulate_clip(world, (0, 0, 1))
+    simulated = simulation.simulate_clip(world, (0, 0, 1))
     assert example["collisions"].dtype == np.int32 and len(example["collisions"]) > 0
     np.testing.assert_array_equal(example["collisions"], simulated["collisions"])
     np.testing.assert_array_equal(frames.decode(example["video"]), simulated["video"])

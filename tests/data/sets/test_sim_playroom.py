@@ -7,9 +7,9 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_playroom, simulated
-from parts_jax.simulate.playroom import playroom, playroom_agent
+from parts_jax.simulate.playroom import agent, simulation
 
-WORLD = dataclasses.replace(playroom.TINY, num_frames=3)
+WORLD = dataclasses.replace(simulation.TINY, num_frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_what_is_read_is_what_was_simulated(builder):
         source = builder.as_data_source(split=split)
         assert len(source) == count
         for clip in range(count):
-            simulated = playroom.simulate_clip(WORLD, (4, split_index, clip))
+            simulated = simulation.simulate_clip(WORLD, (4, split_index, clip))
             example = source[clip]
             for key in ("video", "segmentation"):
                 np.testing.assert_array_equal(frames.decode(example[key]), simulated[key])
@@ -52,14 +52,14 @@ def test_shapes_of_the_features(builder):
 
 def test_mirrored_actions_walk_the_mirrored_path():
     """A world mirrored at the plane of the first view: y and yaw turn their sign."""
-    agent, mirror = playroom_agent.Agent(), np.array([1.0, -1.0, -1.0, 1.0])
+    walker, mirror = agent.Agent(), np.array([1.0, -1.0, -1.0, 1.0])
     actions = np.random.default_rng(0).uniform(-1, 1, (20, 4))
     mirrored = actions.copy()
     mirrored[:, list(sim_playroom.SimPlayroom.MIRRORED_ACTIONS)] *= -1
     pose = image = np.zeros(4)
     for action, other in zip(actions, mirrored, strict=True):
-        pose = playroom_agent.move(agent, pose, action)
-        image = playroom_agent.move(agent, image, other)
+        pose = agent.move(walker, pose, action)
+        image = agent.move(walker, image, other)
         np.testing.assert_allclose(image, pose * mirror, atol=1e-12)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_robotics_arm, simulated
-from parts_jax.simulate.robot_arm import robot_arm
+from parts_jax.simulate.robot_arm import simulation
 
-WORLD = dataclasses.replace(robot_arm.TINY, num_frames=3, max_start=4)
+WORLD = dataclasses.replace(simulation.TINY, num_frames=3, max_start=4)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_tiny_reads_back_as_simulated(builder):
         source = builder.as_data_source(split=split)
         assert len(source) == count
         for clip in (0, count - 1):
-            expected = robot_arm.simulate_clip(config.world, (config.seed, index, clip))
+            expected = simulation.simulate_clip(config.world, (config.seed, index, clip))
             example = source[clip]
             for key in ("video", "segmentation"):
                 np.testing.assert_array_equal(frames.decode(example[key]), expected[key])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from parts_jax.data.sets import sim_clevrer, sim_playroom, sim_robotics_arm, simulated
-from parts_jax.simulate.clevrer import worlds
-from parts_jax.simulate.playroom import playroom
-from parts_jax.simulate.robot_arm import robot_arm
+from parts_jax.simulate.clevrer import world_settings
+from parts_jax.simulate.playroom import simulation as playroom
+from parts_jax.simulate.robot_arm import simulation as robot_arm
 
 SETS = [
-    (sim_clevrer.make_example, dataclasses.replace(worlds.TINY, num_frames=3)),
+    (sim_clevrer.make_example, dataclasses.replace(world_settings.TINY, num_frames=3)),
     (sim_playroom.make_example, dataclasses.replace(playroom.TINY, num_frames=3)),
     (sim_robotics_arm.make_example, dataclasses.replace(robot_arm.TINY, num_frames=3)),
 ]

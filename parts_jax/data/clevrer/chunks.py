@@ -27,7 +27,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from parts_jax.data.clevrer import clevrer_clips, clevrer_files
+from parts_jax.data.clevrer import conversion, files
 from parts_jax.simulate import parallel
 
 CLIPS_PER_CHUNK = 20
@@ -48,10 +48,10 @@ class Summary:
         skipped: those left out.
         notes: what was odd about the others, and how often.
         kept: of the others, in the order of their examples: number of the clip, number of objects,
-            and the run of frames with all objects in view (see `clevrer_clips.Converted`).
+            and the run of frames with all objects in view (see `conversion.Converted`).
     """
 
-    skipped: tuple[clevrer_clips.Skipped, ...]
+    skipped: tuple[conversion.Skipped, ...]
     notes: collections.Counter
     kept: tuple[tuple[int, int, tuple[int, int] | None], ...]
 
@@ -77,14 +77,14 @@ class Selection:
             for (number, count, run), example in zip(kept, _examples(path), strict=True):
                 if self._takes(count, run):
                     cut = self.num_objects
-                    yield number, clevrer_clips.cut_example(example, *run) if cut else example
+                    yield number, conversion.cut_example(example, *run) if cut else example
 
     def _takes(self, count: int, run: tuple[int, int] | None) -> bool:
         return not self.num_objects or (run is not None and count in self.num_objects)
 
 
-def convert_clips(clips: Mapping[str, Sequence[clevrer_clips.Clip]],
-                  settings: clevrer_clips.Settings, folder: str,
+def convert_clips(clips: Mapping[str, Sequence[conversion.Clip]],
+                  settings: conversion.Settings, folder: str,
                   num_workers: int = 0) -> dict[str, list[str]]:
     """Converts the clips of each split into chunks in a folder.
 
@@ -116,18 +116,18 @@ def convert_clips(clips: Mapping[str, Sequence[clevrer_clips.Clip]],
     return chunks
 
 
-def _name(clips: Sequence[clevrer_clips.Clip], settings: clevrer_clips.Settings) -> str:
+def _name(clips: Sequence[conversion.Clip], settings: conversion.Settings) -> str:
     """That of the chunk of some clips, which tells other files or settings from these."""
     digest = hashlib.sha256(repr((clips, settings)).encode()).hexdigest()[:8]
     return f"{clips[0].number:05d}-{clips[-1].number:05d}-{digest}.chunk"
 
 
-def convert_chunk(path: str, clips: Sequence[clevrer_clips.Clip],
-                  settings: clevrer_clips.Settings) -> int:
+def convert_chunk(path: str, clips: Sequence[conversion.Clip],
+                  settings: conversion.Settings) -> int:
     """Converts some clips into one chunk; returns how many there were."""
-    done = [clevrer_clips.convert(clip, settings) for clip in clips]
-    skipped = [item for item in done if isinstance(item, clevrer_clips.Skipped)]
-    kept = [item for item in done if isinstance(item, clevrer_clips.Converted)]
+    done = [conversion.convert(clip, settings) for clip in clips]
+    skipped = [item for item in done if isinstance(item, conversion.Skipped)]
+    kept = [item for item in done if isinstance(item, conversion.Converted)]
     write_chunk(path, Summary(
         tuple(skipped), sum((item.notes for item in kept), collections.Counter()),
         tuple((item.number, item.num_objects, item.run) for item in kept)),
@@ -154,7 +154,7 @@ def report(chunks: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
 def check_room_for_records(folder: str, chunks: Mapping[str, Sequence[str]]) -> None:
     """Raises OSError if the disk has no room for what TFDS writes: one split twice at a time."""
     sizes = [sum(map(os.path.getsize, paths)) for paths in chunks.values()]
-    clevrer_files.check_room(folder, sum(sizes) + max(sizes), "the records of the prepared set")
+    files.check_room(folder, sum(sizes) + max(sizes), "the records of the prepared set")
 
 
 def _check_skipped(split: str, paths: Sequence[str]) -> None:
@@ -211,7 +211,7 @@ def summary(path: str) -> Summary:
     with _opened(path) as archive:
         content = json.loads(archive.read(SUMMARY))
         return Summary(
-            tuple(clevrer_clips.Skipped(**item) for item in content["skipped"]),
+            tuple(conversion.Skipped(**item) for item in content["skipped"]),
             collections.Counter(content["notes"]),
             tuple((number, count, run and tuple(run)) for number, count, run in content["kept"]))
 

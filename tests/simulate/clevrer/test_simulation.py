@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from parts_jax.simulate import rays
-from parts_jax.simulate.clevrer import collisions, worlds
+from parts_jax.simulate.clevrer import simulation, world_settings
 
-TINY = dataclasses.replace(worlds.DEMO, resolution=16, samples=1)
-COARSE = dataclasses.replace(worlds.SMALL, resolution=(24, 36), samples=1)
+TINY = dataclasses.replace(world_settings.DEMO, resolution=16, samples=1)
+COARSE = dataclasses.replace(world_settings.SMALL, resolution=(24, 36), samples=1)
 
 
 def turned(pose):
@@ -30,33 +30,33 @@ def project(camera, points):
     return np.stack([offset @ right / depth, -(offset @ np.cross(right, forward)) / depth], -1)
 
 
-def run_alone(item, num_frames=8, settings=worlds.DEMO):
+def run_alone(item, num_frames=8, settings=world_settings.DEMO):
     """Motion of an object that has the floor for itself."""
     settings = dataclasses.replace(settings, num_frames=num_frames)
-    return collisions.move(settings, collisions.build_model(settings, [item]), [item])
+    return simulation.move(settings, simulation.build_model(settings, [item]), [item])
 
 
 def make_object(shape="sphere", position=(0.0, 0.0), velocity=(0.0, 0.0), angle=0.3, **kwargs):
-    return collisions.WorldObject(shape, "red", "rubber", 0.5, position, velocity, angle, **kwargs)
+    return simulation.WorldObject(shape, "red", "rubber", 0.5, position, velocity, angle, **kwargs)
 
 
 @pytest.fixture(scope="module")
 def demo_clips():
-    return [collisions.simulate_clip(worlds.DEMO, (7, 0, i)) for i in range(60)]
+    return [simulation.simulate_clip(world_settings.DEMO, (7, 0, i)) for i in range(60)]
 
 
 @pytest.fixture(scope="module")
 def coarse_clips():
-    return [collisions.simulate_clip(COARSE, (7, 0, i)) for i in range(24)]
+    return [simulation.simulate_clip(COARSE, (7, 0, i)) for i in range(24)]
 
 
 def test_same_seed_same_clip_and_other_seed_other_clip():
-    clip, again = (collisions.simulate_clip(TINY, (0, 0, 1)) for _ in range(2))
+    clip, again = (simulation.simulate_clip(TINY, (0, 0, 1)) for _ in range(2))
     for key in ("video", "segmentation", "location"):
         assert clip[key].tobytes() == again[key].tobytes()
     assert clip["objects"] == again["objects"]
     for other in ((0, 0, 2), (0, 1, 1), (1, 0, 1), (0, 1, 0)):
-        assert collisions.simulate_clip(TINY, other)["objects"] != clip["objects"]
+        assert simulation.simulate_clip(TINY, other)["objects"] != clip["objects"]
 
 
 def test_shapes_and_dtypes(demo_clips):
@@ -75,7 +75,7 @@ def test_demo_has_the_look_of_the_recipe(demo_clips):
     for clip in demo_clips:
         colours = [item.colour for item in clip["objects"]]
         assert len(set(colours)) == len(colours) and "gray" not in colours
-    assert {item.shape for clip in demo_clips for item in clip["objects"]} == set(collisions.SHAPES)
+    assert {item.shape for clip in demo_clips for item in clip["objects"]} == set(simulation.SHAPES)
     all_seen = [all((clip["segmentation"][-1] == i + 1).any() for i in range(count))
                 for clip, count in zip(demo_clips, counts, strict=True)]
     assert np.mean(all_seen) > 0.9
@@ -85,19 +85,19 @@ def test_demo_has_the_look_of_the_recipe(demo_clips):
 
 
 def test_demo_64_shows_the_clips_of_demo():
-    coarse = collisions.simulate_clip(worlds.DEMO, (0, 1, 4))
-    fine = collisions.simulate_clip(worlds.DEMO_64, (0, 1, 4))
+    coarse = simulation.simulate_clip(world_settings.DEMO, (0, 1, 4))
+    fine = simulation.simulate_clip(world_settings.DEMO_64, (0, 1, 4))
     np.testing.assert_array_equal(coarse["location"], fine["location"])
     pooled = fine["video"].reshape(8, 32, 2, 32, 2, 3).mean((2, 4))
     assert np.abs(pooled - coarse["video"]).mean() < 2
 
 
 def test_ids_follow_colours_and_places():
-    settings = dataclasses.replace(worlds.DEMO, samples=1)
+    settings = dataclasses.replace(world_settings.DEMO, samples=1)
     rgb = dict(settings.colours)
     checked = 0
     for seed in range(4):
-        clip = collisions.simulate_clip(settings, (seed,))
+        clip = simulation.simulate_clip(settings, (seed,))
         centres = project(settings.camera, clip["location"].astype(np.float64))
         for frame in range(settings.num_frames):
             for i, item in enumerate(clip["objects"]):
@@ -117,14 +117,14 @@ def test_ids_follow_colours_and_places():
 def test_the_clips_of_demo_stay_what_they_are():
     # Models were trained and measured on them. Tolerances: other processors may round otherwise.
     expected = {
-        (worlds.DEMO, 0): ([118.4592, 115.3364, 121.6912], [6431, 652, 307, 802],
+        (world_settings.DEMO, 0): ([118.4592, 115.3364, 121.6912], [6431, 652, 307, 802],
                            [[0.3204, -0.8343, 0.5149], [0.7247, 0.5454, 0.5676],
                             [-1.0863, -0.6293, 0.4677]]),
-        (worlds.TINY, 1): ([117.7533, 130.6504, 123.8092], [1384, 61, 91],
+        (world_settings.TINY, 1): ([117.7533, 130.6504, 123.8092], [1384, 61, 91],
                            [[0.4439, 0.6755, 0.4232], [-0.1991, -0.1478, 0.549]]),
     }
     for (settings, clip), (colour, pixels, places) in expected.items():
-        clip = collisions.simulate_clip(settings, (0, 2, clip))
+        clip = simulation.simulate_clip(settings, (0, 2, clip))
         np.testing.assert_allclose(clip["video"].mean((0, 1, 2)), colour, atol=0.02)
         np.testing.assert_allclose(np.bincount(clip["segmentation"].ravel()), pixels, atol=2)
         np.testing.assert_allclose(clip["location"][-1], places, atol=1e-3)
@@ -133,7 +133,7 @@ def test_the_clips_of_demo_stay_what_they_are():
 def test_small_draws_unique_looks_of_all_kinds():
     counts, seen, entering = set(), set(), 0
     for seed in range(80):
-        objects = collisions.draw_objects(worlds.SMALL, np.random.default_rng(seed))
+        objects = simulation.draw_objects(world_settings.SMALL, np.random.default_rng(seed))
         looks = {(item.shape, item.colour, item.material) for item in objects}
         assert len(looks) == len(objects)
         counts.add(len(objects))
@@ -141,13 +141,14 @@ def test_small_draws_unique_looks_of_all_kinds():
         assert len({item.shape for item in objects if item.lying} - {"cylinder"}) == 0
         places = np.array([[*item.position, item.size] for item in objects])
         reach = np.array([item.reach for item in objects])
-        outside = rays.distance_from_view(worlds.SMALL.camera, 64, 64, places) > reach
-        assert not any(outside[:worlds.SMALL.min_in_view])
+        outside = rays.distance_from_view(world_settings.SMALL.camera, 64, 64, places) > reach
+        assert not any(outside[:world_settings.SMALL.min_in_view])
         entering += sum(outside)
         for item in np.array(objects, object)[outside]:  # they head for the middle
             assert np.dot(item.position, item.velocity) < 0
     assert counts == {3, 4, 5} and entering > 40
-    for i, kinds in enumerate((collisions.SHAPES, worlds.CLEVR_COLOURS, ("rubber", "metal"))):
+    for i, kinds in enumerate((simulation.SHAPES, world_settings.CLEVR_COLOURS,
+                               ("rubber", "metal"))):
         assert {look[i] for look in seen} == set(kinds)
 
 
@@ -179,7 +180,7 @@ def test_objects_roll_and_tumble(coarse_clips):
     rolling = tumbling = 0
     for clip in coarse_clips:
         objects = clip["objects"]
-        motion = collisions.move(COARSE, collisions.build_model(COARSE, objects), objects)
+        motion = simulation.move(COARSE, simulation.build_model(COARSE, objects), objects)
         np.testing.assert_array_equal(motion.location.astype(np.float32), clip["location"])
         poses = motion.poses.reshape(24, len(objects), 7)
         for i, item in enumerate(objects):
@@ -190,7 +191,7 @@ def test_objects_roll_and_tumble(coarse_clips):
 
 
 def test_the_background_is_as_bright_as_that_of_clevrer():
-    clip = collisions.simulate_clip(dataclasses.replace(worlds.SMALL, samples=1), (3, 0, 1))
+    clip = simulation.simulate_clip(dataclasses.replace(world_settings.SMALL, samples=1), (3, 0, 1))
     background = clip["video"][clip["segmentation"] == 0].astype(float)
     assert 125 < background.mean() < 141
     assert np.abs(background - background.mean(axis=1, keepdims=True)).max() == 0  # grey
@@ -201,7 +202,7 @@ def test_the_background_is_as_bright_as_that_of_clevrer():
 def test_a_square_frame_is_the_wide_frame_squeezed(coarse_clips):
     square = dataclasses.replace(COARSE, resolution=24)
     for i in range(3):
-        clip = collisions.simulate_clip(square, (7, 0, i))
+        clip = simulation.simulate_clip(square, (7, 0, i))
         np.testing.assert_array_equal(clip["location"], coarse_clips[i]["location"])
         assert clip["video"].shape == (24, 24, 24, 3)
         assert coarse_clips[i]["video"].shape == (24, 24, 36, 3)
@@ -222,7 +223,7 @@ def test_objects_rest_on_the_floor_and_do_not_start_in_each_other(demo_clips):
 
 def test_a_sphere_rolls_at_constant_speed():
     places = run_alone(make_object(velocity=(1.2, -0.9), angle=2.0)).location[:, 0]
-    seconds = np.arange(8) * worlds.DEMO.steps_per_frame * worlds.DEMO.timestep
+    seconds = np.arange(8) * world_settings.DEMO.steps_per_frame * world_settings.DEMO.timestep
     np.testing.assert_allclose(places[:, 0], 1.2 * seconds, atol=0.05)
     np.testing.assert_allclose(places[:, 1], -0.9 * seconds, atol=0.05)
 
@@ -230,16 +231,16 @@ def test_a_sphere_rolls_at_constant_speed():
 @pytest.mark.parametrize("shape", ["box", "cylinder"])
 def test_a_sliding_body_is_slowed_by_friction(shape):
     places = run_alone(make_object(shape=shape, velocity=(0.0, 2.0))).location[:, 0]
-    seconds = 7 * worlds.DEMO.steps_per_frame * worlds.DEMO.timestep
-    expected = 2.0 * seconds - 0.5 * worlds.DEMO.friction * 9.81 * seconds ** 2
+    seconds = 7 * world_settings.DEMO.steps_per_frame * world_settings.DEMO.timestep
+    expected = 2.0 * seconds - 0.5 * world_settings.DEMO.friction * 9.81 * seconds ** 2
     assert places[-1, 1] == pytest.approx(expected, abs=0.05)
     assert abs(places[-1, 0]) < 0.02
 
 
 def test_a_lying_cylinder_rolls_at_constant_speed_about_its_axis():
     item = make_object("cylinder", velocity=(0.6, 1.6), angle=np.arctan2(0.6, -1.6), lying=True)
-    motion = run_alone(item, settings=worlds.SMALL)
-    seconds = np.arange(8) * worlds.SMALL.steps_per_frame * worlds.SMALL.timestep
+    motion = run_alone(item, settings=world_settings.SMALL)
+    seconds = np.arange(8) * world_settings.SMALL.steps_per_frame * world_settings.SMALL.timestep
     np.testing.assert_allclose(motion.location[:, 0, 1], 1.6 * seconds, atol=0.05)
     np.testing.assert_allclose(motion.location[:, 0, 2], 0.5, atol=0.02)
     axis = turned(motion.poses)
@@ -253,7 +254,7 @@ def test_a_lying_cylinder_rolls_at_constant_speed_about_its_axis():
 @pytest.mark.parametrize("shape", ["box", "cylinder"])
 def test_a_thrown_body_tumbles_and_comes_to_rest_on_the_floor(shape):
     slid, thrown = (run_alone(make_object(shape, velocity=(3.0, 0.0), thrown=thrown), 24,
-                              settings=worlds.SMALL) for thrown in (False, True))
+                              settings=world_settings.SMALL) for thrown in (False, True))
     assert turned(slid.poses)[:, 2].min() > 0.99
     assert turned(thrown.poses)[:, 2].min() < 0.5
     assert thrown.location[:, 0, 0].max() > 2
@@ -261,22 +262,22 @@ def test_a_thrown_body_tumbles_and_comes_to_rest_on_the_floor(shape):
 
 
 def test_a_collision_is_noted_once_with_its_frame():
-    settings = dataclasses.replace(worlds.SMALL, num_frames=8)
+    settings = dataclasses.replace(world_settings.SMALL, num_frames=8)
     objects = [make_object(position=(3.0, 0.0)), make_object(position=(-1.9, 0.0),
                                                               velocity=(2.0, 0.0)),
                make_object(position=(0.0, 0.0))]
-    motion = collisions.move(settings, collisions.build_model(settings, objects), objects)
+    motion = simulation.move(settings, simulation.build_model(settings, objects), objects)
     # The gap of 0.9 closes after 0.45 s: when the fifth interval of 0.09 s ends, or just after.
     assert motion.collisions.tolist() in ([[5, 2, 3]], [[6, 2, 3]])
 
 
 def test_a_collision_keeps_momentum_and_parts_the_bodies():
-    settings = dataclasses.replace(worlds.DEMO, friction=0.0)
+    settings = dataclasses.replace(world_settings.DEMO, friction=0.0)
     objects = [make_object(position=(-0.9, 0.0), velocity=(2.0, 0.0)),
                make_object(position=(0.3, 0.0))]
-    model = collisions.build_model(settings, objects)
+    model = simulation.build_model(settings, objects)
     data = mujoco.MjData(model)
-    collisions.place(model, data, objects)
+    simulation.place(model, data, objects)
     mujoco.mj_step(model, data, 100)
     velocity = data.qvel.reshape(2, 6)[:, 0]
     assert velocity.sum() == pytest.approx(2.0, rel=0.02)
@@ -286,18 +287,19 @@ def test_a_collision_keeps_momentum_and_parts_the_bodies():
 
 def test_settings_that_cannot_be_met_are_refused():
     with pytest.raises(ValueError, match=r"In 200 tries no clip had a collision.*entering \(now 0"):
-        collisions.simulate_clip(dataclasses.replace(
+        simulation.simulate_clip(dataclasses.replace(
             TINY, num_frames=2, steps_per_frame=1, eventful=True), (0,))
     with pytest.raises(ValueError, match="No free place was found beyond the edge"):
-        collisions.simulate_clip(dataclasses.replace(
-            worlds.SMALL, entering=1.0, camera=rays.Camera((0, -30, 30), (0, 0, 0), 60.0)), (0,))
+        simulation.simulate_clip(dataclasses.replace(
+            world_settings.SMALL, entering=1.0,
+            camera=rays.Camera((0, -30, 30), (0, 0, 0), 60.0)), (0,))
     with pytest.raises(ValueError, match="9 objects of distinct colours.* only 6 colours"):
-        collisions.simulate_clip(
+        simulation.simulate_clip(
             dataclasses.replace(TINY, min_objects=9, max_objects=9), (0,))
     with pytest.raises(ValueError, match="No free place.*start_x"):
-        collisions.simulate_clip(
+        simulation.simulate_clip(
             dataclasses.replace(TINY, min_objects=3, start_x=(0, 0.1), start_y=(0, 0.1)), (0,))
     with pytest.raises(ValueError, match="only 6 such looks"):
-        collisions.simulate_clip(
+        simulation.simulate_clip(
             dataclasses.replace(TINY, min_objects=7, max_objects=7, distinct_colours=False,
                                 colours=(("red", (255, 0, 0)), ("blue", (0, 0, 255)))), (0,))

@@ -15,8 +15,10 @@ import mujoco
 import numpy as np
 
 from parts_jax.simulate import render
-from parts_jax.simulate.playroom import playroom_agent, playroom_look, playroom_room
-from parts_jax.simulate.playroom.playroom_furniture import FIXED_COLOURS, Part
+from parts_jax.simulate.playroom.agent import Agent, draw_start, num_seen, walk
+from parts_jax.simulate.playroom.furniture import FIXED_COLOURS, Part
+from parts_jax.simulate.playroom.look import Look, Row, draw_background, draw_panels, gather, view
+from parts_jax.simulate.playroom.room import Room, RoomSettings, draw_room
 
 WALK_TRIES = 12
 
@@ -41,8 +43,8 @@ class PlayroomSettings:
 
     resolution: int = 64
     num_frames: int = 25
-    room: playroom_room.RoomSettings = playroom_room.RoomSettings()
-    agent: playroom_agent.Agent = playroom_agent.Agent()
+    room: RoomSettings = RoomSettings()
+    agent: Agent = Agent()
     lamp_size: float = 0.35
     diffuse: tuple[float, float] = (0.42, 0.58)
     ambient: tuple[float, float] = (0.54, 0.66)
@@ -68,7 +70,7 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
         A dict of
             video: uint8 [T,H,W,3];
             segmentation: uint8 [T,H,W], 0 for background, 1..N the objects, the same in all frames;
-            actions: float32 [T,4] in [-1,1], see `playroom_agent.ACTIONS`; actions[t] is taken
+            actions: float32 [T,4] in [-1,1], see `agent.ACTIONS`; actions[t] is taken
                 between frame t and t+1, the last one after the last frame;
             poses: float64 [T,4], x, y, yaw and pitch of the camera (metres, radians);
             objects: tuple of N `RoomObject`, in the order of the ids;
@@ -78,7 +80,7 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
         ValueError: if the settings leave no room for the objects or the agent.
     """
     rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
-    room = playroom_room.draw_room(settings.room, rng)
+    room = draw_room(settings.room, rng)
     model = build_model(settings, room)
     look = draw_look(room, rng)
     light = draw_light(settings, room, rng)
@@ -92,8 +94,8 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
             push(settings, model, data, poses[t - 1, :2], poses[t, :2])
         mujoco.mj_forward(model, data)
         eye = np.array([x, y, settings.agent.eye_height])
-        image, mask = playroom_look.view(model, data, look, light, eye, yaw, pitch,
-                                         settings.agent.fov, settings.resolution, settings.samples)
+        image, mask = view(model, data, look, light, eye, yaw, pitch,
+                           settings.agent.fov, settings.resolution, settings.samples)
         frames.append(image)
         masks.append(mask)
         locations.append(data.xipos[1:1 + len(room.objects)].astype(np.float32))
@@ -101,7 +103,7 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
             "poses": poses, "objects": room.objects, "location": np.stack(locations)}
 
 
-def draw_walk(settings: PlayroomSettings, room: playroom_room.Room,
+def draw_walk(settings: PlayroomSettings, room: Room,
               rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Poses float64 [T,4] and actions float32 [T,4] of a walk through a room.
 
@@ -117,9 +119,9 @@ def draw_walk(settings: PlayroomSettings, room: playroom_room.Room,
     is_start = functools.partial(is_free, from_toys=agent.radius + 0.05)
     walks, scores = [], []
     for _ in range(WALK_TRIES):
-        start = playroom_agent.draw_start(agent, places, is_start, room.half, rng)
-        walks.append(playroom_agent.walk(agent, places, is_free, start, settings.num_frames, rng))
-        seen = [playroom_agent.num_seen(agent, pose[:2], pose[2], places) for pose in walks[-1][0]]
+        start = draw_start(agent, places, is_start, room.half, rng)
+        walks.append(walk(agent, places, is_free, start, settings.num_frames, rng))
+        seen = [num_seen(agent, pose[:2], pose[2], places) for pose in walks[-1][0]]
         scores.append(np.sort(seen)[:3].mean())
         if scores[-1] >= agent.enough:
             break
@@ -134,7 +136,7 @@ def push(settings: PlayroomSettings, model: mujoco.MjModel, data: mujoco.MjData,
         mujoco.mj_step(model, data)
 
 
-def build_model(settings: PlayroomSettings, room: playroom_room.Room) -> mujoco.MjModel:
+def build_model(settings: PlayroomSettings, room: Room) -> mujoco.MjModel:
     """The MuJoCo model: floor, ceiling and walls first, then body i+1 is object i, then the agent.
 
     The agent's body, a cylinder, is transparent, so that no ray meets it.
@@ -188,8 +190,7 @@ def _turn(angles: Sequence[float]) -> np.ndarray:
     return quat
 
 
-def draw_light(settings: PlayroomSettings, room: playroom_room.Room,
-               rng: np.random.Generator) -> render.Light:
+def draw_light(settings: PlayroomSettings, room: Room, rng: np.random.Generator) -> render.Light:
     """A lamp under the ceiling."""
     x, y = rng.uniform(-0.4, 0.4, 2) * room.half
     return render.Light((x, y, settings.room.height - 0.1), diffuse=rng.uniform(*settings.diffuse),
@@ -197,14 +198,14 @@ def draw_light(settings: PlayroomSettings, room: playroom_room.Room,
                         size=settings.lamp_size)
 
 
-def draw_look(room: playroom_room.Room, rng: np.random.Generator) -> playroom_look.Look:
+def draw_look(room: Room, rng: np.random.Generator) -> Look:
     """Draws how the background looks, and gathers how the objects do: a row a geom."""
-    rows = playroom_look.draw_background(rng)
+    rows = draw_background(rng)
     for instance, item in enumerate(room.objects, start=1):
         rgb = dict(main=item.rgb[0], second=item.rgb[1], **FIXED_COLOURS)
         for part in item.shape.parts:
             pattern = item.pattern if part.patterned else "plain"
             # Some three bands over a part of a toy and seven over furniture, whatever its size.
             scale = max(part.size) / (1.6 if item.movable else 3.5)
-            rows.append(playroom_look.Row(rgb[part.colour], item.rgb[1], pattern, scale, instance))
-    return playroom_look.gather(rows, playroom_look.draw_panels(room.half, rng))
+            rows.append(Row(rgb[part.colour], item.rgb[1], pattern, scale, instance))
+    return gather(rows, draw_panels(room.half, rng))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate.robot_arm import robot_arm_world
+from parts_jax.simulate.robot_arm import world
 
 ACTION_SIZE = 7
 OPEN, CLOSED = 1.0, -1.0
@@ -43,7 +43,7 @@ class Plan:
     drops: bool
 
 
-def act(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm_world.Item],
+def act(settings: world.WorldSettings, items: Sequence[world.Item],
         data: mujoco.MjData, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yields the actions of an endless episode, float32 [7]; `data` must move between them."""
     action, noise = np.array([0.0] * (ACTION_SIZE - 1) + [OPEN]), np.zeros(ACTION_SIZE)
@@ -54,7 +54,7 @@ def act(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm_world
         yield action.astype(np.float32)
 
 
-def stack(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm_world.Item],
+def stack(settings: world.WorldSettings, items: Sequence[world.Item],
           data: mujoco.MjData, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yields the wished actions, float64 [7], of one attempt after the other."""
     while True:
@@ -62,7 +62,7 @@ def stack(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm_wor
         yield from attempt(settings, plan, data, rng)
 
 
-def attempt(settings: robot_arm_world.WorldSettings, plan: Plan, data: mujoco.MjData,
+def attempt(settings: world.WorldSettings, plan: Plan, data: mujoco.MjData,
             rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yields the wished actions of one attempt to pick a cube up and put it down."""
     above, over = plan.grasp.copy(), plan.release.copy()
@@ -88,7 +88,7 @@ def attempt(settings: robot_arm_world.WorldSettings, plan: Plan, data: mujoco.Mj
     yield from reach(over, OPEN)
 
 
-def approach(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, position: np.ndarray,
+def approach(settings: world.WorldSettings, data: mujoco.MjData, position: np.ndarray,
              turn: np.ndarray, opening: float) -> Iterator[np.ndarray]:
     """Yields wished actions until the commanded pose is at the goal, or the gripper is stuck."""
     for _ in range(MAX_FRAMES):
@@ -99,7 +99,7 @@ def approach(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, posit
         yield wish
 
 
-def hold(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, turn: np.ndarray,
+def hold(settings: world.WorldSettings, data: mujoco.MjData, turn: np.ndarray,
          opening: float, num_frames: int) -> Iterator[np.ndarray]:
     """Yields the wish to stay where the gripper is, with the fingers at `opening`."""
     position = data.body("hand").xpos.copy()
@@ -107,7 +107,7 @@ def hold(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, turn: np.
         yield steer(settings, data, position, turn, opening)[0]
 
 
-def steer(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, position: np.ndarray,
+def steer(settings: world.WorldSettings, data: mujoco.MjData, position: np.ndarray,
           turn: np.ndarray, opening: float) -> tuple[np.ndarray, float, float]:
     """The action, float64 [7], that leads straight to a pose, and how far away that is."""
     offset = position - data.mocap_pos[0]
@@ -121,7 +121,7 @@ def steer(settings: robot_arm_world.WorldSettings, data: mujoco.MjData, position
     return wish, float(np.linalg.norm(offset)), float(np.linalg.norm(rotation))
 
 
-def draw_plan(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm_world.Item],
+def draw_plan(settings: world.WorldSettings, items: Sequence[world.Item],
               data: mujoco.MjData, rng: np.random.Generator) -> Plan:
     """Draws the next attempt, from where the cubes are now."""
     places = data.xpos[1:len(items) + 1]
@@ -142,7 +142,7 @@ def draw_plan(settings: robot_arm_world.WorldSettings, items: Sequence[robot_arm
         hover=float(rng.uniform(0.04, 0.09)), drops=bool(rng.random() < settings.drop))
 
 
-def draw_release(settings: robot_arm_world.WorldSettings, places: np.ndarray, cube: int,
+def draw_release(settings: world.WorldSettings, places: np.ndarray, cube: int,
                  targets: Sequence[int], half: float, rng: np.random.Generator) -> np.ndarray:
     """Where to put the cube down, float64 [3]: mostly onto another cube, else on the floor."""
     if targets and rng.random() < 0.85:
@@ -151,7 +151,7 @@ def draw_release(settings: robot_arm_world.WorldSettings, places: np.ndarray, cu
             error[:2] += far_off(rng, 0.024, 0.040)
         return places[rng.choice(targets)] + error + [0, 0, 2 * half + 0.01]
     others = np.delete(places, cube, axis=0)
-    return np.array([*robot_arm_world.free_place(settings, others, rng, distance=0.075),
+    return np.array([*world.free_place(settings, others, rng, distance=0.075),
                      half + 0.01 - settings.basket_depth])
 
 
@@ -171,7 +171,7 @@ def aligned(axes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     side = axes[:, np.argmin(np.abs(axes[2]))]
     angle = (np.arctan2(side[1], side[0]) + np.pi / 4) % (np.pi / 2) - np.pi / 4
-    return turned(turned(robot_arm_world.DOWN, [0.0, 0.0, angle + rng.normal(scale=0.06)]),
+    return turned(turned(world.DOWN, [0.0, 0.0, angle + rng.normal(scale=0.06)]),
                   [*rng.normal(scale=0.06, size=2), 0.0])
 
 
@@ -183,7 +183,7 @@ def turned(quaternion: np.ndarray, rotation: Sequence[float]) -> np.ndarray:
     return result
 
 
-def to_command(settings: robot_arm_world.WorldSettings, opening: float) -> float:
+def to_command(settings: world.WorldSettings, opening: float) -> float:
     """The opening command, -1 to 1, for a distance between the fingers in metres."""
     return float(np.clip(2 * opening / settings.max_opening - 1, CLOSED, OPEN))
 

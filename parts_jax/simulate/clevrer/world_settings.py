@@ -1,4 +1,4 @@
-"""The settings of the worlds of `collisions`: how they look, and how their objects move."""
+"""The settings of a world of solids: how it looks, and how its objects move; the variants."""
 
 import dataclasses
 

@@ -10,12 +10,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from parts_jax.data.clevrer import clevrer_chunks, clevrer_clips, clevrer_files
+from parts_jax.data.clevrer import chunks, conversion, files
 from parts_jax.data.sets import clevrer
-from tests.data.clevrer import clevrer_writer as writer
+from tests.data.clevrer import writer
 
 NOTES = collections.Counter({"frames without any entry in the proposals": 3, "b": 1, "a": 2})
-SKIPPED = (clevrer_clips.Skipped(7, clevrer_clips.UNDECODABLE, "ä \udcff.mp4 is truncated."),)
+SKIPPED = (conversion.Skipped(7, conversion.UNDECODABLE, "ä \udcff.mp4 is truncated."),)
 
 
 class Malicious:
@@ -39,13 +39,13 @@ def make_example(**changes):
 
 def write(path, *examples):
     kept = tuple((i, 3, (0, 2) if i % 2 else None) for i in range(len(examples)))
-    summary = clevrer_chunks.Summary(SKIPPED, NOTES, kept)
-    clevrer_chunks.write_chunk(str(path), summary, examples)
+    summary = chunks.Summary(SKIPPED, NOTES, kept)
+    chunks.write_chunk(str(path), summary, examples)
     return summary
 
 
 def read(path):
-    return [example for _, example in clevrer_chunks.Selection([str(path)])]
+    return [example for _, example in chunks.Selection([str(path)])]
 
 
 def assert_same(one, other):
@@ -70,7 +70,7 @@ def chunk(tmp_path):
 def assert_refused(path, reason=""):
     message = f"{re.escape(str(path))} is no whole chunk of converted clips: .*{reason}.*Delete it"
     with pytest.raises(ValueError, match=message):
-        clevrer_chunks.summary(str(path))
+        chunks.summary(str(path))
         read(path)
 
 
@@ -90,7 +90,7 @@ def test_what_is_read_is_what_was_written(tmp_path, changes):
     assert os.listdir(tmp_path) == ["a.chunk"]
     for one, other in zip(examples, read(tmp_path / "a.chunk"), strict=True):
         assert_same(one, other)
-    again = clevrer_chunks.summary(str(tmp_path / "a.chunk"))
+    again = chunks.summary(str(tmp_path / "a.chunk"))
     assert again == summary and type(again.notes) is collections.Counter
     assert list(again.notes) == list(NOTES)  # the order in which they are logged
 
@@ -102,14 +102,14 @@ def test_converted_clips_come_back_as_they_were(tmp_path, masks):
         writer.write_files(tmp_path / "source", writer.files_of(scene))
         writer.write_mask_video(tmp_path / "source", scene, 2, 8)
     (tmp_path / "source" / "annotation_10000-11000" / "annotation_10001.json").unlink()
-    clips = clevrer.list_clips(clevrer_files.find(str(tmp_path / "source")), masks)["validation"]
+    clips = clevrer.list_clips(files.find(str(tmp_path / "source")), masks)["validation"]
     clips = clips[:1] if masks == "mask_videos" else clips  # those need an annotation
-    settings = clevrer_clips.Settings(16, "none", masks, writer.NUM_FRAMES, 4)
-    expected = [clevrer_clips.convert(clip, settings) for clip in clips]
-    clevrer_chunks.convert_chunk(str(tmp_path / "a.chunk"), clips, settings)
+    settings = conversion.Settings(16, "none", masks, writer.NUM_FRAMES, 4)
+    expected = [conversion.convert(clip, settings) for clip in clips]
+    chunks.convert_chunk(str(tmp_path / "a.chunk"), clips, settings)
     for one, other in zip(expected, read(tmp_path / "a.chunk"), strict=True):
         assert_same(one.example, other)
-    assert clevrer_chunks.summary(str(tmp_path / "a.chunk")) == clevrer_chunks.Summary(
+    assert chunks.summary(str(tmp_path / "a.chunk")) == chunks.Summary(
         (), sum((item.notes for item in expected), collections.Counter()),
         tuple((item.number, item.num_objects, item.run) for item in expected))
 
@@ -123,7 +123,7 @@ def test_the_summary_is_read_without_the_examples(chunk):
         start = item.header_offset + 30 + len(item.filename)
         content[start:start + item.file_size] = bytes(item.file_size)
     chunk.write_bytes(content)
-    assert len(clevrer_chunks.summary(str(chunk)).kept) == 2
+    assert len(chunks.summary(str(chunk)).kept) == 2
     with pytest.raises(ValueError, match="no whole chunk.*Bad CRC-32 for file '0/video'"):
         read(chunk)
 
@@ -194,9 +194,9 @@ def test_a_damaged_chunk_is_named_or_reads_the_same(chunk):
 
 
 def convert(tmp_path):
-    clips = clevrer.list_clips(clevrer_files.find(str(tmp_path / "source")), "proposals")
-    settings = clevrer_clips.Settings(16, "none", "proposals", writer.NUM_FRAMES, 4)
-    return clevrer_chunks.convert_clips(clips, settings, str(tmp_path / "converted"), 1)["train"]
+    clips = clevrer.list_clips(files.find(str(tmp_path / "source")), "proposals")
+    settings = conversion.Settings(16, "none", "proposals", writer.NUM_FRAMES, 4)
+    return chunks.convert_clips(clips, settings, str(tmp_path / "converted"), 1)["train"]
 
 
 def test_a_truncated_chunk_stops_the_conversion_and_without_it_all_is_well(tmp_path):
@@ -216,8 +216,8 @@ def test_pickled_chunks_of_earlier_versions_are_neither_read_nor_left(tmp_path, 
     config = clevrer.ClevrerConfig(name="test", resolution=16, num_workers=1,
                                    source_dir=str(tmp_path / "source"))
     builder = clevrer.Clevrer(config=config, data_dir=tmp_path / "data", file_format="array_record")
-    clips = clevrer.list_clips(clevrer_files.find(config.source_dir), "proposals")["train"]
-    name = clevrer_chunks._name(clips, builder._settings()).removesuffix(".chunk")
+    clips = clevrer.list_clips(files.find(config.source_dir), "proposals")["train"]
+    name = chunks._name(clips, builder._settings()).removesuffix(".chunk")
     folder = pathlib.Path(builder._converted_folder())
     folder.mkdir(parents=True)
     (folder / name).write_bytes(pickle.dumps(Malicious(tmp_path / "run")))

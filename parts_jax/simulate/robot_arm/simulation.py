@@ -1,8 +1,8 @@
 """A robot arm that stacks three cubes in a basket, after DeepMind's "Sketchy" recordings.
 
 `simulate_clip(settings, seed)` is a pure function: equal arguments give equal clips, bit for bit,
-so clips can be made in any order by any number of processes. `robot_arm_world` has the things,
-`robot_arm_policy` the script that moves the arm.
+so clips can be made in any order by any number of processes. `world` has the things,
+`policy` the script that moves the arm.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ import mujoco
 import numpy as np
 
 from parts_jax.simulate import render
-from parts_jax.simulate.robot_arm import robot_arm_policy, robot_arm_world
+from parts_jax.simulate.robot_arm import policy, world
 
-SMALL = robot_arm_world.WorldSettings()
+SMALL = world.WorldSettings()
 TINY = dataclasses.replace(SMALL, resolution=16, num_frames=8, samples=1)
 
 SKY = (0.10, 0.10, 0.11)
 SETTLING_STEPS = 80
 
 
-def simulate_clip(settings: robot_arm_world.WorldSettings, seed: Sequence[int]) -> dict:
+def simulate_clip(settings: world.WorldSettings, seed: Sequence[int]) -> dict:
     """Simulates an episode and draws a window of it.
 
     An action is float32 [7], all in -1 to 1: the velocity of the gripper along the world's axes
@@ -39,7 +39,7 @@ def simulate_clip(settings: robot_arm_world.WorldSettings, seed: Sequence[int]) 
             segmentation: uint8 [T,H,W]: 1, 2, 3 the red, green and blue cube, 4 the distractor,
                 5 the whole arm, 0 for background, which the arm's pedestal belongs to;
             actions: float32 [T,7], the last one taken after the last frame;
-            objects: tuple of 4 `robot_arm_world.Item`, in the order of the ids;
+            objects: tuple of 4 `world.Item`, in the order of the ids;
             location: float32 [T,4,3], their centres, in metres;
             gripper: float32 [T,8]: the point between the fingertips, its orientation as a
                 quaternion (w,x,y,z), and the distance between the fingers in metres;
@@ -49,13 +49,13 @@ def simulate_clip(settings: robot_arm_world.WorldSettings, seed: Sequence[int]) 
         ValueError: if the settings leave no room for the objects.
     """
     rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
-    items = robot_arm_world.draw_items(settings, rng)
-    model = robot_arm_world.build_model(settings, items)
+    items = world.draw_items(settings, rng)
+    model = world.build_model(settings, items)
     data = mujoco.MjData(model)
     start = int(rng.integers(settings.max_start + 1))
     place(settings, model, data, rng)
-    actions = robot_arm_policy.act(settings, items, data, rng)
-    surfaces = robot_arm_world.look(model, items)
+    actions = policy.act(settings, items, data, rng)
+    surfaces = world.look(model, items)
     frames = []
     for frame in range(start + settings.num_frames):
         action = next(actions)
@@ -67,21 +67,20 @@ def simulate_clip(settings: robot_arm_world.WorldSettings, seed: Sequence[int]) 
     return clip | {"objects": items}
 
 
-def place(settings: robot_arm_world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
+def place(settings: world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
           rng: np.random.Generator) -> None:
     """Sets the state to the start of an episode: the gripper somewhere above the basket."""
     mujoco.mj_resetData(model, data)
     joints = model.jnt_qposadr[model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE]
-    data.qpos[joints] = [link.home for link in robot_arm_world.LINKS]
+    data.qpos[joints] = [link.home for link in world.LINKS]
     data.mocap_pos[0] = rng.uniform([-0.12, -0.10, 0.02], [0.12, 0.10, 0.14])
-    data.mocap_quat[0] = robot_arm_policy.turned(robot_arm_world.DOWN,
-                                                 rng.normal(scale=[0.05, 0.05, 0.4]))
+    data.mocap_quat[0] = policy.turned(world.DOWN, rng.normal(scale=[0.05, 0.05, 0.4]))
     data.ctrl[:] = settings.max_opening / 2
     mujoco.mj_step(model, data, SETTLING_STEPS)
     mujoco.mj_forward(model, data)
 
 
-def advance(settings: robot_arm_world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
+def advance(settings: world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
             action: np.ndarray) -> None:
     """Moves the world on by one frame under an action, float32 [7]."""
     action = action.astype(np.float64)
@@ -89,12 +88,12 @@ def advance(settings: robot_arm_world.WorldSettings, model: mujoco.MjModel, data
     data.ctrl[:] = settings.max_opening / 2 * (action[6] + 1) / 2
     for _ in range(settings.steps_per_frame):
         data.mocap_pos[0] += settings.timestep * velocity
-        data.mocap_quat[0] = robot_arm_policy.turned(data.mocap_quat[0], settings.timestep * spin)
+        data.mocap_quat[0] = policy.turned(data.mocap_quat[0], settings.timestep * spin)
         mujoco.mj_step(model, data)
     mujoco.mj_forward(model, data)
 
 
-def observe(settings: robot_arm_world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
+def observe(settings: world.WorldSettings, model: mujoco.MjModel, data: mujoco.MjData,
             surfaces: render.Surfaces, num_items: int) -> dict[str, np.ndarray]:
     """The picture, the mask and the poses of one frame, under the names of `simulate_clip`."""
     image, mask = render.render(model, data, settings.camera, settings.light, surfaces,

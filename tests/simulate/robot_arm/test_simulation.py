@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from parts_jax.simulate.robot_arm import robot_arm, robot_arm_policy, robot_arm_world
+from parts_jax.simulate.robot_arm import policy, simulation, world
 
 # Long episodes from their start; pictures of 4 x 4 cost next to nothing.
-LONG = dataclasses.replace(robot_arm.SMALL, resolution=4, samples=1, num_frames=150, max_start=0)
+LONG = dataclasses.replace(simulation.SMALL, resolution=4, samples=1, num_frames=150, max_start=0)
 PERFECT = dataclasses.replace(LONG, aim_error=0.0, miss=0.0, weak=0.0, drop=0.0, sloppy=0.0,
                               tremble=0.0)
 CUBES = slice(0, 3)
@@ -18,12 +18,12 @@ CUBES = slice(0, 3)
 
 @pytest.fixture(scope="module")
 def episodes():
-    return [robot_arm.simulate_clip(LONG, (3, i)) for i in range(12)]
+    return [simulation.simulate_clip(LONG, (3, i)) for i in range(12)]
 
 
 @pytest.fixture(scope="module")
 def clips():
-    return [robot_arm.simulate_clip(dataclasses.replace(robot_arm.SMALL, resolution=40,
+    return [simulation.simulate_clip(dataclasses.replace(simulation.SMALL, resolution=40,
                                                         num_frames=6), (0, 0, i))
             for i in range(8)]
 
@@ -56,16 +56,16 @@ def failed_grasps(clip):
 
 
 def test_same_seed_same_clip_and_other_seed_other_clip():
-    clip, again = (robot_arm.simulate_clip(robot_arm.TINY, (0, 0, 1)) for _ in range(2))
+    clip, again = (simulation.simulate_clip(simulation.TINY, (0, 0, 1)) for _ in range(2))
     for key in ("video", "segmentation", "actions", "location", "gripper", "command"):
         assert clip[key].tobytes() == again[key].tobytes()
     assert clip["objects"] == again["objects"]
     for other in ((0, 0, 2), (0, 1, 1), (1, 0, 1)):
-        assert robot_arm.simulate_clip(robot_arm.TINY, other)["objects"] != clip["objects"]
+        assert simulation.simulate_clip(simulation.TINY, other)["objects"] != clip["objects"]
 
 
 def test_shapes_and_dtypes():
-    clip = robot_arm.simulate_clip(robot_arm.TINY, (4,))
+    clip = simulation.simulate_clip(simulation.TINY, (4,))
     expected = {"video": ((8, 16, 16, 3), np.uint8), "segmentation": ((8, 16, 16), np.uint8),
                 "actions": ((8, 7), np.float32), "location": ((8, 4, 3), np.float32),
                 "gripper": ((8, 8), np.float32), "command": ((8, 7), np.float64)}
@@ -73,7 +73,7 @@ def test_shapes_and_dtypes():
             if key != "objects"} == expected
     assert [f"{item.colour} {item.shape}" for item in clip["objects"][CUBES]] == [
         "red cube", "green cube", "blue cube"]
-    assert clip["objects"][3].shape in robot_arm_world.DISTRACTORS
+    assert clip["objects"][3].shape in world.DISTRACTORS
 
 
 def test_actions_integrate_to_the_commanded_path(episodes):
@@ -121,9 +121,9 @@ def test_grasps_and_stacks_succeed_and_fail(episodes):
 
 
 def test_without_mistakes_all_grasps_hold_by_friction():
-    episodes = [robot_arm.simulate_clip(PERFECT, (8, i)) for i in range(4)]
+    episodes = [simulation.simulate_clip(PERFECT, (8, i)) for i in range(4)]
     assert all(lifted(clip).any() and stacked(clip).any() for clip in episodes)
-    model = robot_arm_world.build_model(PERFECT, episodes[0]["objects"])
+    model = world.build_model(PERFECT, episodes[0]["objects"])
     welded = {int(body) for kind, one, other in zip(
         model.eq_type, model.eq_obj1id, model.eq_obj2id, strict=True)
         if kind == mujoco.mjtEq.mjEQ_WELD for body in (one, other)}
@@ -133,7 +133,7 @@ def test_without_mistakes_all_grasps_hold_by_friction():
 def test_a_clumsy_hand_grasps_nothing():
     clumsy = dataclasses.replace(LONG, miss=0.0, weak=1.0, num_frames=100)
     robust = dataclasses.replace(clumsy, weak=0.0)
-    held = [np.mean([lifted(robot_arm.simulate_clip(settings, (9, i))).any(axis=1).mean()
+    held = [np.mean([lifted(simulation.simulate_clip(settings, (9, i))).any(axis=1).mean()
                      for i in range(4)]) for settings in (clumsy, robust)]
     assert held[0] < 0.5 * held[1]
 
@@ -182,11 +182,11 @@ def test_the_basket_is_grey_and_below_the_table(clips):
 
 def test_quaternions_turn_about_world_axes():
     start = Rotation.from_euler("xyz", [0.4, -0.2, 1.0])
-    turned = robot_arm_policy.turned(start.as_quat(scalar_first=True), [0.1, -0.3, 0.2])
+    turned = policy.turned(start.as_quat(scalar_first=True), [0.1, -0.3, 0.2])
     expected = Rotation.from_rotvec([0.1, -0.3, 0.2]) * start
     assert (Rotation.from_quat(turned, scalar_first=True) * expected.inv()).magnitude() < 1e-9
 
 
 def test_a_basket_without_room_is_refused():
     with pytest.raises(ValueError, match="No free place .* make it larger"):
-        robot_arm.simulate_clip(dataclasses.replace(robot_arm.TINY, basket=(0.06, 0.06)), (0,))
+        simulation.simulate_clip(dataclasses.replace(simulation.TINY, basket=(0.06, 0.06)), (0,))

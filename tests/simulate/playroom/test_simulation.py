@@ -7,33 +7,29 @@ import numpy as np
 import pytest
 
 from parts_jax.simulate import render
-from parts_jax.simulate.playroom import (
-    playroom,
-    playroom_agent,
-    playroom_furniture,
-    playroom_look,
-    playroom_room,
-)
+from parts_jax.simulate.playroom import furniture, simulation
+from parts_jax.simulate.playroom.agent import Agent, move
+from parts_jax.simulate.playroom.look import view
+from parts_jax.simulate.playroom.room import Room, draw_room
 
-AGENT = playroom_agent.Agent()
-COARSE = dataclasses.replace(playroom.SMALL, samples=1)
+AGENT = Agent()
+COARSE = dataclasses.replace(simulation.SMALL, samples=1)
 PIXELS_IN_VIEW = 12  # an object counts as seen from so many of 64x64 pixels on
 
 
 @pytest.fixture(scope="module")
 def clips():
-    return [playroom.simulate_clip(COARSE, (3, 0, i)) for i in range(30)]
+    return [simulation.simulate_clip(COARSE, (3, 0, i)) for i in range(30)]
 
 
-def draw_room(seed):
-    return playroom_room.draw_room(COARSE.room, np.random.default_rng(seed))
+def room_of(seed):
+    return draw_room(COARSE.room, np.random.default_rng(seed))
 
 
 def make_toy(kind, position, yaw=0.0):
-    shape = playroom_furniture.scaled(playroom_furniture.TOYS[kind], 0.3)
+    shape = furniture.scaled(furniture.TOYS[kind], 0.3)
     rgb = (214, 40, 40), (38, 70, 200)
-    return playroom_furniture.RoomObject(kind, shape, ("red", "blue"), rgb,
-                                         "plain", position, yaw, True)
+    return furniture.RoomObject(kind, shape, ("red", "blue"), rgb, "plain", position, yaw, True)
 
 
 def extent_of(model, data, geom):
@@ -54,12 +50,12 @@ def extent_of(model, data, geom):
 
 
 def test_same_seed_same_clip_and_other_seed_other_clip():
-    clip, again = (playroom.simulate_clip(playroom.TINY, (0, 0, 1)) for _ in range(2))
+    clip, again = (simulation.simulate_clip(simulation.TINY, (0, 0, 1)) for _ in range(2))
     for key in ("video", "segmentation", "actions", "poses", "location"):
         assert clip[key].tobytes() == again[key].tobytes()
     assert clip["objects"] == again["objects"]
     for other in ((0, 0, 2), (0, 1, 1), (1, 0, 1)):
-        assert playroom.simulate_clip(playroom.TINY, other)["objects"] != clip["objects"]
+        assert simulation.simulate_clip(simulation.TINY, other)["objects"] != clip["objects"]
 
 
 def test_shapes_dtypes_and_ranges(clips):
@@ -86,8 +82,8 @@ def test_five_to_seven_objects_are_in_view(clips):
 
 def test_rooms_and_what_is_in_them_differ(clips):
     names = {item.name for clip in clips for item in clip["objects"]}
-    assert names == {*playroom_furniture.TOYS, "table", "round_table", "chair",
-                     *(make.__name__ for make in playroom_furniture.BY_THE_WALL)}
+    assert names == {*furniture.TOYS, "table", "round_table", "chair",
+                     *(make.__name__ for make in furniture.BY_THE_WALL)}
     assert len({item.colours[0] for clip in clips for item in clip["objects"]}) > 15
     backgrounds = [clip["video"][clip["segmentation"] == 0].mean(axis=0) for clip in clips]
     assert np.std(backgrounds, axis=0).min() > 8
@@ -109,7 +105,7 @@ def test_replaying_the_actions_gives_the_camera_path(clips):
         pose, replayed = clip["poses"][0], []
         for action in clip["actions"]:
             replayed.append(pose)
-            pose = playroom_agent.move(AGENT, pose, action)
+            pose = move(AGENT, pose, action)
         np.testing.assert_array_equal(replayed, clip["poses"])
 
 
@@ -121,29 +117,29 @@ def test_replaying_the_actions_gives_the_camera_path(clips):
 ])
 def test_what_each_action_does(action, change):
     pose = np.array([0.0, 0.0, 0.0, np.radians(-20)])
-    moved = playroom_agent.move(AGENT, pose, np.array(action, np.float32))
+    moved = move(AGENT, pose, np.array(action, np.float32))
     np.testing.assert_allclose(moved - pose, change, atol=1e-12)
 
 
 def test_walking_follows_the_heading_and_pitch_has_ends():
     pose = np.array([0.3, -0.2, np.pi / 2, np.radians(AGENT.pitch[1])])
-    moved = playroom_agent.move(AGENT, pose, np.array([0, 0.5, 0, 1], np.float32))
+    moved = move(AGENT, pose, np.array([0, 0.5, 0, 1], np.float32))
     np.testing.assert_allclose(moved, [0.3, -0.2 + 0.5 * AGENT.max_step, *pose[2:]], atol=1e-12)
 
 
 def view_of(room, eye, yaw, pitch):
     """The mask, uint8 [64,64], of a room as it stands."""
-    model = playroom.build_model(COARSE, room)
+    model = simulation.build_model(COARSE, room)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    look = playroom.draw_look(room, np.random.default_rng(0))
+    look = simulation.draw_look(room, np.random.default_rng(0))
     light = render.Light((0.0, 0.0, 2.3))
-    return playroom_look.view(model, data, look, light, np.array(eye), yaw, pitch, 70.0, 64, 1)[1]
+    return view(model, data, look, light, np.array(eye), yaw, pitch, 70.0, 64, 1)[1]
 
 
 @pytest.mark.parametrize("yaw", [0.0, 0.4, -0.4])
 def test_objects_are_where_the_camera_projects_them(yaw):
-    room = playroom_room.Room(np.array([2.5, 2.5]), (make_toy("ball", (1.0, 0.0, 0.0)),))
+    room = Room(np.array([2.5, 2.5]), (make_toy("ball", (1.0, 0.0, 0.0)),))
     rows, columns = np.nonzero(view_of(room, (-0.5, 0.0, 0.85), yaw, np.radians(-15)))
     # The ball's middle is 0.7 m below the eye and 1.5 m away, `yaw` to the right of the axis.
     depth = 1.5 * np.cos(yaw) * np.cos(np.radians(15)) + 0.7 * np.sin(np.radians(15))
@@ -155,9 +151,9 @@ def test_objects_are_where_the_camera_projects_them(yaw):
 
 def test_every_object_has_one_id_however_many_geoms():
     for seed in range(3):
-        room = draw_room(seed)
-        model = playroom.build_model(COARSE, room)
-        instance = playroom.draw_look(room, np.random.default_rng(0)).surfaces.instance
+        room = room_of(seed)
+        model = simulation.build_model(COARSE, room)
+        instance = simulation.draw_look(room, np.random.default_rng(0)).surfaces.instance
         assert len(instance) == model.ngeom - 1  # the agent's cylinder is never seen
         np.testing.assert_array_equal(instance, model.geom_bodyid[:-1])
         assert np.sum(instance == 0) == 6
@@ -166,20 +162,20 @@ def test_every_object_has_one_id_however_many_geoms():
 
 
 def test_taking_an_object_away_changes_its_pixels_alone():
-    room = draw_room(1)
-    model = playroom.build_model(COARSE, room)
+    room = room_of(1)
+    model = simulation.build_model(COARSE, room)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    look = playroom.draw_look(room, np.random.default_rng(0))
+    look = simulation.draw_look(room, np.random.default_rng(0))
     matt = dataclasses.replace(look.surfaces, specular=np.zeros(len(look.scale)))
     scene = (dataclasses.replace(look, surfaces=matt), render.Light((0.0, 0.0, 2.3), diffuse=0.0),
              np.array([*(-0.8 * room.half), 1.6]), np.pi / 4, np.radians(-25), 70.0, 64, 1)
-    image, mask = playroom_look.view(model, data, *scene)
+    image, mask = view(model, data, *scene)
     seen = [i for i in np.unique(mask) if i and np.sum(mask == i) >= PIXELS_IN_VIEW]
     assert len(seen) >= 4
     for i in seen:
         model.geom_rgba[model.geom_bodyid == i, 3] = 0  # rays pass through
-        without_image, without = playroom_look.view(model, data, *scene)
+        without_image, without = view(model, data, *scene)
         model.geom_rgba[model.geom_bodyid == i, 3] = 1
         own = mask == i
         assert not np.any(without == i)
@@ -191,12 +187,11 @@ def test_taking_an_object_away_changes_its_pixels_alone():
 
 def test_shapes_fill_their_boxes_and_stand_on_the_floor():
     rng = np.random.default_rng(0)
-    makers = (*playroom_furniture.BY_THE_WALL, playroom_furniture.table,
-              playroom_furniture.round_table, playroom_furniture.chair)
-    shapes = {**playroom_furniture.TOYS, **{make.__name__: make(rng) for make in makers}}
+    makers = (*furniture.BY_THE_WALL, furniture.table, furniture.round_table, furniture.chair)
+    shapes = {**furniture.TOYS, **{make.__name__: make(rng) for make in makers}}
     for name, shape in shapes.items():
         item = dataclasses.replace(make_toy("ball", (0.0, 0.0, 0.0)), name=name, shape=shape)
-        model = playroom.build_model(COARSE, playroom_room.Room(np.array([2.0, 2.0]), (item,)))
+        model = simulation.build_model(COARSE, Room(np.array([2.0, 2.0]), (item,)))
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
         geoms = np.flatnonzero(model.geom_bodyid == 1)
@@ -211,8 +206,8 @@ def test_shapes_fill_their_boxes_and_stand_on_the_floor():
 
 def test_nothing_interpenetrates_at_the_start():
     for seed in range(8):
-        room = draw_room(seed)
-        model = playroom.build_model(COARSE, room)
+        room = room_of(seed)
+        model = simulation.build_model(COARSE, room)
         data = mujoco.MjData(model)
         data.mocap_pos[0, :2] = 50, 50
         mujoco.mj_forward(model, data)
@@ -225,11 +220,11 @@ def test_nothing_interpenetrates_at_the_start():
 def test_the_agent_keeps_clear_of_furniture_and_toys_stay_in_the_room(clips):
     for clip in clips:
         half = np.abs(clip["poses"][:, :2]).max(axis=0) + AGENT.clearance
-        room = playroom_room.Room(half, clip["objects"])
-        model = playroom.build_model(COARSE, room)
+        room = Room(half, clip["objects"])
+        model = simulation.build_model(COARSE, room)
         data = mujoco.MjData(model)
-        furniture = [i + 1 for i, item in enumerate(room.objects) if not item.movable]
-        geoms = np.flatnonzero(np.isin(model.geom_bodyid, furniture))
+        standing = [i + 1 for i, item in enumerate(room.objects) if not item.movable]
+        geoms = np.flatnonzero(np.isin(model.geom_bodyid, standing))
         for pose in clip["poses"][::3]:
             data.mocap_pos[0, :2] = pose[:2]
             mujoco.mj_forward(model, data)
@@ -253,11 +248,12 @@ def test_toys_are_at_rest_until_they_are_touched(clips):
 
 
 def test_a_toy_that_is_bumped_into_is_pushed():
-    room = playroom_room.Room(np.array([2.5, 2.5]), (make_toy("cube", (0.5, 0.0, 0.0)),))
-    model = playroom.build_model(COARSE, room)
+    room = Room(np.array([2.5, 2.5]), (make_toy("cube", (0.5, 0.0, 0.0)),))
+    model = simulation.build_model(COARSE, room)
     data = mujoco.MjData(model)
     for t in range(8):
-        playroom.push(COARSE, model, data, np.array([0.1 * t, 0.0]), np.array([0.1 * (t + 1), 0.0]))
+        simulation.push(COARSE, model, data, np.array([0.1 * t, 0.0]),
+                        np.array([0.1 * (t + 1), 0.0]))
     x, y, z = data.xipos[1]
     edge = 0.42 * 0.3  # half of it
     assert 0.8 + AGENT.radius + edge - 0.05 < x < 1.4  # contacts give way a little
@@ -266,10 +262,10 @@ def test_a_toy_that_is_bumped_into_is_pushed():
 
 
 def test_settings_that_cannot_be_met_are_refused():
-    crammed = dataclasses.replace(playroom.TINY, room=dataclasses.replace(
+    crammed = dataclasses.replace(simulation.TINY, room=dataclasses.replace(
         COARSE.room, edge=(2.0, 2.2), toys=(14, 14), on_furniture=0.0))
     with pytest.raises(ValueError, match=r"no place in .* rooms with edges of \(2.0, 2.2\) metres"):
-        playroom.simulate_clip(crammed, (0,))
-    wide = dataclasses.replace(playroom.TINY, agent=dataclasses.replace(AGENT, clearance=3.0))
+        simulation.simulate_clip(crammed, (0,))
+    wide = dataclasses.replace(simulation.TINY, agent=dataclasses.replace(AGENT, clearance=3.0))
     with pytest.raises(ValueError, match="agent found no free place"):
-        playroom.simulate_clip(wide, (0,))
+        simulation.simulate_clip(wide, (0,))

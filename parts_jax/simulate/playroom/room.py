@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from parts_jax.simulate.playroom import playroom_furniture
-from parts_jax.simulate.playroom.playroom_furniture import RoomObject, Shape
+from parts_jax.simulate.playroom import furniture
+from parts_jax.simulate.playroom.furniture import RoomObject, Shape
 
 MAX_ROOM_TRIES = 100
 MAX_PLACEMENT_TRIES = 60
@@ -88,11 +88,11 @@ Draw = Callable[[np.ndarray, Sequence[RoomObject], np.random.Generator], RoomObj
 
 def _draw_plan(settings: RoomSettings, rng: np.random.Generator) -> list[Draw]:
     """What comes into a room, in this order."""
-    makers = list(playroom_furniture.BY_THE_WALL)
+    makers = list(furniture.BY_THE_WALL)
     plan = [functools.partial(_by_the_wall, make=makers[i])
             for i in rng.permutation(len(makers))[:_count(settings.by_the_wall, rng)]]
     plan += [_table] + [_chair] * _count(settings.chairs, rng)
-    kinds = rng.permutation(sorted(playroom_furniture.TOYS))
+    kinds = rng.permutation(sorted(furniture.TOYS))
     return plan + [functools.partial(_toy, kind=str(kind), settings=settings)
                    for kind in kinds[:_count(settings.toys, rng)]]
 
@@ -135,7 +135,7 @@ def _by_the_wall(half: np.ndarray, objects: Sequence[RoomObject], rng: np.random
 
 def _table(half: np.ndarray, objects: Sequence[RoomObject],
            rng: np.random.Generator) -> RoomObject:
-    make = (playroom_furniture.table, playroom_furniture.round_table)[rng.integers(2)]
+    make = (furniture.table, furniture.round_table)[rng.integers(2)]
     return _furniture(make.__name__, make(rng), rng.uniform(-0.7, 0.7, 2) * half,
                       rng.choice(HEADINGS) + rng.normal(scale=0.1), rng)
 
@@ -144,7 +144,7 @@ def _chair(half: np.ndarray, objects: Sequence[RoomObject],
            rng: np.random.Generator) -> RoomObject:
     """A chair at the table, which is the last piece of furniture that is no chair."""
     table = [item for item in objects if item.name.endswith("table")][-1]
-    shape = playroom_furniture.chair(rng)
+    shape = furniture.chair(rng)
     side = rng.integers(4)
     away = np.array([np.cos(side * np.pi / 2), np.sin(side * np.pi / 2)])
     distance = np.abs(away) @ table.extent[:2] + shape.footprint[0] + rng.uniform(0.1, 0.25)
@@ -156,14 +156,13 @@ def _chair(half: np.ndarray, objects: Sequence[RoomObject],
 def _furniture(name: str, shape: Shape, position: np.ndarray, yaw: float,
                rng: np.random.Generator) -> RoomObject:
     pattern = ("plain", "checks", "rings", "stripes")[rng.integers(4)]
-    return _object(name, shape, playroom_furniture.FURNITURE_COLOURS, pattern, (*position, 0.0),
+    return _object(name, shape, furniture.FURNITURE_COLOURS, pattern, (*position, 0.0),
                    yaw, False, rng)
 
 
 def _toy(half: np.ndarray, objects: Sequence[RoomObject], rng: np.random.Generator, kind: str,
          settings: RoomSettings) -> RoomObject:
-    shape = playroom_furniture.scaled(playroom_furniture.TOYS[kind],
-                                      rng.uniform(*settings.toy_size))
+    shape = furniture.scaled(furniture.TOYS[kind], rng.uniform(*settings.toy_size))
     yaw = rng.uniform(-np.pi, np.pi)
     position = np.array([*(np.clip(rng.normal(scale=0.5, size=2), -1, 1) * half), 0.0])
     if rng.random() < settings.on_furniture:
@@ -175,9 +174,8 @@ def _toy(half: np.ndarray, objects: Sequence[RoomObject], rng: np.random.Generat
             place = rng.uniform(-1, 1, 2) * np.maximum(spare, 0)
             place[0] -= min(spare[0], 0)  # what juts out does so to the front, where no back is
             position = item.to_room(np.array(board.centre) + [*place, 0.005])
-    pattern = playroom_furniture.TOY_PATTERNS[rng.integers(len(playroom_furniture.TOY_PATTERNS))]
-    return _object(kind, shape, playroom_furniture.TOY_COLOURS, pattern, tuple(position), yaw,
-                   True, rng)
+    pattern = furniture.TOY_PATTERNS[rng.integers(len(furniture.TOY_PATTERNS))]
+    return _object(kind, shape, furniture.TOY_COLOURS, pattern, tuple(position), yaw, True, rng)
 
 
 def _object(name: str, shape: Shape, palette: dict, pattern: str, position: tuple, yaw: float,

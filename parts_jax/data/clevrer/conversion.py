@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parts_jax.data import episodes
-from parts_jax.data.clevrer import clevrer_files, clevrer_masks
+from parts_jax.data.clevrer import files, masks
 from parts_jax.data.formats import video_files
 
 WITHOUT_PROPOSALS = "clips without proposals"
@@ -22,9 +22,9 @@ class Clip:
     """The files of a clip; None where there is none, or where it is not to be used."""
 
     number: int
-    video: clevrer_files.File
-    annotation: clevrer_files.File | None
-    masks: clevrer_files.File | None
+    video: files.File
+    annotation: files.File | None
+    masks: files.File | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,10 +124,10 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     segmentation = None
     if settings.masks != "none":
         if settings.masks == "proposals":
-            masks = clevrer_masks.read_proposals(clip.masks, names, video.shape[:3])
+            found = masks.read_proposals(clip.masks, names, video.shape[:3])
         else:
-            masks = clevrer_masks.read_mask_video(clip.masks, len(names), video.shape[:3])
-        segmentation, names, notes = masks.segmentation, names or masks.names, notes + masks.notes
+            found = masks.read_mask_video(clip.masks, len(names), video.shape[:3])
+        segmentation, names, notes = found.segmentation, names or found.names, notes + found.notes
     annotated = annotation or no_annotation(len(video))
     example = episodes.encode(
         str(clip.video), video, id=f"video_{clip.number:05d}", resolution=settings.resolution,
@@ -137,7 +137,7 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     return Converted(clip.number, example, len(annotated.names), run, notes)
 
 
-def read_annotation(file: clevrer_files.File, num_frames: int) -> Annotation:
+def read_annotation(file: files.File, num_frames: int) -> Annotation:
     """Reads annotation_00000.json. Ids are the places in `object_property`, counted from 1.
 
     Frames past the end of the video are left out.
@@ -161,7 +161,7 @@ def read_annotation(file: clevrer_files.File, num_frames: int) -> Annotation:
         collisions = sorted(
             (item["frame_id"], *(place[number] + 1 for number in item["object_ids"]))
             for item in content["collision"])
-        return Annotation(tuple(clevrer_masks.name_of(item) for item in properties), location,
+        return Annotation(tuple(masks.name_of(item) for item in properties), location,
                           inside, np.array(collisions, np.int32).reshape(-1, 3))
     except KeyError as error:
         raise ValueError(f"The annotation {file} lacks the key {error}.") from error

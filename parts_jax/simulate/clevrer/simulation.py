@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from parts_jax.simulate import rays, render
-from parts_jax.simulate.clevrer.worlds import Material, WorldSettings
+from parts_jax.simulate.clevrer.world_settings import Material, WorldSettings
 
 SHAPES = ("sphere", "box", "cylinder")
 

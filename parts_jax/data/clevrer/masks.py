@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pycocotools.mask
 
-from parts_jax.data.clevrer import clevrer_files
+from parts_jax.data.clevrer import files
 from parts_jax.data.formats import video_files
 
 # Of 255, in the channel that differs most: what a codec does to one colour within an area of it.
@@ -40,7 +40,7 @@ def name_of(item: dict[str, str]) -> str:
     return f"{item['color']} {item['material']} {item['shape']}"
 
 
-def read_proposals(file: clevrer_files.File, names: Sequence[str] | None,
+def read_proposals(file: files.File, names: Sequence[str] | None,
                    shape: tuple[int, int, int]) -> Masks:
     """The proposals of a clip as a segmentation.
 
@@ -87,8 +87,7 @@ def read_proposals(file: clevrer_files.File, names: Sequence[str] | None,
     return Masks(segmentation, tuple(names or known), +notes)
 
 
-def _decode(file: clevrer_files.File, frame: int, mask: dict,
-            size: tuple[int, int]) -> np.ndarray:
+def _decode(file: files.File, frame: int, mask: dict, size: tuple[int, int]) -> np.ndarray:
     """A COCO run-length mask as bool [H,W]."""
     if tuple(mask["size"]) != tuple(size):
         raise ValueError(f"The file {file} has in frame {frame} a mask of "
@@ -107,8 +106,7 @@ def _paint(ids: np.ndarray, found: Sequence[tuple[int, np.ndarray]]) -> None:
         ids[mask] = number
 
 
-def read_mask_video(file: clevrer_files.File, num_objects: int,
-                    shape: tuple[int, int, int]) -> Masks:
+def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, int]) -> Masks:
     """A colour-coded mask video as a segmentation.
 
     The background and the objects are the `num_objects` + 1 colours that fill most of the areas of

@@ -30,7 +30,7 @@ from parts_jax.data.sets.robotics_arm import RoboticsArm
 from parts_jax.data.sets.sim_clevrer import SimClevrer
 from parts_jax.data.sets.sim_playroom import SimPlayroom
 from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
-from parts_jax.files import lock
+from parts_jax.files import lock, whole
 
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm,
@@ -98,9 +98,8 @@ def fewest_frames(builder: tfds.core.DatasetBuilder, split: str) -> int:
     if not path.exists():
         lengths = {name: min((len(example["video"]) for example in builder.as_data_source(name)),
                              default=0) for name in builder.info.splits}
-        partial = path.with_name(f".{LENGTHS}.{os.getpid()}")
-        partial.write_text(json.dumps(lengths))
-        partial.replace(path)
+        # All hosts of a run count at once where they share a disk.
+        whole.write_whole(path, json.dumps(lengths), shared=True)
     return json.loads(path.read_text())[split]
 
 

@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import os
-import pathlib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ import tqdm
 from absl import logging
 
 from parts_jax.data.clevrer import conversion, files
+from parts_jax.files import whole
 from parts_jax.simulate import parallel
 
 CLIPS_PER_CHUNK = 20
@@ -181,25 +181,20 @@ def write_chunk(path: str, outcome: Summary, examples: Sequence[Mapping[str, Any
         TypeError: if a value of an example is no array, no text, and no list of texts or of bytes.
         OSError: if the disk is full.
     """
-    partial = f"{path}.{os.getpid()}.part"
     try:
-        with open(partial, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                _add(archive, SUMMARY, json.dumps({
-                    "skipped": [dataclasses.asdict(clip) for clip in outcome.skipped],
-                    "notes": outcome.notes, "kept": outcome.kept}))
-                _add(archive, EXAMPLES, json.dumps([
-                    {key: _add_value(archive, f"{i}/{key}", value)
-                     for key, value in example.items()} for i, example in enumerate(examples)]))
-            file.flush()
-            os.fsync(file.fileno())
+        with (whole.replacing(path, shared=True) as part,
+              zipfile.ZipFile(part, "w") as archive):
+            _add(archive, SUMMARY, json.dumps({
+                "skipped": [dataclasses.asdict(clip) for clip in outcome.skipped],
+                "notes": outcome.notes, "kept": outcome.kept}))
+            _add(archive, EXAMPLES, json.dumps([
+                {key: _add_value(archive, f"{i}/{key}", value) for key, value in example.items()}
+                for i, example in enumerate(examples)]))
     except OSError as error:
-        pathlib.Path(partial).unlink(missing_ok=True)
         if error.errno == errno.ENOSPC:
             raise OSError(f"The disk is full: {path} cannot be written. What is converted is kept: "
                           "make room, and the same command goes on from there.") from error
         raise
-    os.replace(partial, path)
 
 
 def summary(path: str) -> Summary:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from parts_jax.data.formats import declared_size
+from parts_jax.files import whole
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
 GIF_START, GIF_END = b"GIF8", b"\x3b"
@@ -141,19 +142,15 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
         raise ValueError(f"Videos are written as {' or '.join(writers)}; got {str(path)!r}.")
     if not frames_per_second > 0:
         raise ValueError(f"The frames a second must be above 0; got {frames_per_second}.")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        with writers[path.suffix.lower()](partial, frames_per_second) as append:
-            yield append
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (whole.replacing(path) as part,
+          writers[path.suffix.lower()](part, frames_per_second) as append):
+        yield append
 
 
 @contextlib.contextmanager
 def _mp4_writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable]:
     rate = fractions.Fraction(frames_per_second).limit_denominator(1001)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
         stream.pix_fmt = "yuv420p"
 

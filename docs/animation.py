@@ -14,7 +14,7 @@ import numpy as np
 
 import parts_jax
 from parts_jax import visualize
-from parts_jax.data.sets import sim_clevrer, simulated
+from parts_jax.data.sets import sim_clevrer, splits
 from parts_jax.simulate.clevrer import simulation
 
 SECONDS_BETWEEN_FRAMES = 0.25
@@ -24,7 +24,7 @@ HELD = 3  # frames that the last one stands for, before it starts again
 def held_out_clip(number: int) -> dict:
     """A clip of sim_clevrer/demo's test split, as `simulation.simulate_clip` returns it."""
     config, = (c for c in sim_clevrer.SimClevrer.BUILDER_CONFIGS if c.name == "demo")
-    seed = (config.seed, simulated.SPLITS.index("test"), number)
+    seed = (config.seed, splits.SPLITS.index("test"), number)
     return simulation.simulate_clip(config.world, seed)
 
 

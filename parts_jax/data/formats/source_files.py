@@ -21,12 +21,18 @@ def find(source_dir: str | os.PathLike, name: re.Pattern[str] | str, what: str,
     if not source_dir:
         raise ValueError(f"This data set is made from files on this machine, {what}: name their "
                          "folder with --config.data.source_dir=PATH.")
-    folder = pathlib.Path(source_dir).expanduser()
-    if not folder.is_dir():
-        problem = NotADirectoryError if folder.exists() else FileNotFoundError
-        raise problem(f"There is no folder {folder}, which --config.data.source_dir names.")
+    folder = existing_folder(source_dir)
     paths = sorted(path for path in folder.rglob("*")
                    if re.fullmatch(name, path.name) and path.is_file())
     if not paths:
         raise FileNotFoundError(f"There are no {what} in the folder {folder} or below it.")
     return paths
+
+
+def existing_folder(source_dir: str | os.PathLike) -> pathlib.Path:
+    """The folder that `source_dir` names; OSError if there is none."""
+    folder = pathlib.Path(source_dir).expanduser()
+    if not folder.is_dir():
+        problem = NotADirectoryError if folder.exists() else FileNotFoundError
+        raise problem(f"There is no folder {folder}, which --config.data.source_dir names.")
+    return folder

@@ -26,7 +26,6 @@ from parts_jax.data.formats import source_files, tfrecord
 
 ACTION_SIZE = 7
 CLIP_LENGTH = 16  # twice the 8 frames of the training config, so that windows can start anywhere
-SPLITS = ("validation", "test", "train")
 EPISODE = r"\d+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.+\.tfrecords?"
 ARCHIVE = r".+\.tar\.bz2"
 WHAT = ("archives (*.tar.bz2) of Sketchy, or unpacked episodes (TFRecord files with names such as "
@@ -80,14 +79,15 @@ class RoboticsArm(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
         held_out = config.num_validation + config.num_test
-        first, last = {"validation": (0, config.num_validation),
-                       "test": (config.num_validation, held_out),
-                       "train": (held_out, None)}[split]
+        parts = {"validation": (0, config.num_validation),
+                 "test": (config.num_validation, held_out), "train": (held_out, None)}
+        return {split: self._generate_examples(split, *part) for split, part in parts.items()}
+
+    def _generate_examples(self, split: str, first: int,
+                           last: int | None) -> Iterator[tuple[int, dict]]:
+        config = self.builder_config
         found = itertools.chain.from_iterable(
             itertools.islice(group, first, last) for group in _groups(config.source_dir))
         progress = tqdm.tqdm(found, unit=" episodes", mininterval=1.0,

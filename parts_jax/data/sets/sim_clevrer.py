@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data.formats import frames
-from parts_jax.data.sets import simulated
+from parts_jax.data.sets import simulated, splits
 from parts_jax.simulate.clevrer import simulation, world_settings
 
 
@@ -86,7 +86,7 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in simulated.SPLITS}
+        return {split: self._generate_examples(split) for split in splits.SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         clips = simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated
+from parts_jax.data.sets import simulated, splits
 from parts_jax.simulate.playroom import simulation
 
 
@@ -53,7 +53,7 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in simulated.SPLITS}
+        return {split: self._generate_examples(split) for split in splits.SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

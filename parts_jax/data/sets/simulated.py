@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
+from parts_jax.data.sets.splits import SPLITS
 from parts_jax.simulate import parallel
 
-SPLITS = ("train", "validation", "test")  # their positions are part of the seed of every clip
 CLIPS_PER_TASK = 4
 
 # (world, (seed, position of the split, clip), id) -> the example of a clip. A function of a module:

@@ -11,7 +11,9 @@ A folder is split in one of two ways:
 import pathlib
 from collections.abc import Callable
 
-SPLITS = ("train", "validation", "test")
+from parts_jax.data.formats import source_files
+
+SPLITS = ("train", "validation", "test")  # their positions are part of the seed of simulated clips
 
 
 def find(source_dir: str, find_sources: Callable[[pathlib.Path], list[pathlib.Path]],
@@ -34,10 +36,7 @@ def find(source_dir: str, find_sources: Callable[[pathlib.Path], list[pathlib.Pa
     if not source_dir:
         raise ValueError(f"This data set is made from your own {what}: name their folder with "
                          "--config.data.source_dir=PATH.")
-    folder = pathlib.Path(source_dir)
-    if not folder.is_dir():
-        problem = NotADirectoryError if folder.exists() else FileNotFoundError
-        raise problem(f"There is no folder {folder}, which --config.data.source_dir names.")
+    folder = source_files.existing_folder(source_dir)
     sources = sorted(find_sources(folder))
     if any((folder / split).is_dir() for split in SPLITS):
         return _by_folder(folder, sources, find_sources, what)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import rays, render
+from parts_jax.simulate import rays, render, seeds
 from parts_jax.simulate.clevrer.world_settings import Material, WorldSettings
 
 SHAPES = ("sphere", "box", "cylinder")
@@ -80,7 +80,7 @@ def simulate_clip(settings: WorldSettings, seed: Sequence[int]) -> dict:
     Raises:
         ValueError: if the settings leave no room for the objects, or for what must happen.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
+    rng = seeds.generator(seed)
     for _ in range(MAX_CLIP_TRIES):
         objects = draw_objects(settings, rng)
         model = build_model(settings, objects)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import render
+from parts_jax.simulate import render, seeds
 from parts_jax.simulate.playroom.agent import Agent, draw_start, num_seen, walk
 from parts_jax.simulate.playroom.furniture import FIXED_COLOURS, Part
 from parts_jax.simulate.playroom.look import Look, Row, draw_background, draw_panels, gather, view
@@ -79,7 +79,7 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
     Raises:
         ValueError: if the settings leave no room for the objects or the agent.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
+    rng = seeds.generator(seed)
     room = draw_room(settings.room, rng)
     model = build_model(settings, room)
     look = draw_look(room, rng)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import render
+from parts_jax.simulate import render, seeds
 from parts_jax.simulate.robot_arm import policy, world
 
 SMALL = world.WorldSettings()
@@ -48,7 +48,7 @@ def simulate_clip(settings: world.WorldSettings, seed: Sequence[int]) -> dict:
     Raises:
         ValueError: if the settings leave no room for the objects.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([int(part) for part in seed]))
+    rng = seeds.generator(seed)
     items = world.draw_items(settings, rng)
     model = world.build_model(settings, items)
     data = mujoco.MjData(model)

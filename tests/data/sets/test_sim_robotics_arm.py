@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parts_jax.data.formats import frames
-from parts_jax.data.sets import sim_robotics_arm, simulated
+from parts_jax.data.sets import sim_robotics_arm, simulated, splits
 from parts_jax.simulate.robot_arm import simulation
 
 WORLD = dataclasses.replace(simulation.TINY, num_frames=3, max_start=4)
@@ -23,7 +23,7 @@ def builder(tmp_path_factory):
 def test_tiny_reads_back_as_simulated(builder):
     config = builder.builder_config
     for index, (split, count) in enumerate(
-            zip(simulated.SPLITS, config.num_clips, strict=True)):
+            zip(splits.SPLITS, config.num_clips, strict=True)):
         source = builder.as_data_source(split=split)
         assert len(source) == count
         for clip in (0, count - 1):

@@ -45,20 +45,20 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
-        name: such as "sim_clevrer/demo", or "sim_clevrer" for its first variant.
-        data_dir: where prepared sets are; empty: TFDS's default (the environment variable
-            TFDS_DATA_DIR, or ~/tensorflow_datasets).
-        source_dir: the folder with the files that the set is made from. A set that cannot be
-            downloaded needs one; what is prepared belongs to this very content of the folder.
-        download: whether a set that can be downloaded may be.
+      name: such as "sim_clevrer/demo", or "sim_clevrer" for its first variant.
+      data_dir: where prepared sets are; empty: TFDS's default (the environment variable
+        TFDS_DATA_DIR, or ~/tensorflow_datasets).
+      source_dir: the folder with the files that the set is made from. A set that cannot be
+        downloaded needs one; what is prepared belongs to this very content of the folder.
+      download: whether a set that can be downloaded may be.
 
     Returns:
-        A TFDS builder whose data are on disk.
+      A TFDS builder whose data are on disk.
 
     Raises:
-        ValueError: if there is no set of this name, a folder in its place that is not one, or a
-            file that cannot be read as what it should be.
-        OSError: if a file or the network is missing, or the disk is full.
+      ValueError: if there is no set of this name, a folder in its place that is not one, or a
+        file that cannot be read as what it should be.
+      OSError: if a file or the network is missing, or the disk is full.
     """
     family, config = _resolve(name)
     config = _with_source(family, config, source_dir)

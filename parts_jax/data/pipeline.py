@@ -27,10 +27,10 @@ class Split:
     """A split of a set, opened for reading.
 
     Attributes:
-        examples: see `preprocess.read_window` for what an example holds.
-        fewest_frames: of its shortest clip.
-        mirrored_actions: the components of an action whose sign a mirrored video turns; None if
-            the set does not say.
+      examples: see `preprocess.read_window` for what an example holds.
+      fewest_frames: of its shortest clip.
+      mirrored_actions: the components of an action whose sign a mirrored video turns; None if
+        the set does not say.
     """
 
     examples: Source
@@ -49,27 +49,27 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
 
     Args:
-        data_config: `name`, `data_dir`, `train_split`, `num_frames` (T), `stride`, `resolution`
-            (H = W), `flip` and `num_threads`.
-        batch_size: clips of a batch of this process (B).
-        seed: 0 to 2**32-1.
-        action_size: A, which the set must have; 0: actions are not read.
-        process_index: number of this process, 0 to `process_count` - 1.
-        process_count: processes that share the data.
-        split: clips to read in place of the set that `data_config` names.
-        place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
-            that no step waits for the transfer. The iterator's state stays that of the batches
-            handed out.
+      data_config: `name`, `data_dir`, `train_split`, `num_frames` (T), `stride`, `resolution`
+        (H = W), `flip` and `num_threads`.
+      batch_size: clips of a batch of this process (B).
+      seed: 0 to 2**32-1.
+      action_size: A, which the set must have; 0: actions are not read.
+      process_index: number of this process, 0 to `process_count` - 1.
+      process_count: processes that share the data.
+      split: clips to read in place of the set that `data_config` names.
+      place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
+        that no step waits for the transfer. The iterator's state stays that of the batches
+        handed out.
 
     Returns:
-        A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
-        [B,T,H,W,3]; `actions` float32 [B,T,A] if asked for; `valid` bool [B], all True. Masks are
-        not read.
+      A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
+      [B, T, H, W, 3]; `actions` float32 [B, T, A] if asked for; `valid` bool [B], all True. Masks
+      are not read.
 
     Raises:
-        ValueError: if a number is out of range, the split does not exist, clips are too short or
-            have other actions, or with actions a stride is asked for, or flips that the set does
-            not know to mirror.
+      ValueError: if a number is out of range, the split does not exist, clips are too short or
+        have other actions, or with actions a stride is asked for, or flips that the set does
+        not know to mirror.
     """
     _check_numbers(data_config, batch_size, process_index, process_count)
     if not 0 <= seed <= MAX_SEED:
@@ -102,21 +102,21 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
     All processes get the same number of batches.
 
     Args:
-        data_config: as for `train_iterator`; clips are not flipped.
-        split: name of the split, such as "validation", or clips to read in its place.
-        batch_size: clips of a batch of this process (B).
-        num_sequences: only so many examples from the start of the split; 0: all.
-        action_size: as for `train_iterator`.
-        process_index: number of this process, 0 to `process_count` - 1.
-        process_count: processes that share the data.
+      data_config: as for `train_iterator`; clips are not flipped.
+      split: name of the split, such as "validation", or clips to read in its place.
+      batch_size: clips of a batch of this process (B).
+      num_sequences: only so many examples from the start of the split; 0: all.
+      action_size: as for `train_iterator`.
+      process_index: number of this process, 0 to `process_count` - 1.
+      process_count: processes that share the data.
 
     Returns:
-        As `train_iterator`, and `segmentation` uint8 [B,T,H,W] where the set has masks, and `index`
-        int32 [B], the position of the example in the split. The last batch is filled up with clips
-        that are all zero, whose `valid` is False and whose `index` runs on past the end.
+      As `train_iterator`, and `segmentation` uint8 [B, T, H, W] where the set has masks, and
+      `index` int32 [B], the position of the example in the split. The last batch is filled up with
+      clips that are all zero, whose `valid` is False and whose `index` runs on past the end.
 
     Raises:
-        ValueError: as `train_iterator`, and if `num_sequences` is negative.
+      ValueError: as `train_iterator`, and if `num_sequences` is negative.
     """
     _check_numbers(data_config, batch_size, process_index, process_count)
     if num_sequences < 0:
@@ -144,17 +144,17 @@ def check(data_config: ml_collections.ConfigDict, train_split: str | None = None
     """Builds the set if need be, and looks whether its splits can be read as they will be.
 
     Args:
-        data_config: as for `train_iterator`.
-        train_split: the split that will be trained on, if any.
-        eval_splits: the splits that will be evaluated.
-        action_size: as for `train_iterator`.
-        burn_in: frames that are seen before a roll-out.
-        rollout_steps: frames that are predicted then; 0: there are no roll-outs.
+      data_config: as for `train_iterator`.
+      train_split: the split that will be trained on, if any.
+      eval_splits: the splits that will be evaluated.
+      action_size: as for `train_iterator`.
+      burn_in: frames that are seen before a roll-out.
+      rollout_steps: frames that are predicted then; 0: there are no roll-outs.
 
     Raises:
-        ValueError: if there is no such set or split, the clips are too short, for roll-outs too,
-            an array of the first example has a wrong shape or dtype, or the set has actions and
-            `flip` or a stride is asked for.
+      ValueError: if there is no such set or split, the clips are too short, for roll-outs too,
+        an array of the first example has a wrong shape or dtype, or the set has actions and
+        `flip` or a stride is asked for.
     """
     for name in eval_splits:
         split = open_split(data_config, name)
@@ -170,7 +170,7 @@ def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
     """Opens a split of the set that `data_config` names, which is prepared first if need be.
 
     Raises:
-        ValueError: if there is no such set or split.
+      ValueError: if there is no such set or split.
     """
     c = data_config
     builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download)

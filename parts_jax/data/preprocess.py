@@ -18,18 +18,18 @@ def read_window(example: Mapping[str, Any], start: int, num_frames: int,
     """Takes some frames of an example and decodes only those.
 
     Args:
-        example: `video` and, optionally, `segmentation`, each either T encoded frames (bytes) or
-            an array, uint8 [T,H,W,3] and uint8 [T,H,W]; optionally `actions` float32 [T,A].
-        start: the first frame to take.
-        num_frames: how many to take.
-        stride: from one to the next.
+      example: `video` and, optionally, `segmentation`, each either T encoded frames (bytes) or
+        an array, uint8 [T, H, W, 3] and uint8 [T, H, W]; optionally `actions` float32 [T, A].
+      start: the first frame to take.
+      num_frames: how many to take.
+      stride: from one to the next.
 
     Returns:
-        A dict of `video` uint8 [num_frames,H,W,3] and, where the example has them, `segmentation`
-        uint8 [num_frames,H,W] and `actions` float32 [num_frames,A].
+      A dict of `video` uint8 [num_frames, H, W, 3] and, where the example has them, `segmentation`
+      uint8 [num_frames, H, W] and `actions` float32 [num_frames, A].
 
     Raises:
-        ValueError: if the example is too short, or one of its arrays has a wrong shape or dtype.
+      ValueError: if the example is too short, or one of its arrays has a wrong shape or dtype.
     """
     length = len(example["video"])
     stop = start + (num_frames - 1) * stride + 1
@@ -83,7 +83,7 @@ def crop(clip: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
     """Cuts the largest square out of the middle of all frames ("center"), or nothing ("none").
 
     Raises:
-        ValueError: if `kind` is neither.
+      ValueError: if `kind` is neither.
     """
     if kind not in ("none", "center"):
         raise ValueError(f"The crop must be none or center; got {kind!r}.")
@@ -142,10 +142,10 @@ def to_float(video: jax.Array) -> jax.Array:
 
 
 def average_pool(video: jax.Array, factor: int) -> jax.Array:
-    """Means over `factor` x `factor` pixels: float [...,H,W,C] -> [...,H/factor,W/factor,C].
+    """Means over `factor` x `factor` pixels: float [..., H, W, C] -> [..., H/factor, W/factor, C].
 
     Raises:
-        ValueError: if `factor` does not divide H and W.
+      ValueError: if `factor` does not divide H and W.
     """
     height, width, channels = video.shape[-3:]
     _check_factor(height, width, factor)
@@ -158,15 +158,15 @@ def majority_pool(segmentation: jax.Array, factor: int, num_ids: int) -> jax.Arr
     """The most frequent id among `factor` x `factor` pixels, the lowest where they tie.
 
     Args:
-        segmentation: integers [...,H,W] in 0..num_ids-1; greater ids get no vote.
-        factor: edge of the blocks, in pixels.
-        num_ids: how many ids there are, the background counted.
+      segmentation: integers [..., H, W] in 0..num_ids-1; greater ids get no vote.
+      factor: edge of the blocks, in pixels.
+      num_ids: how many ids there are, the background counted.
 
     Returns:
-        [...,H/factor,W/factor] of the same dtype.
+      [..., H/factor, W/factor] of the same dtype.
 
     Raises:
-        ValueError: if `factor` does not divide H and W.
+      ValueError: if `factor` does not divide H and W.
     """
     height, width = segmentation.shape[-2:]
     _check_factor(height, width, factor)

@@ -45,10 +45,10 @@ class Summary:
     """What became of the clips of a chunk.
 
     Attributes:
-        skipped: those left out.
-        notes: what was odd about the others, and how often.
-        kept: of the others, in the order of their examples: number of the clip, number of objects,
-            and the run of frames with all objects in view (see `conversion.Converted`).
+      skipped: those left out.
+      notes: what was odd about the others, and how often.
+      kept: of the others, in the order of their examples: number of the clip, number of objects,
+        and the run of frames with all objects in view (see `conversion.Converted`).
     """
 
     skipped: tuple[conversion.Skipped, ...]
@@ -61,8 +61,8 @@ class Selection:
     """The examples of some chunks, in order, with the numbers of their clips.
 
     Attributes:
-        chunks: the files.
-        num_objects: only clips with so many objects, cut to their run; empty: all, and whole.
+      chunks: the files.
+      num_objects: only clips with so many objects, cut to their run; empty: all, and whole.
     """
 
     chunks: Sequence[str]
@@ -89,12 +89,12 @@ def convert_clips(clips: Mapping[str, Sequence[conversion.Clip]],
     """Converts the clips of each split into chunks in a folder.
 
     Returns:
-        The chunks of each split, in the order of the clips.
+      The chunks of each split, in the order of the clips.
 
     Raises:
-        ValueError: if a file is not in CLEVRER's format, too many clips are broken, or a chunk
-            from before is damaged.
-        OSError: if the disk is full.
+      ValueError: if a file is not in CLEVRER's format, too many clips are broken, or a chunk
+        from before is damaged.
+      OSError: if the disk is full.
     """
     os.makedirs(folder, exist_ok=True)
     chunks = {}
@@ -178,8 +178,8 @@ def write_chunk(path: str, outcome: Summary, examples: Sequence[Mapping[str, Any
     """Writes a chunk, whose file has its name only when it is whole.
 
     Raises:
-        TypeError: if a value of an example is no array, no text, and no list of texts or of bytes.
-        OSError: if the disk is full.
+      TypeError: if a value of an example is no array, no text, and no list of texts or of bytes.
+      OSError: if the disk is full.
     """
     try:
         with (whole.replacing(path, shared=True) as part,
@@ -201,7 +201,7 @@ def summary(path: str) -> Summary:
     """That of a chunk, without reading its examples.
 
     Raises:
-        ValueError: if the file is no whole chunk.
+      ValueError: if the file is no whole chunk.
     """
     with _opened(path) as archive:
         content = json.loads(archive.read(SUMMARY))

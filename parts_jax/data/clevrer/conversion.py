@@ -32,11 +32,11 @@ class Settings:
     """How clips are converted.
 
     Attributes:
-        resolution: height and width of the stored frames, in pixels.
-        crop: "none" or "center".
-        masks: "proposals", "mask_videos" or "none".
-        num_frames: that a whole clip has; T.
-        shortest_run: frames that the test clips of the 2D-LSTM paper have at least.
+      resolution: height and width of the stored frames, in pixels.
+      crop: "none" or "center".
+      masks: "proposals", "mask_videos" or "none".
+      num_frames: that a whole clip has; T.
+      shortest_run: frames that the test clips of the 2D-LSTM paper have at least.
     """
 
     resolution: int
@@ -51,10 +51,10 @@ class Annotation:
     """What is annotated of a clip of T frames and N objects, which have the ids 1..N.
 
     Attributes:
-        names: color, material and shape of each object.
-        location: float32 [T,N,3], centres in world units; NaN where none is given.
-        inside_camera_view: bool [T,N].
-        collisions: int32 [C,3]: frame and the two ids of each collision, in order of time.
+      names: color, material and shape of each object.
+      location: float32 [T, N, 3], centres in world units; NaN where none is given.
+      inside_camera_view: bool [T, N].
+      collisions: int32 [C, 3]: frame and the two ids of each collision, in order of time.
     """
 
     names: tuple[str, ...]
@@ -68,11 +68,11 @@ class Converted:
     """A clip that was converted.
 
     Attributes:
-        number: of the clip.
-        example: what the builder yields.
-        num_objects: that the clip has; 0: not known.
-        run: the first frames in which all objects are in view, from and up to, for long enough.
-        notes: what was odd, and how often.
+      number: of the clip.
+      example: what the builder yields.
+      num_objects: that the clip has; 0: not known.
+      run: the first frames in which all objects are in view, from and up to, for long enough.
+      notes: what was odd, and how often.
     """
 
     number: int
@@ -95,7 +95,7 @@ def convert(clip: Clip, settings: Settings) -> Converted | Skipped:
     """Makes an example of a clip, or skips it where a file is known to be missing or broken.
 
     Raises:
-        ValueError: if a file is not in CLEVRER's format.
+      ValueError: if a file is not in CLEVRER's format.
     """
     if settings.masks != "none" and clip.masks is None:
         return Skipped(clip.number, WITHOUT_PROPOSALS, f"{clip.video} has no proposals.")
@@ -143,7 +143,7 @@ def read_annotation(file: files.File, num_frames: int) -> Annotation:
     Frames past the end of the video are left out.
 
     Raises:
-        ValueError: if the file is no JSON, lacks a key, or holds what is no annotation.
+      ValueError: if the file is no JSON, lacks a key, or holds what is no annotation.
     """
     content = file.read_json()
     try:
@@ -181,11 +181,11 @@ def first_run(inside_camera_view: np.ndarray, shortest: int) -> tuple[int, int] 
     Such are the test clips of Zablotskaia et al. (2021): the first run of 40 frames or more.
 
     Args:
-        inside_camera_view: bool [T,N].
-        shortest: how many frames it must have at least.
+      inside_camera_view: bool [T, N].
+      shortest: how many frames it must have at least.
 
     Returns:
-        The first frame of the run and the one after its last; None if there is no such run.
+      The first frame of the run and the one after its last; None if there is no such run.
     """
     if inside_camera_view.shape[1] == 0:
         return None

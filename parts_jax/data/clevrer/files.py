@@ -51,7 +51,7 @@ class File:
         """The bytes of the file.
 
         Raises:
-            ValueError: if the zip is damaged.
+          ValueError: if the zip is damaged.
         """
         if not self.member:
             return pathlib.Path(self.path).read_bytes()
@@ -64,7 +64,7 @@ class File:
         """What a JSON file holds.
 
         Raises:
-            ValueError: if it is no JSON.
+          ValueError: if it is no JSON.
         """
         try:
             return json.loads(self.read())
@@ -81,7 +81,7 @@ def find(folder: str) -> Files:
     The names of the folders above a file do not matter. A file stands before its copy in a zip.
 
     Raises:
-        ValueError: if a zip is truncated or damaged.
+      ValueError: if a zip is truncated or damaged.
     """
     files: Files = {kind: {} for kind in PATTERNS}
     zips = []
@@ -129,7 +129,7 @@ def sizes_on_server(folder: str, zips: Sequence[str]) -> dict[str, int]:
     """The bytes of zips that are to be fetched into a folder.
 
     Raises:
-        OSError: if the server cannot be reached, or the disk has not enough room for them.
+      OSError: if the server cannot be reached, or the disk has not enough room for them.
     """
     sizes = {name: _size_on_server(name) for name in zips}
     check_room(folder, sum(sizes.values()) - _bytes_here(folder, zips), "CLEVRER's zips")
@@ -142,7 +142,7 @@ def download(folder: str) -> None:
     Says before what it fetches and how large it is. A zip has its name only once it is whole.
 
     Raises:
-        OSError: if the server cannot be reached or breaks off again and again, or the disk is full.
+      OSError: if the server cannot be reached or breaks off again and again, or the disk is full.
     """
     zips = missing_zips(folder)
     if not zips:

@@ -25,9 +25,9 @@ class Masks:
     """The masks of a clip.
 
     Attributes:
-        segmentation: uint8 [T,H,W], 0 for background.
-        names: of the objects 1..N, such as "red rubber sphere"; empty where they are not known.
-        notes: what was odd, and how often.
+      segmentation: uint8 [T, H, W], 0 for background.
+      names: of the objects 1..N, such as "red rubber sphere"; empty where they are not known.
+      notes: what was odd, and how often.
     """
 
     segmentation: np.ndarray
@@ -52,12 +52,12 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
     background.
 
     Args:
-        file: proposal_00000.json, or sim_00000.json of older dumps.
-        names: `name_of` the objects of the annotation; None: there is none.
-        shape: T, H and W of the video.
+      file: proposal_00000.json, or sim_00000.json of older dumps.
+      names: `name_of` the objects of the annotation; None: there is none.
+      shape: T, H and W of the video.
 
     Raises:
-        ValueError: if the file lacks a key, or a mask has another size than the video.
+      ValueError: if the file lacks a key, or a mask has another size than the video.
     """
     known = {} if names is None else {name: i + 1 for i, name in reversed(list(enumerate(names)))}
     segmentation = np.zeros(shape, np.uint8)
@@ -88,7 +88,7 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
 
 
 def _decode(file: files.File, frame: int, mask: dict, size: tuple[int, int]) -> np.ndarray:
-    """A COCO run-length mask as bool [H,W]."""
+    """A COCO run-length mask as bool [H, W]."""
     if tuple(mask["size"]) != tuple(size):
         raise ValueError(f"The file {file} has in frame {frame} a mask of "
                          f"{'x'.join(map(str, mask['size']))} pixels, but the video has "
@@ -101,7 +101,7 @@ def _decode(file: files.File, frame: int, mask: dict, size: tuple[int, int]) -> 
 
 
 def _paint(ids: np.ndarray, found: Sequence[tuple[int, np.ndarray]]) -> None:
-    """Writes masks into a frame [H,W], the smallest last; of two as large, the greater id."""
+    """Writes masks into a frame [H, W], the smallest last; of two as large, the greater id."""
     for number, mask in sorted(found, key=lambda item: (-item[1].sum(), item[0])):
         ids[mask] = number
 
@@ -115,12 +115,12 @@ def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, i
     object a colour stands for is not said.
 
     Args:
-        file: video_00000/video.mp4.
-        num_objects: how many objects the clip has; N.
-        shape: T, H and W of the part of the video that the masks belong to.
+      file: video_00000/video.mp4.
+      num_objects: how many objects the clip has; N.
+      shape: T, H and W of the part of the video that the masks belong to.
 
     Raises:
-        ValueError: if the video cannot be decoded, has not this shape or is no mask video.
+      ValueError: if the video cannot be decoded, has not this shape or is no mask video.
     """
     video = video_files.read_video(str(file), content=file.read())
     if video.shape[:3] != tuple(shape):
@@ -137,13 +137,13 @@ def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, i
 
 
 def _packed(video: np.ndarray) -> np.ndarray:
-    """uint8 [...,3] -> one number a colour, int32 [...]."""
+    """uint8 [..., 3] -> one number a colour, int32 [...]."""
     red, green, blue = (video[..., i].astype(np.int32) for i in range(3))
     return red << 16 | green << 8 | blue
 
 
 def _unpacked(packed: np.ndarray) -> np.ndarray:
-    """int [...] -> int32 [...,3]; the reverse of `_packed`."""
+    """int [...] -> int32 [..., 3]; the reverse of `_packed`."""
     return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], -1).astype(np.int32)
 
 
@@ -171,7 +171,7 @@ def _nearest(packed: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 
 def _flat(video: np.ndarray) -> np.ndarray:
-    """bool [T,H,W]: whether a pixel has the colour of its four neighbours."""
+    """bool [T, H, W]: whether a pixel has the colour of its four neighbours."""
     flat = np.ones(video.shape[:3], bool)
     for axis in (1, 2):
         same = (np.abs(np.diff(video.astype(np.int16), axis=axis)) <= COLOUR_RADIUS).all(-1)

@@ -18,8 +18,8 @@ def check_whole(path: str | os.PathLike, file: BinaryIO) -> None:
     """Raises ValueError if an avi, mkv, webm, mp4 or mov file is shorter than it says.
 
     Args:
-        path: its name in the message.
-        file: the file itself; its position is moved.
+      path: its name in the message.
+      file: the file itself; its position is moved.
     """
     size = file.seek(0, os.SEEK_END)
     declared = max(_riff_size(file), _matroska_size(file), _mp4_size(file))

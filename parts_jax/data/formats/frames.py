@@ -8,12 +8,12 @@ from PIL import Image
 
 
 def encode(frames: Iterable[np.ndarray]) -> list[bytes]:
-    """PNG bytes of frames uint8 [H,W,3] (RGB) or [H,W] (ids)."""
+    """PNG bytes of frames uint8 [H, W, 3] (RGB) or [H, W] (ids)."""
     return [_encode_frame(frame) for frame in frames]
 
 
 def decode(encoded: Sequence[bytes]) -> np.ndarray:
-    """Frames of PNG or JPEG bytes: uint8 [T,H,W,3], or [T,H,W] where they have one channel."""
+    """Frames of PNG or JPEG bytes: uint8 [T, H, W, 3], or [T, H, W] where they have one channel."""
     return np.stack([np.asarray(Image.open(io.BytesIO(frame))) for frame in encoded])
 
 

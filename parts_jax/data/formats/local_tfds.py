@@ -31,10 +31,10 @@ class LocalSet:
     """A set in a folder.
 
     Attributes:
-        folder: the folder that holds dataset_info.json.
-        shards: split of the files to those files.
-        splits: split to the split of the files that it is a part of, its first example, and the
-            one after its last.
+      folder: the folder that holds dataset_info.json.
+      shards: split of the files to those files.
+      splits: split to the split of the files that it is a part of, its first example, and the
+        one after its last.
     """
 
     folder: pathlib.Path
@@ -50,7 +50,7 @@ class LocalSet:
         """Yields the examples of a split in the order of its files.
 
         Raises:
-            ValueError: if a file is damaged, or has more or fewer examples than declared.
+          ValueError: if a file is damaged, or has more or fewer examples than declared.
         """
         stored, first, last = self.splits[split]
         if last == _size(self.shards[stored]):
@@ -77,13 +77,13 @@ def open_set(source_dir: str | os.PathLike, name: str) -> LocalSet:
     examples, which "train" then lacks.
 
     Args:
-        source_dir: the folder with dataset_info.json, or one above it, such as TFDS's data_dir.
-        name: TFDS's name of the set, such as "taco_play".
+      source_dir: the folder with dataset_info.json, or one above it, such as TFDS's data_dir.
+      name: TFDS's name of the set, such as "taco_play".
 
     Raises:
-        OSError: if there is no such folder, it has no TFDS set, or a split lacks some of its files.
-        ValueError: if no folder is named, the set is another one, there are several copies, its
-            description cannot be read, or its files are not TFRecord files.
+      OSError: if there is no such folder, it has no TFDS set, or a split lacks some of its files.
+      ValueError: if no folder is named, the set is another one, there are several copies, its
+        description cannot be read, or its files are not TFRecord files.
     """
     path, info = _find(source_dir, name)
     file_format = info.get("fileFormat", "tfrecord")

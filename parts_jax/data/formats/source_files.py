@@ -10,13 +10,13 @@ def find(source_dir: str | os.PathLike, name: re.Pattern[str] | str, what: str,
     """All files of some name in a folder or below it, in the order of their paths.
 
     Args:
-        source_dir: the folder.
-        name: regular expression that names of files match from start to end.
-        what: the kind of file, for messages, such as "archives (*.tar.bz2) of Sketchy".
+      source_dir: the folder.
+      name: regular expression that names of files match from start to end.
+      what: the kind of file, for messages, such as "archives (*.tar.bz2) of Sketchy".
 
     Raises:
-        ValueError: if no folder is named.
-        OSError: if there is no such folder, or no such file in it.
+      ValueError: if no folder is named.
+      OSError: if there is no such folder, or no such file in it.
     """
     if not source_dir:
         raise ValueError(f"This data set is made from files on this machine, {what}: name their "

@@ -34,8 +34,8 @@ class Example:
     """A tf.train.Example.
 
     Attributes:
-        source: where it comes from, such as "record 3 of /data/x.tfrecord", for messages.
-        features: name to tf.train.Feature.
+      source: where it comes from, such as "record 3 of /data/x.tfrecord", for messages.
+      features: name to tf.train.Feature.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Example:
         """The numbers of a feature: float32 [N] or int64 [N].
 
         Raises:
-            ValueError: if there is no such feature, or it holds byte strings.
+          ValueError: if there is no such feature, or it holds byte strings.
         """
         feature = self._feature(key)
         kind = feature.WhichOneof("kind")
@@ -60,20 +60,20 @@ class Example:
         """The byte strings of a feature.
 
         Raises:
-            ValueError: if there is no such feature, or it holds numbers.
+          ValueError: if there is no such feature, or it holds numbers.
         """
         return self._bytes_list(key).value
 
     def pictures(self, key: str, which: slice = slice(None)) -> np.ndarray:
-        """Decoded PNG or JPEG pictures of a feature: [T,H,W,3], or [T,H,W] if they are grey.
+        """Decoded PNG or JPEG pictures of a feature: [T, H, W, 3], or [T, H, W] if they are grey.
 
         Args:
-            key: name of the feature.
-            which: decodes only these.
+          key: name of the feature.
+          which: decodes only these.
 
         Raises:
-            ValueError: if there is no such feature, a string is no picture or is truncated, or the
-                pictures differ in size.
+          ValueError: if there is no such feature, a string is no picture or is truncated, or the
+            pictures differ in size.
         """
         encoded = self.strings(key)[which]
         try:
@@ -91,7 +91,7 @@ class Example:
         The bytes are either one string, or as many strings of one byte each.
 
         Raises:
-            ValueError: if there is no such feature, or it has another number of bytes.
+          ValueError: if there is no such feature, or it has another number of bytes.
         """
         bytes_list = self._bytes_list(key)
         if len(bytes_list.value) == 1:
@@ -124,8 +124,8 @@ def read_examples(path: str | os.PathLike) -> Iterator[Example]:
     """Yields the examples of a file, plain or compressed, with one of them in memory at a time.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated, damaged, or no TFRecord file of examples.
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is truncated, damaged, or no TFRecord file of examples.
     """
     with open(path, "rb") as file:
         yield from read_stream(file, os.fspath(path))

@@ -36,19 +36,19 @@ def read_video(path: str | os.PathLike, max_frames: int | None = None, *,
     """The frames of a video file in the order in which they are shown.
 
     Args:
-        path: the file.
-        max_frames: reads only so many from the start, or fewer where the video is shorter; None:
-            all.
-        content: the bytes of the file where it is not on disk by itself, such as a member of a
-            zip; `path` is then only its name in messages.
+      path: the file.
+      max_frames: reads only so many from the start, or fewer where the video is shorter; None:
+        all.
+      content: the bytes of the file where it is not on disk by itself, such as a member of a
+        zip; `path` is then only its name in messages.
 
     Returns:
-        uint8 [T,H,W,3], RGB, upright where the file says how the camera was held.
+      uint8 [T, H, W, 3], RGB, upright where the file says how the camera was held.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is no video, is truncated or cannot be decoded, if it has no frames,
-            or if its frames differ in size.
+      FileNotFoundError: if there is no such file.
+      ValueError: if the file is no video, is truncated or cannot be decoded, if it has no frames,
+        or if its frames differ in size.
     """
     video = list(itertools.islice(iter_frames(path, content=content), max_frames))
     if not video:
@@ -62,7 +62,7 @@ def read_video(path: str | os.PathLike, max_frames: int | None = None, *,
 
 def iter_frames(path: str | os.PathLike, *,
                 content: bytes | None = None) -> Iterator[np.ndarray]:
-    """Yields the frames of a video file one by one, uint8 [H,W,3]: for videos of any length.
+    """Yields the frames of a video file one by one, uint8 [H, W, 3]: for videos of any length.
 
     Args and raises as `read_video`; an error comes when what is wrong is reached.
     """
@@ -111,7 +111,7 @@ def frame_rate(path: str | os.PathLike) -> float | None:
     """Frames a second as a video file says, on average; None where it does not say.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_video`.
+      FileNotFoundError, ValueError: as `read_video`.
     """
     next(iter_frames(path), None)  # says what is wrong with the file, if anything is
     with open(path, "rb") as file:
@@ -129,12 +129,12 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
     """Writes a video file frame by frame: H.264 in .mp4, or .gif.
 
         with open_writer("out.mp4", 25.0) as append:
-            append(frame)  # uint8 [H,W,3], all of one size
+            append(frame)  # uint8 [H, W, 3], all of one size
 
     The file is there once all is written; after an error there is none.
 
     Raises:
-        ValueError: if the name ends otherwise, or frames_per_second is not above 0.
+      ValueError: if the name ends otherwise, or frames_per_second is not above 0.
     """
     path = pathlib.Path(path)
     writers = {".mp4": _mp4_writer, ".gif": _gif_writer}

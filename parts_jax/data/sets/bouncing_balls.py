@@ -31,9 +31,9 @@ class BouncingBallsConfig(episodes.SourceConfig):
     """A variant of `bouncing_balls`.
 
     Attributes:
-        file: the file in `source_dir`.
-        num_colours: 0: white balls; otherwise balls in the first so many colours of `PALETTE`, in
-            an order that is drawn for each clip.
+      file: the file in `source_dir`.
+      num_colours: 0: white balls; otherwise balls in the first so many colours of `PALETTE`, in
+        an order that is drawn for each clip.
     """
 
     file: str = "balls4mass64.h5"
@@ -44,9 +44,9 @@ class BouncingBalls(tfds.core.GeneratorBasedBuilder):
     """Balls on black that bounce off each other and off the walls, with instance masks.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..N the balls;
-        id: text, such as "train-00012"; the number is that of the clip in the file.
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..N the balls;
+      id: text, such as "train-00012"; the number is that of the clip in the file.
     """
 
     name = "bouncing_balls"
@@ -102,9 +102,9 @@ def read_sizes(path: pathlib.Path) -> dict[str, int]:
     """How many clips each split of a file has; looks at the shapes of all that will be read.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated or no HDF5 file, or a group or dataset is missing or has a
-            wrong shape.
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is truncated or no HDF5 file, or a group or dataset is missing or has a
+        wrong shape.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}. The folder that "
@@ -127,11 +127,11 @@ def read_sizes(path: pathlib.Path) -> dict[str, int]:
 
 
 def read_clips(path: pathlib.Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the clips of a split in order: video uint8 [T,H,W,3] and ids uint8 [T,H,W].
+    """Yields the clips of a split in order: video uint8 [T, H, W, 3] and ids uint8 [T, H, W].
 
     Raises:
-        ValueError: if the file is damaged, a feature is not between 0 and 1, or an id is no integer
-            between 0 and 255.
+      ValueError: if the file is damaged, a feature is not between 0 and 1, or an id is no integer
+        between 0 and 255.
     """
     with h5py.File(path) as file:
         group = file[GROUPS[split]]
@@ -147,7 +147,7 @@ def read_clips(path: pathlib.Path, split: str) -> Iterator[tuple[np.ndarray, np.
 
 
 def draw_colours(num_colours: int, seed: tuple[int, ...]) -> np.ndarray:
-    """The colours of the ids 0 (black) to 255, uint8 [256,3], the palette again and again."""
+    """The colours of the ids 0 (black) to 255, uint8 [256, 3], the palette again and again."""
     order = np.random.default_rng(seed).permutation(num_colours)
     colours = np.zeros((episodes.MAX_ID + 1, 3), np.uint8)
     colours[1:] = PALETTE[np.resize(order, episodes.MAX_ID)]
@@ -155,12 +155,12 @@ def draw_colours(num_colours: int, seed: tuple[int, ...]) -> np.ndarray:
 
 
 def paint(ids: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """ids uint8 [T,H,W] -> video uint8 [T,H,W,3]."""
+    """ids uint8 [T, H, W] -> video uint8 [T, H, W, 3]."""
     return colours[ids]
 
 
 def _white(source: str, features: np.ndarray) -> np.ndarray:
-    """Numbers from 0 to 1, [...] -> grey uint8 [...,3]."""
+    """Numbers from 0 to 1, [...] -> grey uint8 [..., 3]."""
     low, high = features.min(), features.max()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"The features of {source} must lie between 0 and 1; got {low} to {high}.")

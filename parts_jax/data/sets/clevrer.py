@@ -47,9 +47,9 @@ class ClevrerConfig(episodes.SourceConfig):
     """A variant of `clevrer`.
 
     Attributes:
-        masks: "proposals" (Mask R-CNN's, for all splits), "mask_videos" (those of the 2D-LSTM
-            paper, for its two test sets alone) or "none".
-        num_workers: processes that convert; 0: one for each core.
+      masks: "proposals" (Mask R-CNN's, for all splits), "mask_videos" (those of the 2D-LSTM
+        paper, for its two test sets alone) or "none".
+      num_workers: processes that convert; 0: one for each core.
     """
 
     masks: str = "proposals"
@@ -60,14 +60,14 @@ class Clevrer(tfds.core.GeneratorBasedBuilder):
     """Simple solids that enter, collide and leave under a fixed camera; 480x320, 128 frames.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background (not where masks are "none");
-        objects: N texts such as "red rubber sphere", in the order of the ids 1..N of the
-            segmentation (with "mask_videos" the order is the annotation's, the ids are others);
-        location: float32 [T,N,3], centres in world units, NaN where none is given;
-        inside_camera_view: bool [T,N];
-        collisions: int32 [C,3], frame and the two ids;
-        id: text, such as "video_00012".
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background (not where masks are "none");
+      objects: N texts such as "red rubber sphere", in the order of the ids 1..N of the
+        segmentation (with "mask_videos" the order is the annotation's, the ids are others);
+      location: float32 [T, N, 3], centres in world units, NaN where none is given;
+      inside_camera_view: bool [T, N];
+      collisions: int32 [C, 3], frame and the two ids;
+      id: text, such as "video_00012".
     Without an annotation (all of test, and clip 10800) the last three are empty.
     """
 
@@ -148,14 +148,14 @@ def check_available(config: ClevrerConfig, data_dir: str, download: bool) -> Non
     """Looks whether the files are there or can be had, before anything is written.
 
     Args:
-        config: the variant, with its `source_dir`.
-        data_dir: the folder that the prepared set will have: DATA_DIR/clevrer/VARIANT/VERSION.
-        download: whether files may be downloaded.
+      config: the variant, with its `source_dir`.
+      data_dir: the folder that the prepared set will have: DATA_DIR/clevrer/VARIANT/VERSION.
+      download: whether files may be downloaded.
 
     Raises:
-        ValueError: if files are missing that may not, or cannot, be downloaded, or a zip is
-            damaged.
-        OSError: if the server cannot be reached, or the disk has no room for what it has.
+      ValueError: if files are missing that may not, or cannot, be downloaded, or a zip is
+        damaged.
+      OSError: if the server cannot be reached, or the disk has no room for what it has.
     """
     if not config.source_dir and config.masks == "mask_videos":
         raise ValueError(

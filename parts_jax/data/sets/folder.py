@@ -30,8 +30,8 @@ class FolderConfig(episodes.SourceConfig):
     """A variant of `folder`.
 
     Attributes:
-        clip_frames: longer videos are cut into clips of so many frames; what is left for the last
-            two is shared evenly between them, so that no frame is lost and no clip is tiny.
+      clip_frames: longer videos are cut into clips of so many frames; what is left for the last
+        two is shared evenly between them, so that no frame is lost and no clip is tiny.
     """
 
     clip_frames: int = 128
@@ -41,9 +41,9 @@ class Folder(tfds.core.GeneratorBasedBuilder):
     """The user's own videos.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3]; T differs from clip to clip;
-        id: text, the path of the video in its folder and the number of the clip's first frame,
-            such as "train/walk.mp4:128".
+      video: T strings, PNG of uint8 [H, W, 3]; T differs from clip to clip;
+      id: text, the path of the video in its folder and the number of the clip's first frame,
+        such as "train/walk.mp4:128".
     """
 
     name = "folder"
@@ -113,7 +113,7 @@ def find_frames(folder: pathlib.Path) -> list[pathlib.Path]:
     """The frames of a folder in the order of the last number in their names.
 
     Raises:
-        ValueError: if a name has no number, two have the same, or some are left out.
+      ValueError: if a name has no number, two have the same, or some are left out.
     """
     numbered = {}
     for path in sorted(path for path in folder.iterdir() if _is_frame(path)):
@@ -136,10 +136,10 @@ def find_frames(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def iter_resized(path: pathlib.Path, resolution: int, crop: str) -> Iterator[np.ndarray]:
-    """Yields the frames of a video file or a folder, cropped and resized: uint8 [H,W,3].
+    """Yields the frames of a video file or a folder, cropped and resized: uint8 [H, W, 3].
 
     Raises:
-        ValueError: if a frame cannot be read, or has not the size of the first one.
+      ValueError: if a frame cannot be read, or has not the size of the first one.
     """
     size = None
     frames = iter_pictures(path) if path.is_dir() else video_files.iter_frames(path)
@@ -154,10 +154,10 @@ def iter_resized(path: pathlib.Path, resolution: int, crop: str) -> Iterator[np.
 
 
 def iter_pictures(folder: pathlib.Path) -> Iterator[np.ndarray]:
-    """Yields the frames of a folder, uint8 [H,W,3], upright; transparency is left out.
+    """Yields the frames of a folder, uint8 [H, W, 3], upright; transparency is left out.
 
     Raises:
-        ValueError: if one cannot be read, or has more than 8 bits a channel.
+      ValueError: if one cannot be read, or has more than 8 bits a channel.
     """
     for path in find_frames(folder):
         try:
@@ -173,7 +173,7 @@ def iter_pictures(folder: pathlib.Path) -> Iterator[np.ndarray]:
 
 
 def cut(frames: Iterable[np.ndarray], clip_frames: int) -> Iterator[np.ndarray]:
-    """Cuts a stream of frames [H,W,3] into clips [T,H,W,3] of at most `clip_frames`.
+    """Cuts a stream of frames [H, W, 3] into clips [T, H, W, 3] of at most `clip_frames`.
 
     Few frames are held at any time. All but the last two clips have `clip_frames` frames.
     """

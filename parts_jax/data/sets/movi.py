@@ -23,7 +23,7 @@ class MoviConfig(episodes.SourceConfig):
     """A variant of `movi`.
 
     Attributes:
-        dataset: TFDS's name of the set.
+      dataset: TFDS's name of the set.
     """
 
     dataset: str = ""
@@ -33,9 +33,9 @@ class Movi(tfds.core.GeneratorBasedBuilder):
     """Clips of falling objects, with the splits of the copy (see `local_tfds.open_set`).
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..N the objects;
-        id: text, such as "train-movi_a_0012": split, and Kubric's name of the clip.
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..N the objects;
+      id: text, such as "train-movi_a_0012": split, and Kubric's name of the clip.
     """
 
     name = "movi"
@@ -76,7 +76,7 @@ def _name(example: tfrecord.Example) -> str:
 
 
 def _segmentation(example: tfrecord.Example) -> np.ndarray:
-    """Ids of a clip: unsigned integers [T,H,W]."""
+    """Ids of a clip: unsigned integers [T, H, W]."""
     segmentation = example.pictures("segmentations")
     if segmentation.ndim != 3:
         raise ValueError(f"The masks of {example.source} must be pictures with one channel; got "

@@ -27,18 +27,18 @@ class MultiObjectConfig(episodes.SourceConfig):
     """A variant of `multi_object`.
 
     Attributes:
-        train_files: names of the files for training, a regular expression.
-        test_files: of those for testing; "" if there are none.
-        num_validation: so many scenes, the first ones of the training files, are for validation.
-        num_test: so many after those are for testing, where there are no files for testing.
-        num_frames: frames of an example (T); 1 for still pictures.
-        size: height and width of the pictures in the files (H, W).
-        channels: 3, or 1 for grey pictures.
-        num_masks: masks of a scene (K), for the background and for every object there could be.
-        mask_axes: the order in the file, such as "TKHW".
-        num_background: so many masks, the first ones, are background.
-        box: rows and columns to cut out, (top, bottom, left, right); None: the whole picture.
-        max_objects: leaves out scenes with more objects; 0: none.
+      train_files: names of the files for training, a regular expression.
+      test_files: of those for testing; "" if there are none.
+      num_validation: so many scenes, the first ones of the training files, are for validation.
+      num_test: so many after those are for testing, where there are no files for testing.
+      num_frames: frames of an example (T); 1 for still pictures.
+      size: height and width of the pictures in the files (H, W).
+      channels: 3, or 1 for grey pictures.
+      num_masks: masks of a scene (K), for the background and for every object there could be.
+      mask_axes: the order in the file, such as "TKHW".
+      num_background: so many masks, the first ones, are background.
+      box: rows and columns to cut out, (top, bottom, left, right); None: the whole picture.
+      max_objects: leaves out scenes with more objects; 0: none.
     """
 
     train_files: str = ""
@@ -73,9 +73,9 @@ class MultiObject(tfds.core.GeneratorBasedBuilder):
     """Scenes of several objects.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3]; T = 1 for still pictures;
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..N the objects;
-        id: text, such as "train-00012".
+      video: T strings, PNG of uint8 [H, W, 3]; T = 1 for still pictures;
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..N the objects;
+      id: text, such as "train-00012".
     """
 
     name = "multi_object"
@@ -148,7 +148,7 @@ class MultiObject(tfds.core.GeneratorBasedBuilder):
 
 def _read_scene(scene: tfrecord.Example,
                 config: MultiObjectConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The video, uint8 [T,H,W,3], and the ids, uint8 [T,H,W], of a scene."""
+    """The video, uint8 [T, H, W, 3], and the ids, uint8 [T, H, W], of a scene."""
     height, width = config.size
     video = scene.pixels("image", (config.num_frames, height, width, config.channels))
     sizes = {"T": config.num_frames, "K": config.num_masks, "H": height, "W": width}
@@ -174,8 +174,8 @@ def _find(source_dir: str, name: str) -> list[pathlib.Path]:
     """The files of this name (a regular expression), all of one folder, in order.
 
     Raises:
-        OSError: if there is none, or one of several shards is missing.
-        ValueError: if no folder is named, or files of this name are in several folders.
+      OSError: if there is none, or one of several shards is missing.
+      ValueError: if no folder is named, or files of this name are in several folders.
     """
     paths = source_files.find(source_dir, name, f"files {name}")
     folders = sorted({str(path.parent) for path in paths})

@@ -3,9 +3,9 @@
 The paper's Playroom videos were not released. An episode is one `.npz` or HDF5 file (`.h5`,
 `.hdf5`) of these arrays, and no others:
 
-    video          uint8 [T,H,W,3], RGB;
-    actions        float32 [T,A]; actions[t] is taken between the frames t and t+1;
-    segmentations  uint8 or uint16 [T,H,W], 0 for background, other ids (at most 255) the same in
+    video          uint8 [T, H, W, 3], RGB;
+    actions        float32 [T, A]; actions[t] is taken between the frames t and t+1;
+    segmentations  uint8 or uint16 [T, H, W], 0 for background, other ids (at most 255) the same in
                    all frames; optional: all episodes have it, or none.
 
 The folder of the episodes, split as `splits` says, also holds a note of where they come from,
@@ -42,10 +42,10 @@ class Playroom(tfds.core.GeneratorBasedBuilder):
     """Episodes with actions, from files of the interchange format.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], where the episodes have segmentations;
-        actions: float32 [T,A];
-        id: text, the path of the file in its folder.
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], where the episodes have segmentations;
+      actions: float32 [T, A];
+      id: text, the path of the file in its folder.
     `info.metadata["source"]` is the note.
     """
 
@@ -105,8 +105,8 @@ def read_note(source_dir: str) -> dict[str, Any]:
     """The note of where the episodes of a folder come from.
 
     Raises:
-        FileNotFoundError: if it is missing.
-        ValueError: if it is no JSON object with a text "source".
+      FileNotFoundError: if it is missing.
+      ValueError: if it is no JSON object with a text "source".
     """
     path = pathlib.Path(source_dir, NOTE)
     if not path.is_file():
@@ -127,8 +127,8 @@ def read_header(path: pathlib.Path) -> tuple[int, bool]:
     """The size of an episode's actions, and whether it has masks, without its frames.
 
     Raises:
-        ValueError: if the file cannot be read, an array is missing or unknown, or the actions are
-            not finite numbers [T,A].
+      ValueError: if the file cannot be read, an array is missing or unknown, or the actions are
+        not finite numbers [T, A].
     """
     with _opened(path) as file:
         names = set(file)
@@ -154,7 +154,7 @@ def read_episode(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The arrays of an episode.
 
     Raises:
-        ValueError: as `read_header`.
+      ValueError: as `read_header`.
     """
     read_header(path)
     with _opened(path) as file:
@@ -165,7 +165,7 @@ def check_alike(paths: list[pathlib.Path]) -> int:
     """The size of the actions of all episodes.
 
     Raises:
-        ValueError: as `read_header`; and if they differ in it, or in having masks.
+      ValueError: as `read_header`; and if they differ in it, or in having masks.
     """
     headers = [read_header(path) for path in paths]
     episodes.check_same_action_size([str(path) for path in paths], [size for size, _ in headers])

@@ -23,11 +23,11 @@ class RldsConfig(episodes.SourceConfig):
     """A variant of `rlds`.
 
     Attributes:
-        dataset: TFDS's name of the set.
-        camera: the feature with the pictures.
-        actions: features that make the action, one after the other.
-        clip_length: frames of the clips into which episodes are cut; what is left over at the end
-            of an episode is dropped.
+      dataset: TFDS's name of the set.
+      camera: the feature with the pictures.
+      actions: features that make the action, one after the other.
+      clip_length: frames of the clips into which episodes are cut; what is left over at the end
+        of an episode is dropped.
     """
 
     dataset: str = ""
@@ -40,9 +40,9 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
     """Clips of an arm, with the splits of the copy (see `local_tfds.open_set`).
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        actions: float32 [T,7], actions[t] taken in response to frame t;
-        id: text, such as "train-00012-00016": split, episode, first step of the clip.
+      video: T strings, PNG of uint8 [H, W, 3];
+      actions: float32 [T, 7], actions[t] taken in response to frame t;
+      id: text, such as "train-00012-00016": split, episode, first step of the clip.
     """
 
     name = "rlds"
@@ -113,7 +113,7 @@ def _clips(episode: tfrecord.Example, name: str, config: RldsConfig) -> Iterator
 
 
 def _per_step(episode: tfrecord.Example, key: str, num_frames: int) -> np.ndarray:
-    """The numbers of a feature for each step: float32 [num_frames,N]."""
+    """The numbers of a feature for each step: float32 [num_frames, N]."""
     values = episode.numbers(key)
     if num_frames == 0 or values.size % num_frames:
         raise ValueError(f"The feature {key!r} of {episode.source} must have numbers for each of "

@@ -40,12 +40,12 @@ class RoboticsArmConfig(episodes.SourceConfig):
     """A variant of `robotics_arm`.
 
     Attributes:
-        camera: the feature with the pictures.
-        clip_length: frames of the clips into which episodes are cut; what is left over at the end
-            of an episode is dropped.
-        num_validation: so many episodes, the first of every archive (or folder, where they are
-            unpacked), are for validation.
-        num_test: so many after those are for testing, all others for training.
+      camera: the feature with the pictures.
+      clip_length: frames of the clips into which episodes are cut; what is left over at the end
+        of an episode is dropped.
+      num_validation: so many episodes, the first of every archive (or folder, where they are
+        unpacked), are for validation.
+      num_test: so many after those are for testing, all others for training.
     """
 
     camera: str = "pixels/basket_front_left"
@@ -58,9 +58,9 @@ class RoboticsArm(tfds.core.GeneratorBasedBuilder):
     """Clips of an arm over a basket.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        actions: float32 [T,7], actions[t] taken in response to frame t;
-        id: text, the name of the episode and the clip's first step in it.
+      video: T strings, PNG of uint8 [H, W, 3];
+      actions: float32 [T, 7], actions[t] taken in response to frame t;
+      id: text, the name of the episode and the clip's first step in it.
     """
 
     name = "robotics_arm"
@@ -131,7 +131,7 @@ def _clips(name: str, steps: Iterator[tfrecord.Example],
 
 
 def _video(clip: list[tfrecord.Example], camera: str) -> np.ndarray:
-    """The pictures of a camera in some steps: uint8 [T,H,W,3]."""
+    """The pictures of a camera in some steps: uint8 [T, H, W, 3]."""
     pictures = [step.pictures(camera) for step in clip]
     for step, picture in zip(clip, pictures, strict=True):
         if picture.shape != pictures[0].shape or len(picture) != 1:
@@ -146,8 +146,8 @@ def _groups(source_dir: str) -> Iterator[Iterator[Episode]]:
     """The episodes of each folder of unpacked ones, or, if there are none, of each archive.
 
     Raises:
-        ValueError: if no folder is named.
-        OSError: if there is no such folder, or it has neither.
+      ValueError: if no folder is named.
+      OSError: if there is no such folder, or it has neither.
     """
     paths = source_files.find(source_dir, f"{EPISODE}|{ARCHIVE}", WHAT)
     folders = collections.defaultdict(list)

@@ -16,7 +16,7 @@ class SimClevrerConfig(simulated.SimulatedConfig):
     """A variant of `sim_clevrer`.
 
     Attributes:
-        annotates_collisions: whether examples have `collisions`.
+      annotates_collisions: whether examples have `collisions`.
     """
 
     annotates_collisions: bool = False
@@ -26,13 +26,13 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
     """Spheres, boxes and cylinders that collide, with instance masks.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..N the objects;
-        location: float32 [T,N,3], centres of the objects in world units, in the order of the ids;
-        objects: N texts such as "red rubber sphere";
-        collisions: int32 [C,3], only in some variants: frame, id and greater id of two objects that
-            began to touch since the frame before;
-        id: text, such as "train-00012".
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..N the objects;
+      location: float32 [T, N, 3], centres of the objects in world units, in the order of the ids;
+      objects: N texts such as "red rubber sphere";
+      collisions: int32 [C, 3], only in some variants: frame, id and greater id of two objects that
+        began to touch since the frame before;
+      id: text, such as "train-00012".
     The position of an example in its split is the number of its clip.
     """
 

@@ -14,15 +14,15 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
     """An agent walks and looks about in a child's room, with its actions and instance masks.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for floor, walls and ceiling, 1..N the
-            furniture and the toys;
-        actions: float32 [T,4] in [-1,1]: strafe right, move forward, look right, look up;
-            actions[t] is taken between frame t and t+1 (`parts_jax.simulate.playroom.agent`);
-        poses: float32 [T,4], the camera's x and y in metres, yaw and pitch in radians;
-        location: float32 [T,N,3], centres of mass of the objects in metres, in order of the ids;
-        objects: N texts such as "red duck";
-        id: text, such as "train-00012".
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for floor, walls and ceiling, 1..N the
+        furniture and the toys;
+      actions: float32 [T, 4] in [-1, 1]: strafe right, move forward, look right, look up;
+        actions[t] is taken between frame t and t+1 (`parts_jax.simulate.playroom.agent`);
+      poses: float32 [T, 4], the camera's x and y in metres, yaw and pitch in radians;
+      location: float32 [T, N, 3], centres of mass of the objects in metres, in order of the ids;
+      objects: N texts such as "red duck";
+      id: text, such as "train-00012".
     The position of an example in its split is the number of its clip.
     """
 

@@ -15,15 +15,15 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
     """An arm that stacks three cubes in a basket, with actions and instance masks, at 10 Hz.
 
     An example has
-        video: T strings, PNG of uint8 [H,W,3];
-        segmentation: T strings, PNG of uint8 [H,W], 0 for background, 1..5 the `objects`;
-        actions: float32 [T,7], taken after each frame, as in
-            `parts_jax.simulate.robot_arm.simulation`;
-        objects: 5 texts: "red cube", "green cube", "blue cube", a distractor such as
-            "yellow ball", and "robot arm";
-        location: float32 [T,4,3], centres of the first four objects, in metres;
-        gripper: float32 [T,8], place, orientation and opening of the gripper;
-        id: text, such as "train-00012".
+      video: T strings, PNG of uint8 [H, W, 3];
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..5 the `objects`;
+      actions: float32 [T, 7], taken after each frame, as in
+        `parts_jax.simulate.robot_arm.simulation`;
+      objects: 5 texts: "red cube", "green cube", "blue cube", a distractor such as
+        "yellow ball", and "robot arm";
+      location: float32 [T, 4, 3], centres of the first four objects, in metres;
+      gripper: float32 [T, 8], place, orientation and opening of the gripper;
+      id: text, such as "train-00012".
     The position of an example in its split is the number of its clip.
     """
 

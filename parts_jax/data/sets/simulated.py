@@ -27,11 +27,11 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     """A variant of a simulated set.
 
     Attributes:
-        world: the settings of the simulated world, with `num_frames`.
-        num_clips: clips of each split, in the order of `SPLITS`.
-        seed: seed of the variant; variants that share it and differ in resolution alone have the
-            same clips.
-        num_workers: processes that simulate; 0: one for each core.
+      world: the settings of the simulated world, with `num_frames`.
+      num_clips: clips of each split, in the order of `SPLITS`.
+      seed: seed of the variant; variants that share it and differ in resolution alone have the
+        same clips.
+      num_workers: processes that simulate; 0: one for each core.
     """
 
     world: Any = None
@@ -55,12 +55,12 @@ def simulate_clips(make_example: MakeExample, world: Any, seed: int, split: str,
     """Yields the examples of clips 0, 1, ... in order, simulated in several processes.
 
     Args:
-        make_example: simulates and encodes one.
-        world: the settings of the world.
-        seed: seed of the variant; clip i has the seed (seed, position of the split, i).
-        split: one of `SPLITS`.
-        num_clips: how many.
-        num_workers: processes; 0: one for each core that this process may use; 1: none but this.
+      make_example: simulates and encodes one.
+      world: the settings of the world.
+      seed: seed of the variant; clip i has the seed (seed, position of the split, i).
+      split: one of `SPLITS`.
+      num_clips: how many.
+      num_workers: processes; 0: one for each core that this process may use; 1: none but this.
     """
     tasks = ((make_example, world, seed, split,
               range(first, min(first + CLIPS_PER_TASK, num_clips)))

@@ -21,17 +21,17 @@ def find(source_dir: str, find_sources: Callable[[pathlib.Path], list[pathlib.Pa
     """The sources of each split of a folder, in order.
 
     Args:
-        source_dir: the folder.
-        find_sources: all sources in a folder.
-        what: the kind of source, for messages, such as "episodes (.npz)".
+      source_dir: the folder.
+      find_sources: all sources in a folder.
+      what: the kind of source, for messages, such as "episodes (.npz)".
 
     Returns:
-        The splits that there are; each has at least one source.
+      The splits that there are; each has at least one source.
 
     Raises:
-        ValueError: if no folder is named, a split has no sources, sources lie beside the folders of
-            splits, or there are too few to be split.
-        OSError: if there is no such folder.
+      ValueError: if no folder is named, a split has no sources, sources lie beside the folders of
+        splits, or there are too few to be split.
+      OSError: if there is no such folder.
     """
     if not source_dir:
         raise ValueError(f"This data set is made from your own {what}: name their folder with "

@@ -51,10 +51,10 @@ class Motion:
     """How N objects move over the T frames of a clip.
 
     Attributes:
-        poses: float64 [T,7*N], MuJoCo's positions.
-        location: float64 [T,N,3], the centres of the objects.
-        collisions: int32 [C,3]: frame, id and greater id of two objects that began to touch since
-            the frame before; ids are those of the masks.
+      poses: float64 [T, 7*N], MuJoCo's positions.
+      location: float64 [T, N, 3], the centres of the objects.
+      collisions: int32 [C, 3]: frame, id and greater id of two objects that began to touch since
+        the frame before; ids are those of the masks.
     """
 
     poses: np.ndarray
@@ -66,19 +66,19 @@ def simulate_clip(settings: WorldSettings, seed: Sequence[int]) -> dict:
     """Simulates and draws one clip.
 
     Args:
-        settings: the world.
-        seed: non-negative integers that name the clip, such as (seed, split, clip).
+      settings: the world.
+      seed: non-negative integers that name the clip, such as (seed, split, clip).
 
     Returns:
-        A dict of
-            video: uint8 [T,H,W,3];
-            segmentation: uint8 [T,H,W], 0 for background, 1..N the objects, the same in all frames;
-            objects: tuple of N `WorldObject`, in the order of the ids;
-            location: float32 [T,N,3], the centres of the objects in world units;
-            collisions: int32 [C,3], see `Motion`.
+      A dict of
+        video: uint8 [T, H, W, 3];
+        segmentation: uint8 [T, H, W], 0 for background, 1..N the objects, the same in all frames;
+        objects: tuple of N `WorldObject`, in the order of the ids;
+        location: float32 [T, N, 3], the centres of the objects in world units;
+        collisions: int32 [C, 3], see `Motion`.
 
     Raises:
-        ValueError: if the settings leave no room for the objects, or for what must happen.
+      ValueError: if the settings leave no room for the objects, or for what must happen.
     """
     rng = seeds.generator(seed)
     for _ in range(MAX_CLIP_TRIES):
@@ -121,7 +121,7 @@ def move(settings: WorldSettings, model: mujoco.MjModel,
 def is_eventful(settings: WorldSettings, objects: Sequence[WorldObject], motion: Motion) -> bool:
     """Whether all that must happen (see `WorldSettings.eventful`) happens."""
     distance = rays.distance_from_view(settings.camera, *settings.frame_size, motion.location)
-    inside = distance < 0                                                           # [T,N]
+    inside = distance < 0                                                           # [T, N]
     outside = distance > np.array([item.reach for item in objects])
     collides = any(inside[frame, [one - 1, other - 1]].all()
                    for frame, one, other in motion.collisions)
@@ -131,7 +131,7 @@ def is_eventful(settings: WorldSettings, objects: Sequence[WorldObject], motion:
 
 def draw_frames(settings: WorldSettings, model: mujoco.MjModel, objects: Sequence[WorldObject],
                 poses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The frames uint8 [T,H,W,3] and masks uint8 [T,H,W] of poses [T,7*N]."""
+    """The frames uint8 [T, H, W, 3] and masks uint8 [T, H, W] of poses [T, 7*N]."""
     data, surfaces = mujoco.MjData(model), look(settings, objects)
     pictures = []
     for pose in poses:
@@ -148,7 +148,7 @@ def draw_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[Wor
     """Draws the objects of a clip: how they look, where they start and where they head.
 
     Raises:
-        ValueError: if no free place is found, or the looks run out.
+      ValueError: if no free place is found, or the looks run out.
     """
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
     objects = []

@@ -21,11 +21,11 @@ class Material:
     """What a surface makes of light.
 
     Attributes:
-        name: as in the texts that name the objects.
-        specular: strength of the highlight.
-        shininess: exponent of the highlight: the greater, the sharper.
-        diffuse: share of the colour that scatters light.
-        mirror: share of the colour that reflects what stands before it.
+      name: as in the texts that name the objects.
+      specular: strength of the highlight.
+      shininess: exponent of the highlight: the greater, the sharper.
+      diffuse: share of the colour that scatters light.
+      mirror: share of the colour that reflects what stands before it.
     """
 
     name: str
@@ -45,42 +45,42 @@ class WorldSettings:
     """Everything that decides how a world looks and moves, but the seed.
 
     Attributes:
-        resolution: height and width of the frames, in pixels; one number for square frames.
-        num_frames: frames of a clip.
-        min_objects: fewest objects of a clip.
-        max_objects: most objects of a clip.
-        size: least and greatest half-size, in world units: the radius of a sphere or a cylinder
-            (which is twice as high as its half-size); boxes have this times `box_scale`.
-        camera: the viewer.
-        box_scale: half the edge of a box over the radius of a sphere of the same size.
-        colours: names and RGB (0..255) to draw from.
-        distinct_colours: whether the objects of a clip all differ in colour; otherwise they differ
-            in the triple (shape, colour, material).
-        materials: to draw from.
-        start_x: range where objects in view start, to the right, in world units.
-        start_y: the same, away from the camera.
-        entering: chance of an object to start out of view and move in.
-        min_in_view: so many objects start in view in any case.
-        entering_distance: range of its distance beyond the edge of the view at the start.
-        speed: range of the initial speed of objects that start in view, in world units a second.
-        entering_speed: the same of objects that enter.
-        aim: standard deviation of the points that the objects head for, around the centre, in
-            world units: the smaller, the more collisions.
-        lying: chance of a cylinder to lie on its side and roll.
-        thrown: chance of a box or an upright cylinder that enters to tumble in, from a little above
-            the floor.
-        friction: sliding friction of the floor.
-        grip: sliding friction between objects, which makes them spin and tumble when they collide;
-            0: that of the floor.
-        eventful: whether clips are drawn anew until there is a collision in view and an object that
-            enters or leaves the view, and until every object is in view at some time.
-        timestep: of the physics, in seconds.
-        steps_per_frame: physics steps from frame to frame.
-        light: the light, or several.
-        ground: RGB (0..1) of the floor.
-        sky: RGB (0..1) of what rays meet that meet no surface.
-        gamma: see `render.render`.
-        samples: rays a pixel, along each side.
+      resolution: height and width of the frames, in pixels; one number for square frames.
+      num_frames: frames of a clip.
+      min_objects: fewest objects of a clip.
+      max_objects: most objects of a clip.
+      size: least and greatest half-size, in world units: the radius of a sphere or a cylinder
+        (which is twice as high as its half-size); boxes have this times `box_scale`.
+      camera: the viewer.
+      box_scale: half the edge of a box over the radius of a sphere of the same size.
+      colours: names and RGB (0..255) to draw from.
+      distinct_colours: whether the objects of a clip all differ in colour; otherwise they differ
+        in the triple (shape, colour, material).
+      materials: to draw from.
+      start_x: range where objects in view start, to the right, in world units.
+      start_y: the same, away from the camera.
+      entering: chance of an object to start out of view and move in.
+      min_in_view: so many objects start in view in any case.
+      entering_distance: range of its distance beyond the edge of the view at the start.
+      speed: range of the initial speed of objects that start in view, in world units a second.
+      entering_speed: the same of objects that enter.
+      aim: standard deviation of the points that the objects head for, around the centre, in
+        world units: the smaller, the more collisions.
+      lying: chance of a cylinder to lie on its side and roll.
+      thrown: chance of a box or an upright cylinder that enters to tumble in, from a little above
+        the floor.
+      friction: sliding friction of the floor.
+      grip: sliding friction between objects, which makes them spin and tumble when they collide;
+        0: that of the floor.
+      eventful: whether clips are drawn anew until there is a collision in view and an object that
+        enters or leaves the view, and until every object is in view at some time.
+      timestep: of the physics, in seconds.
+      steps_per_frame: physics steps from frame to frame.
+      light: the light, or several.
+      ground: RGB (0..1) of the floor.
+      sky: RGB (0..1) of what rays meet that meet no surface.
+      gamma: see `render.render`.
+      samples: rays a pixel, along each side.
     """
 
     resolution: int | tuple[int, int]

@@ -22,21 +22,21 @@ class Agent:
     """The body of the agent, and its habits.
 
     Attributes:
-        eye_height: of the camera, in metres.
-        radius: of its upright cylinder, in metres.
-        clearance: how near to walls and furniture its middle may come, in metres.
-        fov: field of view, of the width and the height of the picture, in degrees.
-        max_step: metres that a walking action of 1 moves it from frame to frame.
-        max_turn: degrees that a look action of 1 turns it, left or right.
-        max_tilt: degrees that a look action of 1 tilts it, down or up.
-        pitch: lowest and highest pitch, in degrees.
-        reach: range of the distances at which it stops before what it looks at, in metres.
-        bumping: chance to walk right into what it looks at, where that lies on the floor.
-        patience: range of frames that it stays with what it has reached.
-        enough: it soon looks elsewhere where fewer objects are in view.
-        sight: how far off things count when it chooses where to look, in metres.
-        inertia: share of the last action in the next.
-        noise: standard deviation of what is added to actions.
+      eye_height: of the camera, in metres.
+      radius: of its upright cylinder, in metres.
+      clearance: how near to walls and furniture its middle may come, in metres.
+      fov: field of view, of the width and the height of the picture, in degrees.
+      max_step: metres that a walking action of 1 moves it from frame to frame.
+      max_turn: degrees that a look action of 1 turns it, left or right.
+      max_tilt: degrees that a look action of 1 tilts it, down or up.
+      pitch: lowest and highest pitch, in degrees.
+      reach: range of the distances at which it stops before what it looks at, in metres.
+      bumping: chance to walk right into what it looks at, where that lies on the floor.
+      patience: range of frames that it stays with what it has reached.
+      enough: it soon looks elsewhere where fewer objects are in view.
+      sight: how far off things count when it chooses where to look, in metres.
+      inertia: share of the last action in the next.
+      noise: standard deviation of what is added to actions.
     """
 
     eye_height: float = 0.85
@@ -70,13 +70,13 @@ def move(agent: Agent, pose: np.ndarray, action: np.ndarray) -> np.ndarray:
     """The pose after an action: it walks as it stands, then turns.
 
     Args:
-        agent: the body.
-        pose: float64 [4].
-        action: float [4].
+      agent: the body.
+      pose: float64 [4].
+      action: float [4].
 
     Returns:
-        float64 [4]. Nothing is in its way here: the policy takes no action that would go through
-        a wall or furniture.
+      float64 [4]. Nothing is in its way here: the policy takes no action that would go through
+      a wall or furniture.
     """
     x, y, yaw, pitch = pose
     strafe, forward, right, up = np.asarray(action, np.float64)
@@ -94,15 +94,15 @@ def walk(agent: Agent, places: np.ndarray, is_free: Callable[[np.ndarray], bool]
     """A walk from one thing worth looking at to the next.
 
     Args:
-        agent: who walks.
-        places: float [N,3], the middles of the objects.
-        is_free: whether the agent may stand at (x, y).
-        start: float64 [4], the first pose.
-        num_frames: T.
-        rng: the noise.
+      agent: who walks.
+      places: float [N, 3], the middles of the objects.
+      is_free: whether the agent may stand at (x, y).
+      start: float64 [4], the first pose.
+      num_frames: T.
+      rng: the noise.
 
     Returns:
-        poses float64 [T,4] and actions float32 [T,4]; `move` leads from each pose to the next.
+      poses float64 [T, 4] and actions float32 [T, 4]; `move` leads from each pose to the next.
     """
     poses, actions = [start], []
     goal, action, stayed = choose_goal(agent, places, start, rng), np.zeros(4, np.float32), 0
@@ -173,7 +173,7 @@ def draw_start(agent: Agent, places: np.ndarray, is_free: Callable[[np.ndarray],
     """A free pose in a room of half edges `half` (x, y) from where much is to be seen.
 
     Raises:
-        ValueError: if there is no free place.
+      ValueError: if there is no free place.
     """
     poses, scores = [], []
     for _ in range(START_TRIES):

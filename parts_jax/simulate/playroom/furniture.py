@@ -34,12 +34,12 @@ class Part:
     """One geom of an object.
 
     Attributes:
-        kind: "box", "sphere", "cylinder", "capsule" or "ellipsoid".
-        size: MuJoCo's size numbers: half edges, radius (and half length), half axes.
-        position: its centre in the frame of the object.
-        colour: "main" or "second", which the object has, or a key of `FIXED_COLOURS`.
-        turn: rotations about the object's x, y and z, in degrees, in this order.
-        patterned: whether it bears the object's pattern, in its second colour.
+      kind: "box", "sphere", "cylinder", "capsule" or "ellipsoid".
+      size: MuJoCo's size numbers: half edges, radius (and half length), half axes.
+      position: its centre in the frame of the object.
+      colour: "main" or "second", which the object has, or a key of `FIXED_COLOURS`.
+      turn: rotations about the object's x, y and z, in degrees, in this order.
+      patterned: whether it bears the object's pattern, in its second colour.
     """
 
     kind: str
@@ -78,14 +78,14 @@ class RoomObject:
     """A whole object of the room, which has one id however many parts it has.
 
     Attributes:
-        name: what it is, such as "table" or "duck".
-        shape: its shape, in metres.
-        colours: names of its main and second colour.
-        rgb: RGB of the two, each in 0..255.
-        pattern: pattern of its patterned parts.
-        position: of the origin of its frame in the room.
-        yaw: heading of its x axis, in radians.
-        movable: whether it is a toy, which moves when it is bumped into.
+      name: what it is, such as "table" or "duck".
+      shape: its shape, in metres.
+      colours: names of its main and second colour.
+      rgb: RGB of the two, each in 0..255.
+      pattern: pattern of its patterned parts.
+      position: of the origin of its frame in the room.
+      yaw: heading of its x axis, in radians.
+      movable: whether it is a toy, which moves when it is bumped into.
     """
 
     name: str

@@ -47,11 +47,11 @@ class Look:
     """How all geoms look; one row a geom, and the panels of the walls.
 
     Attributes:
-        surfaces: main colours, highlights and ids.
-        second: float [G,3] in [0,1], the colour of the pattern.
-        pattern: int [G], positions in `PATTERNS`.
-        scale: float [G], size of the pattern in metres.
-        panels: painted in their order.
+      surfaces: main colours, highlights and ids.
+      second: float [G, 3] in [0, 1], the colour of the pattern.
+      pattern: int [G], positions in `PATTERNS`.
+      scale: float [G], size of the pattern in metres.
+      panels: painted in their order.
     """
 
     surfaces: render.Surfaces
@@ -135,7 +135,7 @@ def _poster(wall: int, along: float, rng: np.random.Generator) -> list[Panel]:
                   tuple(1 - inner))]
 
 
-# --- patterns: how much of the second colour is at points [N,3] of a geom, scales [N] -> [N] ---
+# --- patterns: how much of the second colour is at points [N, 3] of a geom, scales [N] -> [N] ---
 
 
 def _checks(points: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ _WEIGHTS = {"checks": _checks, "stripes": _stripes, "rings": _rings, "dots": _do
 
 
 def albedo(look: Look, data: mujoco.MjData, geom: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The reflectance RGB float64 [N,3] at points [N,3] of the room that lie on geoms int [N]."""
+    """The reflectance RGB float64 [N, 3] at points [N, 3] of the room that lie on geoms int [N]."""
     colour = look.surfaces.albedo[geom]
     pattern = look.pattern[geom]
     for name, weights in _WEIGHTS.items():
@@ -195,7 +195,7 @@ def albedo(look: Look, data: mujoco.MjData, geom: np.ndarray, points: np.ndarray
 
 
 def _local(data: mujoco.MjData, geom: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [N,3] of the room in the frames of their geoms [N]."""
+    """Points [N, 3] of the room in the frames of their geoms [N]."""
     axes = data.geom_xmat.reshape(-1, 3, 3)[geom]
     return np.einsum("ni,nij->nj", points - data.geom_xpos[geom], axes)
 
@@ -213,19 +213,19 @@ def view(model: mujoco.MjModel, data: mujoco.MjData, look: Look, light: render.L
     """What is seen from a point of the room.
 
     Args:
-        model: the MuJoCo model.
-        data: its state, geoms placed.
-        look: how its geoms look.
-        light: the light.
-        eye: float [3].
-        yaw: heading, from x towards y, in radians.
-        pitch: upwards, in radians.
-        fov: field of view in degrees.
-        resolution: H and W.
-        samples: `samples` x `samples` rays a pixel.
+      model: the MuJoCo model.
+      data: its state, geoms placed.
+      look: how its geoms look.
+      light: the light.
+      eye: float [3].
+      yaw: heading, from x towards y, in radians.
+      pitch: upwards, in radians.
+      fov: field of view in degrees.
+      resolution: H and W.
+      samples: `samples` x `samples` rays a pixel.
 
     Returns:
-        image uint8 [H,W,3] and mask uint8 [H,W]: the id that most rays of a pixel meet.
+      image uint8 [H, W, 3] and mask uint8 [H, W]: the id that most rays of a pixel meet.
     """
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])

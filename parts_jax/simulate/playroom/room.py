@@ -21,13 +21,13 @@ class RoomSettings:
     """How large rooms are and what is in them; one table is always there.
 
     Attributes:
-        edge: range of the two edges of the floor, in metres.
-        height: of the ceiling, in metres.
-        by_the_wall: range of the number of pieces of furniture along the walls.
-        chairs: range of the number of chairs beside the table.
-        toys: range of the number of toys, all of different kinds.
-        toy_size: range of the size of toys, in metres.
-        on_furniture: chance of a toy to stand on furniture where there is space, not on the floor.
+      edge: range of the two edges of the floor, in metres.
+      height: of the ceiling, in metres.
+      by_the_wall: range of the number of pieces of furniture along the walls.
+      chairs: range of the number of chairs beside the table.
+      toys: range of the number of toys, all of different kinds.
+      toy_size: range of the size of toys, in metres.
+      on_furniture: chance of a toy to stand on furniture where there is space, not on the floor.
     """
 
     edge: tuple[float, float] = (3.8, 4.8)
@@ -51,9 +51,9 @@ class Room:
         """Whether a point (x, y) keeps clear of things by so many metres.
 
         Args:
-            position: float [2].
-            clearance: from walls and furniture.
-            from_toys: from toys on the floor; None: they do not matter.
+          position: float [2].
+          clearance: from walls and furniture.
+          from_toys: from toys on the floor; None: they do not matter.
         """
         if np.any(np.abs(position) > self.half - clearance):
             return False
@@ -70,7 +70,7 @@ def draw_room(settings: RoomSettings, rng: np.random.Generator) -> Room:
     """Draws a room.
 
     Raises:
-        ValueError: if the objects find no place.
+      ValueError: if the objects find no place.
     """
     for _ in range(MAX_ROOM_TRIES):
         half = rng.uniform(*settings.edge, size=2) / 2

@@ -28,17 +28,17 @@ class PlayroomSettings:
     """Everything that decides how clips turn out, but the seed.
 
     Attributes:
-        resolution: height and width of the frames, in pixels.
-        num_frames: frames of a clip.
-        room: the rooms.
-        agent: body and habits of the agent.
-        lamp_size: edge of the shining square, in metres, which softens shadows.
-        diffuse: range of the strength of the lamp, see `render.Light`.
-        ambient: range of the strength of the light from everywhere.
-        timestep: of the physics, in seconds.
-        steps_per_frame: physics steps from frame to frame.
-        settling_steps: physics steps before the first frame, in which toys come to rest.
-        samples: rays a pixel, along each side.
+      resolution: height and width of the frames, in pixels.
+      num_frames: frames of a clip.
+      room: the rooms.
+      agent: body and habits of the agent.
+      lamp_size: edge of the shining square, in metres, which softens shadows.
+      diffuse: range of the strength of the lamp, see `render.Light`.
+      ambient: range of the strength of the light from everywhere.
+      timestep: of the physics, in seconds.
+      steps_per_frame: physics steps from frame to frame.
+      settling_steps: physics steps before the first frame, in which toys come to rest.
+      samples: rays a pixel, along each side.
     """
 
     resolution: int = 64
@@ -63,21 +63,21 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
     """Furnishes a room, walks through it and draws what is seen.
 
     Args:
-        settings: the world.
-        seed: non-negative integers that name the clip, such as (seed, split, clip).
+      settings: the world.
+      seed: non-negative integers that name the clip, such as (seed, split, clip).
 
     Returns:
-        A dict of
-            video: uint8 [T,H,W,3];
-            segmentation: uint8 [T,H,W], 0 for background, 1..N the objects, the same in all frames;
-            actions: float32 [T,4] in [-1,1], see `agent.ACTIONS`; actions[t] is taken
-                between frame t and t+1, the last one after the last frame;
-            poses: float64 [T,4], x, y, yaw and pitch of the camera (metres, radians);
-            objects: tuple of N `RoomObject`, in the order of the ids;
-            location: float32 [T,N,3], the centres of mass of the objects in metres.
+      A dict of
+        video: uint8 [T, H, W, 3];
+        segmentation: uint8 [T, H, W], 0 for background, 1..N the objects, the same in all frames;
+        actions: float32 [T, 4] in [-1, 1], see `agent.ACTIONS`; actions[t] is taken
+          between frame t and t+1, the last one after the last frame;
+        poses: float64 [T, 4], x, y, yaw and pitch of the camera (metres, radians);
+        objects: tuple of N `RoomObject`, in the order of the ids;
+        location: float32 [T, N, 3], the centres of mass of the objects in metres.
 
     Raises:
-        ValueError: if the settings leave no room for the objects or the agent.
+      ValueError: if the settings leave no room for the objects or the agent.
     """
     rng = seeds.generator(seed)
     room = draw_room(settings.room, rng)
@@ -105,13 +105,13 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
 
 def draw_walk(settings: PlayroomSettings, room: Room,
               rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Poses float64 [T,4] and actions float32 [T,4] of a walk through a room.
+    """Poses float64 [T, 4] and actions float32 [T, 4] of a walk through a room.
 
     Of a few walks it takes the first that always has enough in view, or else the one whose
     emptiest frames have most.
 
     Raises:
-        ValueError: if there is no free place to start from.
+      ValueError: if there is no free place to start from.
     """
     agent = settings.agent
     places = np.array([item.centre for item in room.objects])

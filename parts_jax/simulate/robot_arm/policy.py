@@ -25,13 +25,13 @@ class Plan:
     """One attempt: which cube to grasp, where to put it, and what goes wrong.
 
     Attributes:
-        cube: its place among the items.
-        grasp: where the fingertips meet, float64 [3].
-        release: where they open, float64 [3].
-        turn: orientation of the gripper at the grasp, a quaternion.
-        squeeze: opening command (-1 to 1) that holds the cube.
-        hover: height of the fingertips on the way.
-        drops: whether the cube is let go on the way.
+      cube: its place among the items.
+      grasp: where the fingertips meet, float64 [3].
+      release: where they open, float64 [3].
+      turn: orientation of the gripper at the grasp, a quaternion.
+      squeeze: opening command (-1 to 1) that holds the cube.
+      hover: height of the fingertips on the way.
+      drops: whether the cube is let go on the way.
     """
 
     cube: int
@@ -156,7 +156,7 @@ def draw_release(settings: world.WorldSettings, places: np.ndarray, cube: int,
 
 
 def is_clear(places: np.ndarray, cube: int, half: float) -> bool:
-    """Whether nothing lies on a cube; `places` float64 [N,3] are the centres of all items."""
+    """Whether nothing lies on a cube; `places` float64 [N, 3] are the centres of all items."""
     offsets = places - places[cube]
     above = (np.linalg.norm(offsets[:, :2], axis=1) < 1.5 * half) & (offsets[:, 2] > half)
     return not above.any()
@@ -166,8 +166,8 @@ def aligned(axes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A quaternion of the gripper that points down, about along the sides of a cube.
 
     Args:
-        axes: float64 [3,3], the cube's axes as columns.
-        rng: draws the error.
+      axes: float64 [3, 3], the cube's axes as columns.
+      rng: draws the error.
     """
     side = axes[:, np.argmin(np.abs(axes[2]))]
     angle = (np.arctan2(side[1], side[0]) + np.pi / 4) % (np.pi / 2) - np.pi / 4

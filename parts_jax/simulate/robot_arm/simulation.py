@@ -30,23 +30,23 @@ def simulate_clip(settings: world.WorldSettings, seed: Sequence[int]) -> dict:
     move the commanded pose, which the arm follows as closely as its springs and contacts let it.
 
     Args:
-        settings: the world.
-        seed: non-negative integers that name the clip, such as (seed, split, clip).
+      settings: the world.
+      seed: non-negative integers that name the clip, such as (seed, split, clip).
 
     Returns:
-        A dict of
-            video: uint8 [T,H,W,3];
-            segmentation: uint8 [T,H,W]: 1, 2, 3 the red, green and blue cube, 4 the distractor,
-                5 the whole arm, 0 for background, which the arm's pedestal belongs to;
-            actions: float32 [T,7], the last one taken after the last frame;
-            objects: tuple of 4 `world.Item`, in the order of the ids;
-            location: float32 [T,4,3], their centres, in metres;
-            gripper: float32 [T,8]: the point between the fingertips, its orientation as a
-                quaternion (w,x,y,z), and the distance between the fingers in metres;
-            command: float64 [T,7]: the commanded place and orientation.
+      A dict of
+        video: uint8 [T, H, W, 3];
+        segmentation: uint8 [T, H, W]: 1, 2, 3 the red, green and blue cube, 4 the distractor,
+          5 the whole arm, 0 for background, which the arm's pedestal belongs to;
+        actions: float32 [T, 7], the last one taken after the last frame;
+        objects: tuple of 4 `world.Item`, in the order of the ids;
+        location: float32 [T, 4, 3], their centres, in metres;
+        gripper: float32 [T, 8]: the point between the fingertips, its orientation as a
+          quaternion (w,x,y,z), and the distance between the fingers in metres;
+        command: float64 [T, 7]: the commanded place and orientation.
 
     Raises:
-        ValueError: if the settings leave no room for the objects.
+      ValueError: if the settings leave no room for the objects.
     """
     rng = seeds.generator(seed)
     items = world.draw_items(settings, rng)

@@ -25,7 +25,7 @@ DISTRACTORS = {
     "ball": (SPHERE, (0.024, 0.0, 0.0), 0.024), "can": (CYLINDER, (0.022, 0.028, 0.0), 0.028),
     "brick": (BOX, (0.042, 0.021, 0.016), 0.016), "rod": (CAPSULE, (0.015, 0.035, 0.0), 0.015),
     "pebble": (ELLIPSOID, (0.034, 0.025, 0.019), 0.019)}
-# RGB in [0,1], strength of the highlight and its exponent over 128.
+# RGB in [0, 1], strength of the highlight and its exponent over 128.
 PAINTS = {
     "table": ((0.20, 0.19, 0.18), 0.0, 0.1), "rim": ((0.74, 0.75, 0.76), 0.1, 0.1),
     "wall": ((0.70, 0.71, 0.72), 0.0, 0.1), "floor": ((0.36, 0.37, 0.38), 0.0, 0.1),
@@ -43,10 +43,10 @@ class Link:
     """A link of the arm, in a pose where the arm is stretched out along its own x axis.
 
     Attributes:
-        offset: the joint's place, from the joint before it.
-        axis: the joint's axis.
-        home: the angle that a weak spring draws the joint to.
-        shapes: paint, kind of geom, its two ends from the joint, and its radius.
+      offset: the joint's place, from the joint before it.
+      axis: the joint's axis.
+      home: the angle that a weak spring draws the joint to.
+      shapes: paint, kind of geom, its two ends from the joint, and its radius.
     """
 
     offset: tuple[float, float, float]
@@ -85,27 +85,27 @@ class WorldSettings:
     """Everything that decides how clips of the arm look and move, but the seed.
 
     Attributes:
-        resolution: height and width of the frames, in pixels.
-        num_frames: frames of a clip.
-        max_start: a clip starts at a frame of its episode drawn from 0 to this.
-        camera: the viewer.
-        light: the light.
-        samples: rays a pixel, along each side.
-        edge: range of the edge of the cubes.
-        basket: half the width (x) and half the depth (y) of the basket's floor.
-        basket_depth: how far it lies below the table.
-        basket_slope: how far its walls lean outward, in radians.
-        timestep: of the physics, in seconds.
-        steps_per_frame: physics steps from frame to frame.
-        max_speed: speed of the gripper for an action of 1, along each axis, in metres a second.
-        max_spin: its angular speed for an action of 1, about each axis, in radians a second.
-        max_opening: greatest distance between the fingers.
-        aim_error: standard deviation of where a cube is grasped, along x and y, in metres.
-        miss: chance that a grasp is far off.
-        weak: chance that a grasp is too weak for the cube.
-        drop: chance that a grasped cube is let go on the way.
-        sloppy: chance that a cube is put down far off the middle of the other one.
-        tremble: standard deviation of the noise of an action.
+      resolution: height and width of the frames, in pixels.
+      num_frames: frames of a clip.
+      max_start: a clip starts at a frame of its episode drawn from 0 to this.
+      camera: the viewer.
+      light: the light.
+      samples: rays a pixel, along each side.
+      edge: range of the edge of the cubes.
+      basket: half the width (x) and half the depth (y) of the basket's floor.
+      basket_depth: how far it lies below the table.
+      basket_slope: how far its walls lean outward, in radians.
+      timestep: of the physics, in seconds.
+      steps_per_frame: physics steps from frame to frame.
+      max_speed: speed of the gripper for an action of 1, along each axis, in metres a second.
+      max_spin: its angular speed for an action of 1, about each axis, in radians a second.
+      max_opening: greatest distance between the fingers.
+      aim_error: standard deviation of where a cube is grasped, along x and y, in metres.
+      miss: chance that a grasp is far off.
+      weak: chance that a grasp is too weak for the cube.
+      drop: chance that a grasped cube is let go on the way.
+      sloppy: chance that a cube is put down far off the middle of the other one.
+      tremble: standard deviation of the noise of an action.
     """
 
     resolution: int = 64
@@ -146,7 +146,7 @@ class Item:
 
     @property
     def rgb(self) -> np.ndarray:
-        """Its colour, float [3] in [0,1]."""
+        """Its colour, float [3] in [0, 1]."""
         return np.array((CUBE_COLOURS | DISTRACTOR_COLOURS)[self.colour]) / 255
 
 
@@ -154,7 +154,7 @@ def draw_items(settings: WorldSettings, rng: np.random.Generator) -> tuple[Item,
     """Draws a red, a green and a blue cube and a distractor, which lie apart from each other.
 
     Raises:
-        ValueError: if the basket has no room for them.
+      ValueError: if the basket has no room for them.
     """
     half = rng.uniform(*settings.edge) / 2
     looks = [(colour, "cube", BOX, (half, half, half), half) for colour in CUBE_COLOURS]
@@ -174,7 +174,7 @@ def free_place(settings: WorldSettings, others: Sequence[Sequence[float]],
     """A place on the basket's floor, float64 [2], with its neighbours at a distance.
 
     Raises:
-        ValueError: if none is found.
+      ValueError: if none is found.
     """
     reach = np.array(settings.basket) - 0.04
     for _ in range(MAX_PLACEMENT_TRIES):
@@ -239,12 +239,12 @@ def add_plane(spec: mujoco.MjSpec, paint: str, side: int, middle: Sequence[float
     """A level plane, or one that leans inward, which can be touched.
 
     Args:
-        spec: the model to add it to.
-        paint: its paint.
-        side: so many quarter turns about z, after all else.
-        middle: its middle.
-        size: half its extent along x and y.
-        lean: the angle by which its front turns from z to -x.
+      spec: the model to add it to.
+      paint: its paint.
+      side: so many quarter turns about z, after all else.
+      middle: its middle.
+      size: half its extent along x and y.
+      lean: the angle by which its front turns from z to -x.
     """
     turn = np.array([np.cos(side * np.pi / 4), 0.0, 0.0, np.sin(side * np.pi / 4)])
     pos, quat = np.empty(3), np.empty(4)

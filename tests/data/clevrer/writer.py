@@ -22,7 +22,7 @@ GROUPS = {"train": range(10000), "validation": range(10000, 15000), "test": rang
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A clip of N discs: centres [T,N,2] in pixels and radii [N]; `outside` [T,N] are not seen."""
+    """A clip of N discs: centres [T, N, 2] and radii [N] in pixels; `outside` [T, N] are unseen."""
 
     number: int
     names: tuple[tuple[str, str, str], ...]

@@ -96,7 +96,7 @@ def byte_strings(array):
 
 
 def picture(array, kind="PNG"):
-    """An encoded picture of uint8 [H,W,3], uint8 [H,W] or uint16 [H,W]."""
+    """An encoded picture of uint8 [H, W, 3], uint8 [H, W] or uint16 [H, W]."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format=kind)
     return buffer.getvalue()

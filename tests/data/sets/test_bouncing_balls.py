@@ -14,7 +14,7 @@ PALETTE = {tuple(colour) for colour in bouncing_balls.PALETTE.tolist()}
 
 
 def make_groups(num_clips, num_balls, seed):
-    """Discs that move, as ids [T,N,64,64,1]."""
+    """Discs that move, as ids [T, N, 64, 64, 1]."""
     rng = np.random.default_rng(seed)
     start = rng.uniform(8, 56, (num_clips, num_balls, 2))
     step = rng.uniform(-2, 2, (num_clips, num_balls, 2))

@@ -24,7 +24,7 @@ IMAGES = sorted(FILES)
 
 
 def make_scene(kind, seed):
-    """Pictures [T,H,W,C] and masks [T,K,H,W] of 0 and 255, one for every pixel."""
+    """Pictures [T, H, W, C] and masks [T, K, H, W] of 0 and 255, one for every pixel."""
     config = CONFIGS[kind]
     rng = np.random.default_rng(seed)
     shape = (config.num_frames, *config.size)
@@ -36,11 +36,11 @@ def make_scene(kind, seed):
 def make_features(kind, seed, num_objects=3):
     """The features of a scene, in the shapes of the readers that DeepMind published."""
     image, mask = make_scene(kind, seed)
-    if kind == "cater_with_masks":  # image [33,64,64,3] and mask [33,11,64,64,1], one string each
+    if kind == "cater_with_masks":  # image [33, 64, 64, 3], mask [33, 11, 64, 64, 1]: a string each
         return {"image": image.tobytes(), "mask": mask.tobytes(),
                 "camera_matrix": np.zeros(33 * 16), "object_positions": np.zeros(11 * 33 * 3)}
     image, mask = image[0], mask[0]
-    if kind.startswith("multi_dsprites"):  # [64,64,K,1]
+    if kind.startswith("multi_dsprites"):  # [64, 64, K, 1]
         mask = np.moveaxis(mask, 0, -1)
     features = {"image": writer.byte_strings(image), "mask": writer.byte_strings(mask)}
     if kind != "objects_room":

@@ -26,7 +26,7 @@ CAMERA = {kind: "rgb_static" if kind == "taco_play" else "image" for kind in PAR
 
 
 def make_episode(kind, seed, num_steps=9):
-    """Pictures as JPEG gives them back, the action [T,7], and the features of the example."""
+    """Pictures as JPEG gives them back, the action [T, 7], and the features of the example."""
     rng = np.random.default_rng(seed)
     encoded = [writer.picture(frame, "JPEG")
                for frame in rng.integers(0, 256, (num_steps, SIZE, SIZE, 3), np.uint8)]

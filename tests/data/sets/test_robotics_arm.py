@@ -17,7 +17,7 @@ SIZE, CLIP = 16, 4
 
 
 def make_episode(seed, num_steps=9, size=SIZE):
-    """Pictures of the cameras, uint8 [T,H,W,3] as JPEG gives them back, and actions."""
+    """Pictures of the cameras, uint8 [T, H, W, 3] as JPEG gives them back, and actions."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (len(CAMERAS), num_steps, 2, 2, 3), np.uint8)
     video = np.kron(coarse, np.ones((1, 1, size // 2, size // 2, 1), np.uint8))

@@ -14,13 +14,13 @@ COARSE = dataclasses.replace(world_settings.SMALL, resolution=(24, 36), samples=
 
 
 def turned(pose):
-    """The body's z axis in the world, [T,3], of poses [T,7]."""
+    """The body's z axis in the world, [T, 3], of poses [T, 7]."""
     w, x, y, z = pose[:, 3:].T
     return np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=-1)
 
 
 def project(camera, points):
-    """Picture coordinates in [-1, 1] (right, down) of points [...,3]."""
+    """Picture coordinates in [-1, 1] (right, down) of points [..., 3]."""
     forward = np.array(camera.target) - camera.position
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0, 0, 1])
@@ -168,7 +168,7 @@ def test_in_every_clip_objects_collide_and_one_enters_or_leaves(coarse_clips):
             in_view |= inside[frame, one - 1] and inside[frame, other - 1]
         assert in_view
         seen = np.stack([(clip["segmentation"] == i + 1).any(axis=(1, 2))
-                         for i in range(len(reach))], axis=1)                        # [T,N]
+                         for i in range(len(reach))], axis=1)                        # [T, N]
         assert inside.any(axis=0).all()
         entered, left = (seen.any(axis=0) & ~seen[frame] for frame in (0, -1))
         assert (entered | left).any()

@@ -128,7 +128,7 @@ def test_walking_follows_the_heading_and_pitch_has_ends():
 
 
 def view_of(room, eye, yaw, pitch):
-    """The mask, uint8 [64,64], of a room as it stands."""
+    """The mask, uint8 [64, 64], of a room as it stands."""
     model = simulation.build_model(COARSE, room)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)

@@ -29,7 +29,7 @@ def clips():
 
 
 def lifted(clip):
-    """Whether each cube is held above the floor: bool [T,3]."""
+    """Whether each cube is held above the floor: bool [T, 3]."""
     cubes, fingertips = clip["location"][:, CUBES], clip["gripper"][:, None, :3]
     held = np.linalg.norm(cubes - fingertips, axis=-1) < 0.04
     return held & (cubes[..., 2] > -LONG.basket_depth + 0.08)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import ml_collections
 import numpy as np
 import pytest
 
+from parts_jax.data import pipeline
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import sim_robotics_arm, simulated, splits
 from parts_jax.simulate.robot_arm import simulation
@@ -39,6 +41,18 @@ def test_tiny_reads_back_as_simulated(builder):
             item = expected["objects"][3]
             assert [text.decode() for text in example["objects"]] == [
                 "red cube", "green cube", "blue cube", f"{item.colour} {item.shape}", "robot arm"]
+
+
+def test_what_it_has_beside_the_video_is_read_as_cues(builder):
+    config = ml_collections.ConfigDict({"num_frames": 8, "stride": 1, "resolution": 8,
+                                        "num_threads": 0})
+    split = pipeline.Split(builder.as_data_source(split="test"), fewest_frames=8)
+    batch = next(pipeline.eval_iterator(config, split, batch_size=2,
+                                        cues=("gripper", "location")))
+    for key in ("gripper", "location"):
+        np.testing.assert_array_equal(batch[key][1], split.examples[1][key])
+    with pytest.raises(ValueError, match="'objects' is asked for, but the data have gripper, loc"):
+        pipeline.eval_iterator(config, split, batch_size=2, cues=("objects",))
 
 
 def test_splits_and_seeds_have_clips_of_their_own():

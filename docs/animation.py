@@ -13,19 +13,19 @@ import pathlib
 import numpy as np
 
 import parts_jax
-from parts_jax.data import sim_clevrer, simulated
+from parts_jax.data.sets import sim_clevrer, splits
 from parts_jax.pictures import grids
-from parts_jax.simulate import collisions
+from parts_jax.simulate.clevrer import simulation
 
 SECONDS_BETWEEN_FRAMES = 0.25
 HELD = 3  # frames that the last one stands for, before it starts again
 
 
 def held_out_clip(number: int) -> dict:
-    """A clip of sim_clevrer/demo's test split, as `collisions.simulate_clip` returns it."""
+    """A clip of sim_clevrer/demo's test split, as `simulation.simulate_clip` returns it."""
     config, = (c for c in sim_clevrer.SimClevrer.BUILDER_CONFIGS if c.name == "demo")
-    seed = (config.seed, simulated.SPLITS.index("test"), number)
-    return collisions.simulate_clip(config.world, seed)
+    seed = (config.seed, splits.SPLITS.index("test"), number)
+    return simulation.simulate_clip(config.world, seed)
 
 
 def draw(model: parts_jax.PretrainedModel, numbers: list[int],

@@ -12,7 +12,7 @@ import numpy as np
 from absl import app, flags
 
 from parts_jax import data
-from parts_jax.data import frames
+from parts_jax.data.formats import frames
 from parts_jax.pictures import colours, grids
 
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from parts_jax import files
+from parts_jax.files import whole
 from parts_jax.metrics import table
 
 FILE_NAME = "best.json"
@@ -74,7 +74,7 @@ class Best:
                 self.record.get("metric") != metric or _rank(found) > _rank(self.record)):
             self.record = found
             if writes:
-                files.write_whole(self.path, json.dumps(found) + "\n")
+                whole.write_whole(self.path, json.dumps(found) + "\n")
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """For orbax: which checkpoints (objects with a `step`) are to be kept."""

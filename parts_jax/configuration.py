@@ -21,7 +21,7 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import files
+from parts_jax.files import whole
 from parts_jax.metrics import table
 
 FILE_NAME = "config.json"
@@ -266,7 +266,7 @@ def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     check_workdir(workdir, config)
     try:
         os.makedirs(workdir, exist_ok=True)
-        files.write_whole(pathlib.Path(workdir) / FILE_NAME, to_json(config))
+        whole.write_whole(pathlib.Path(workdir) / FILE_NAME, to_json(config))
     except OSError as error:
         reason = error.strerror or error
         raise type(error)(f"The workdir {workdir!r} cannot be written to: {reason}.") from error

@@ -30,7 +30,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from parts_jax import files
+from parts_jax.files import whole
 from parts_jax.pictures import grids
 
 FILE_NAME = "metrics.jsonl"
@@ -227,7 +227,7 @@ def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str,
     if picture is not None:
         contents[".png"] = grids.encode_png(picture)
     for ending, content in contents.items():
-        files.write_whole(folder / f"{name}{ending}", content)
+        whole.write_whole(folder / f"{name}{ending}", content)
 
 
 def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:
@@ -241,7 +241,7 @@ def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:
         of_training = any(key.startswith("train/") for key in values)
         if 0 < resume_step and (step < resume_step or step == resume_step and of_training):
             kept.append(line + "\n")
-    files.write_whole(path, "".join(kept))
+    whole.write_whole(path, "".join(kept))
 
 
 def _number(value: Any) -> int | float:

@@ -5,14 +5,14 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from parts_jax import file_lock
+from parts_jax.files import lock
 
 FILE_NAME = "run.lock"
 
 
 @contextlib.contextmanager
 def hold(workdir: str | os.PathLike) -> Iterator[None]:
-    """Holds the lock of a workdir, in process 0 of a run alone; see `file_lock.hold`.
+    """Holds the lock of a workdir, in process 0 of a run alone; see `lock.hold`.
 
     Args:
       workdir: the run's folder, made if need be.
@@ -24,8 +24,8 @@ def hold(workdir: str | os.PathLike) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         try:
             os.makedirs(workdir, exist_ok=True)
-            held.enter_context(file_lock.hold(pathlib.Path(workdir) / FILE_NAME))
-        except file_lock.HeldError as error:
+            held.enter_context(lock.hold(pathlib.Path(workdir) / FILE_NAME))
+        except lock.HeldError as error:
             raise ValueError(f"Another process is training in {str(workdir)!r}: {error}. Wait for "
                              "its end, stop it, or give another --workdir.") from error
         except OSError as error:

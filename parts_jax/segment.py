@@ -19,7 +19,7 @@ from absl import logging
 
 from parts_jax.api import pretrained_model
 from parts_jax.api.results import Segmentation
-from parts_jax.data import video_files
+from parts_jax.data.formats import video_files
 
 FRAMES_AT_ONCE = 16
 FRAMES_PER_SECOND = 8.0  # where the file does not say

@@ -28,10 +28,9 @@ ALLOWED = {
     "models": MODEL,
     # Data and machinery, beside: no equations, no networks, no models.
     "simulate": set(),
-    "data": {"equations", "simulate", "file_lock"},
+    "data": {"equations", "simulate", "files"},
     "files": set(),
-    "file_lock": set(),
-    "run_lock": {"file_lock"},
+    "run_lock": {"files"},
     "best_checkpoint": {"files"},
     "configuration": {"files", "metrics"},
     "config_rules": {"configuration", "best_checkpoint", "models"},

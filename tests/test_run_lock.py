@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from parts_jax import file_lock, run_lock
+from parts_jax import run_lock
+from parts_jax.files import lock
 
 HOLD = ("import sys, time; from parts_jax import run_lock\n"
         "with run_lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(100)")
@@ -63,15 +64,15 @@ def test_an_unwritable_workdir_is_named(tmp_path):
 # ---- Waiting, as for a data set that another process builds --------------------------------------
 def test_who_waits_gets_it_when_the_holder_is_gone(tmp_path):
     path = tmp_path / "lock"
-    source = ("import sys, time; from parts_jax import file_lock\n"
-              "with file_lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(1)")
+    source = ("import sys, time; from parts_jax.files import lock\n"
+              "with lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(1)")
     process = subprocess.Popen([sys.executable, "-c", source, str(path)], stdout=subprocess.PIPE,
                                text=True)
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(file_lock.HeldError, match=f"process {process.pid} on "):
-        with file_lock.hold(path):
+    with pytest.raises(lock.HeldError, match=f"process {process.pid} on "):
+        with lock.hold(path):
             pass
-    with file_lock.hold(path, wait=True):
+    with lock.hold(path, wait=True):
         assert json.loads(path.read_text())["pid"] == os.getpid()
     assert not path.exists() and process.wait(10) == 0
 

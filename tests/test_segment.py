@@ -11,7 +11,7 @@ import pytest
 
 import parts_jax
 from parts_jax import segment
-from parts_jax.data import video_files
+from parts_jax.data.formats import video_files
 from parts_jax.pictures import colours, grids
 
 ROOT = pathlib.Path(__file__).parent.parent

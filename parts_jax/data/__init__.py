@@ -17,27 +17,24 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 from absl import logging
 
-from parts_jax import file_lock
-from parts_jax.data import (
-    bouncing_balls,
-    clevrer,
-    episodes,
-    folder,
-    movi,
-    multi_object,
-    playroom,
-    rlds,
-    robotics_arm,
-    sim_clevrer,
-    sim_playroom,
-    sim_robotics_arm,
-    spool,
-)
+from parts_jax.data import episodes
+from parts_jax.data.formats import spool
+from parts_jax.data.sets.bouncing_balls import BouncingBalls
+from parts_jax.data.sets.clevrer import Clevrer, check_available
+from parts_jax.data.sets.folder import Folder
+from parts_jax.data.sets.movi import Movi
+from parts_jax.data.sets.multi_object import MultiObject
+from parts_jax.data.sets.playroom import Playroom
+from parts_jax.data.sets.rlds import Rlds
+from parts_jax.data.sets.robotics_arm import RoboticsArm
+from parts_jax.data.sets.sim_clevrer import SimClevrer
+from parts_jax.data.sets.sim_playroom import SimPlayroom
+from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
+from parts_jax.files import lock, whole
 
 BUILDERS = {builder.name: builder for builder in (
-    clevrer.Clevrer, playroom.Playroom, robotics_arm.RoboticsArm,
-    sim_clevrer.SimClevrer, sim_playroom.SimPlayroom, sim_robotics_arm.SimRoboticsArm,
-    rlds.Rlds, movi.Movi, multi_object.MultiObject, bouncing_balls.BouncingBalls, folder.Folder)}
+    Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm,
+    Rlds, Movi, MultiObject, BouncingBalls, Folder)}
 KNOWN_NAMES = tuple(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                     for config in builder.BUILDER_CONFIGS)
 LENGTHS = "lengths.json"
@@ -48,20 +45,20 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
-        name: such as "sim_clevrer/demo", or "sim_clevrer" for its first variant.
-        data_dir: where prepared sets are; empty: TFDS's default (the environment variable
-            TFDS_DATA_DIR, or ~/tensorflow_datasets).
-        source_dir: the folder with the files that the set is made from. A set that cannot be
-            downloaded needs one; what is prepared belongs to this very content of the folder.
-        download: whether a set that can be downloaded may be.
+      name: such as "sim_clevrer/demo", or "sim_clevrer" for its first variant.
+      data_dir: where prepared sets are; empty: TFDS's default (the environment variable
+        TFDS_DATA_DIR, or ~/tensorflow_datasets).
+      source_dir: the folder with the files that the set is made from. A set that cannot be
+        downloaded needs one; what is prepared belongs to this very content of the folder.
+      download: whether a set that can be downloaded may be.
 
     Returns:
-        A TFDS builder whose data are on disk.
+      A TFDS builder whose data are on disk.
 
     Raises:
-        ValueError: if there is no set of this name, a folder in its place that is not one, or a
-            file that cannot be read as what it should be.
-        OSError: if a file or the network is missing, or the disk is full.
+      ValueError: if there is no set of this name, a folder in its place that is not one, or a
+        file that cannot be read as what it should be.
+      OSError: if a file or the network is missing, or the disk is full.
     """
     family, config = _resolve(name)
     config = _with_source(family, config, source_dir)
@@ -71,8 +68,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
     if builder.data_path.exists():
         raise ValueError(f"The folder {builder.data_dir} is not a finished data set: it has no "
                          "dataset_info.json. Delete it, and the set is built again.")
-    if family == clevrer.Clevrer.name:
-        clevrer.check_available(config, builder.data_dir, download)
+    if family == Clevrer.name:
+        check_available(config, builder.data_dir, download)
     with _alone(builder):
         if not _is_finished(builder):
             build(builder)
@@ -82,16 +79,16 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
 @contextlib.contextmanager
 def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
     """Waits while another process builds the same set, such as another host on a shared disk."""
-    folder_ = os.path.dirname(builder.data_dir)
-    path = os.path.join(folder_, ".building.lock")
-    os.makedirs(folder_, exist_ok=True)
+    folder = os.path.dirname(builder.data_dir)
+    path = os.path.join(folder, ".building.lock")
+    os.makedirs(folder, exist_ok=True)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(file_lock.hold(path))
-        except file_lock.HeldError as error:
+            held.enter_context(lock.hold(path))
+        except lock.HeldError as error:
             logging.info("Waiting for another process that builds %s: %s.",
                          builder.info.full_name, error)
-            held.enter_context(file_lock.hold(path, wait=True))
+            held.enter_context(lock.hold(path, wait=True))
         yield
 
 
@@ -101,9 +98,8 @@ def fewest_frames(builder: tfds.core.DatasetBuilder, split: str) -> int:
     if not path.exists():
         lengths = {name: min((len(example["video"]) for example in builder.as_data_source(name)),
                              default=0) for name in builder.info.splits}
-        partial = path.with_name(f".{LENGTHS}.{os.getpid()}")
-        partial.write_text(json.dumps(lengths))
-        partial.replace(path)
+        # All hosts of a run count at once where they share a disk.
+        whole.write_whole(path, json.dumps(lengths), shared=True)
     return json.loads(path.read_text())[split]
 
 
@@ -130,7 +126,7 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
             raise ValueError(f"The data set {family!r} is simulated, not made from files: "
                              f"data.source_dir must be empty; got {source_dir!r}.")
         return config
-    if not source_dir and family == clevrer.Clevrer.name:
+    if not source_dir and family == Clevrer.name:
         return config  # it can be downloaded
     if not source_dir:
         raise ValueError(f"The data set {family!r} is made from files that you have: give their "
@@ -142,13 +138,13 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
     return dataclasses.replace(config, name=name, source_dir=source_dir)
 
 
-def _fingerprint(folder_: str) -> str:
+def _fingerprint(folder: str) -> str:
     """Eight letters that change when a file below a folder comes, goes, or is written again."""
     listing = []
-    for path in sorted(pathlib.Path(folder_).rglob("*")):
+    for path in sorted(pathlib.Path(folder).rglob("*")):
         if path.is_file():
             status = path.stat()
-            listing.append((str(path.relative_to(folder_)), status.st_size, status.st_mtime_ns))
+            listing.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:8]
 
 

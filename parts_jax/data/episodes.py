@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from parts_jax.data import frames, preprocess
+from parts_jax.data import preprocess
+from parts_jax.data.formats import frames
 
 MAX_ID = 255
 
@@ -21,11 +22,11 @@ class SourceConfig(tfds.core.BuilderConfig):
     """A variant of a set that is made from files.
 
     Attributes:
-        resolution: height and width of the stored frames, in pixels.
-        crop: "none" squeezes the whole frame into a square; "center" cuts the largest square out of
-            its middle first.
-        source_dir: the folder with the files, of the machine's user; `data.prepare` sets it. Empty
-            where the set is downloaded.
+      resolution: height and width of the stored frames, in pixels.
+      crop: "none" squeezes the whole frame into a square; "center" cuts the largest square out of
+        its middle first.
+      source_dir: the folder with the files, of the machine's user; `data.prepare` sets it. Empty
+        where the set is downloaded.
     """
 
     resolution: int = 64
@@ -37,9 +38,9 @@ def features(*, has_masks: bool, has_actions: bool, **extra: Any) -> tfds.featur
     """The TFDS features of an episode, which need no TensorFlow.
 
     Args:
-        has_masks: whether episodes have a segmentation.
-        has_actions: whether they have actions.
-        **extra: further features by their names.
+      has_masks: whether episodes have a segmentation.
+      has_actions: whether they have actions.
+      **extra: further features by their names.
     """
     encoded = tfds.features.Sequence(tfds.features.Tensor(shape=(), dtype=np.object_))
     declared = {"video": encoded, "id": tfds.features.Text()}
@@ -58,17 +59,17 @@ def encode(source: str, video: np.ndarray, *, id: str, resolution: int, crop: st
     """Checks, crops, resizes and encodes an episode: an example of `features`.
 
     Args:
-        source: the file (or whatever else) that it comes from, for messages.
-        video: uint8 [T,H,W,3].
-        id: the name of the episode.
-        resolution: height and width of the stored frames.
-        crop: see `SourceConfig`.
-        segmentation: integers [T,H,W], 0 for background; or None.
-        actions: numbers [T,A]; or None.
-        **extra: further features, as they are.
+      source: the file (or whatever else) that it comes from, for messages.
+      video: uint8 [T, H, W, 3].
+      id: the name of the episode.
+      resolution: height and width of the stored frames.
+      crop: see `SourceConfig`.
+      segmentation: integers [T, H, W], 0 for background; or None.
+      actions: numbers [T, A]; or None.
+      **extra: further features, as they are.
 
     Raises:
-        ValueError: if an array has a wrong shape or dtype, or an id is negative or above 255.
+      ValueError: if an array has a wrong shape or dtype, or an id is negative or above 255.
     """
     clip = {"video": np.asarray(video)}
     if segmentation is not None:
@@ -92,7 +93,7 @@ def checked_ids(source: str, segmentation: np.ndarray) -> np.ndarray:
     """Instance ids of any integer type as uint8.
 
     Raises:
-        ValueError: if they are no integers, or one is negative or above 255.
+      ValueError: if they are no integers, or one is negative or above 255.
     """
     ids = np.asarray(segmentation)
     if not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):

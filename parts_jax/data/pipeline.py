@@ -27,10 +27,10 @@ class Split:
     """A split of a set, opened for reading.
 
     Attributes:
-        examples: see `preprocess.read_window` for what an example holds.
-        fewest_frames: of its shortest clip.
-        mirrored_actions: the components of an action whose sign a mirrored video turns; None if
-            the set does not say.
+      examples: see `preprocess.read_window` for what an example holds.
+      fewest_frames: of its shortest clip.
+      mirrored_actions: the components of an action whose sign a mirrored video turns; None if
+        the set does not say.
     """
 
     examples: Source
@@ -39,8 +39,8 @@ class Split:
 
 
 def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
-                   action_size: int = 0, process_index: int = 0, process_count: int = 1,
-                   split: Split | None = None,
+                   action_size: int = 0, cues: Sequence[str] = (), process_index: int = 0,
+                   process_count: int = 1, split: Split | None = None,
                    place: Callable[[dict], Any] | None = None) -> grain.DatasetIterator:
     """Endless shuffled batches of random windows.
 
@@ -49,27 +49,30 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
 
     Args:
-        data_config: `name`, `data_dir`, `train_split`, `num_frames` (T), `stride`, `resolution`
-            (H = W), `flip` and `num_threads`.
-        batch_size: clips of a batch of this process (B).
-        seed: 0 to 2**32-1.
-        action_size: A, which the set must have; 0: actions are not read.
-        process_index: number of this process, 0 to `process_count` - 1.
-        process_count: processes that share the data.
-        split: clips to read in place of the set that `data_config` names.
-        place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
-            that no step waits for the transfer. The iterator's state stays that of the batches
-            handed out.
+      data_config: `name`, `data_dir`, `train_split`, `num_frames` (T), `stride`, `resolution`
+        (H = W), `flip` and `num_threads`.
+      batch_size: clips of a batch of this process (B).
+      seed: 0 to 2**32-1.
+      action_size: A, which the set must have; 0: actions are not read.
+      cues: names of further arrays of the set to read, numbers [T, ...] such as optical flow,
+        boxes or factors. Their numbers stay as the set has them: boxes in the pixels of its frames
+        whatever the resolution, flow from each of its frames to the next whatever the stride.
+      process_index: number of this process, 0 to `process_count` - 1.
+      process_count: processes that share the data.
+      split: clips to read in place of the set that `data_config` names.
+      place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
+        that no step waits for the transfer. The iterator's state stays that of the batches
+        handed out.
 
     Returns:
-        A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
-        [B,T,H,W,3]; `actions` float32 [B,T,A] if asked for; `valid` bool [B], all True. Masks are
-        not read.
+      A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
+      [B, T, H, W, 3]; `actions` float32 [B, T, A] if asked for; `valid` bool [B], all True; each
+      cue by its name, [B, T, ...]. Masks are not read.
 
     Raises:
-        ValueError: if a number is out of range, the split does not exist, clips are too short or
-            have other actions, or with actions a stride is asked for, or flips that the set does
-            not know to mirror.
+      ValueError: if a number is out of range, the split does not exist, clips are too short or
+        have other actions or lack a cue, or with actions a stride is asked for, or flips that the
+        set does not know to mirror, or flips with cues.
     """
     _check_numbers(data_config, batch_size, process_index, process_count)
     if not 0 <= seed <= MAX_SEED:
@@ -77,9 +80,10 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     if split is None:
         split = open_split(data_config, data_config.train_split)
     _check_split(split, data_config, action_size, flip=data_config.flip)
+    shapes = _check_cues(split, cues, flip=data_config.flip)
     keys = ("video", "actions") if action_size else ("video",)
     reader = _TrainReader(split, keys, data_config.num_frames, data_config.stride,
-                          data_config.resolution, data_config.flip)
+                          data_config.resolution, data_config.flip, shapes)
     dataset = (grain.MapDataset.range(len(split.examples))
                .seed(seed)
                .shuffle()
@@ -95,28 +99,28 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
 
 
 def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *, batch_size: int,
-                  num_sequences: int = 0, action_size: int = 0, process_index: int = 0,
-                  process_count: int = 1) -> grain.DatasetIterator:
+                  num_sequences: int = 0, action_size: int = 0, cues: Sequence[str] = (),
+                  process_index: int = 0, process_count: int = 1) -> grain.DatasetIterator:
     """The first window of every example of a split, once and in order.
 
     All processes get the same number of batches.
 
     Args:
-        data_config: as for `train_iterator`; clips are not flipped.
-        split: name of the split, such as "validation", or clips to read in its place.
-        batch_size: clips of a batch of this process (B).
-        num_sequences: only so many examples from the start of the split; 0: all.
-        action_size: as for `train_iterator`.
-        process_index: number of this process, 0 to `process_count` - 1.
-        process_count: processes that share the data.
+      data_config: as for `train_iterator`; clips are not flipped.
+      split: name of the split, such as "validation", or clips to read in its place.
+      batch_size: clips of a batch of this process (B).
+      num_sequences: only so many examples from the start of the split; 0: all.
+      action_size, cues: as for `train_iterator`.
+      process_index: number of this process, 0 to `process_count` - 1.
+      process_count: processes that share the data.
 
     Returns:
-        As `train_iterator`, and `segmentation` uint8 [B,T,H,W] where the set has masks, and `index`
-        int32 [B], the position of the example in the split. The last batch is filled up with clips
-        that are all zero, whose `valid` is False and whose `index` runs on past the end.
+      As `train_iterator`, and `segmentation` uint8 [B, T, H, W] where the set has masks, and
+      `index` int32 [B], the position of the example in the split. The last batch is filled up with
+      clips that are all zero, whose `valid` is False and whose `index` runs on past the end.
 
     Raises:
-        ValueError: as `train_iterator`, and if `num_sequences` is negative.
+      ValueError: as `train_iterator`, and if `num_sequences` is negative.
     """
     _check_numbers(data_config, batch_size, process_index, process_count)
     if num_sequences < 0:
@@ -125,12 +129,13 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
     if isinstance(split, str):
         split = open_split(data_config, split)
     _check_split(split, data_config, action_size, flip=False)
+    shapes = _check_cues(split, cues, flip=False)
     keys = ("video", "segmentation", "actions") if action_size else ("video", "segmentation")
     count = min(num_sequences or len(split.examples), len(split.examples))
     global_batch = batch_size * process_count
     padded = -(-count // global_batch) * global_batch
     reader = _EvalReader(split.examples, keys, data_config.num_frames, data_config.stride,
-                         data_config.resolution, count)
+                         data_config.resolution, count, shapes)
     dataset = (grain.MapDataset.range(padded)
                .map(reader)
                .batch(batch_size)
@@ -140,37 +145,40 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
 
 def check(data_config: ml_collections.ConfigDict, train_split: str | None = None,
           eval_splits: Sequence[str] = (), action_size: int = 0, burn_in: int = 0,
-          rollout_steps: int = 0) -> None:
+          rollout_steps: int = 0, cues: Sequence[str] = ()) -> None:
     """Builds the set if need be, and looks whether its splits can be read as they will be.
 
     Args:
-        data_config: as for `train_iterator`.
-        train_split: the split that will be trained on, if any.
-        eval_splits: the splits that will be evaluated.
-        action_size: as for `train_iterator`.
-        burn_in: frames that are seen before a roll-out.
-        rollout_steps: frames that are predicted then; 0: there are no roll-outs.
+      data_config: as for `train_iterator`.
+      train_split: the split that will be trained on, if any.
+      eval_splits: the splits that will be evaluated.
+      action_size: as for `train_iterator`.
+      burn_in: frames that are seen before a roll-out.
+      rollout_steps: frames that are predicted then; 0: there are no roll-outs.
+      cues: as for `train_iterator`.
 
     Raises:
-        ValueError: if there is no such set or split, the clips are too short, for roll-outs too,
-            an array of the first example has a wrong shape or dtype, or the set has actions and
-            `flip` or a stride is asked for.
+      ValueError: if there is no such set or split, the clips are too short, for roll-outs too,
+        an array of the first example has a wrong shape or dtype, a cue is not there, or the set
+        has actions and `flip` or a stride is asked for, or there are cues and `flip`.
     """
     for name in eval_splits:
         split = open_split(data_config, name)
         _check_split(split, data_config, action_size, flip=False)
+        _check_cues(split, cues, flip=False)
         if rollout_steps:
             _check_rollout(split, name, data_config.stride, burn_in, rollout_steps)
     if train_split is not None:
-        _check_split(open_split(data_config, train_split), data_config, action_size,
-                     flip=data_config.flip)
+        split = open_split(data_config, train_split)
+        _check_split(split, data_config, action_size, flip=data_config.flip)
+        _check_cues(split, cues, flip=data_config.flip)
 
 
 def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
     """Opens a split of the set that `data_config` names, which is prepared first if need be.
 
     Raises:
-        ValueError: if there is no such set or split.
+      ValueError: if there is no such set or split.
     """
     c = data_config
     builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download)
@@ -191,14 +199,16 @@ class _TrainReader(grain.transforms.RandomMap):
     stride: int
     resolution: int
     flip: bool
+    cues: Mapping[str, tuple[int, ...]]
 
     def random_map(self, element: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        example = _only(self.keys, self.split.examples[int(element)])
+        example = _only((*self.keys, *self.cues), self.split.examples[int(element)])
         num_starts = len(example["video"]) - (self.num_frames - 1) * self.stride
         start = int(rng.integers(max(num_starts, 1)))
         flipped = self.flip and rng.random() < 0.5
         clip = preprocess.resize(
-            preprocess.read_window(example, start, self.num_frames, self.stride), self.resolution)
+            preprocess.read_window(example, start, self.num_frames, self.stride, self.cues),
+            self.resolution)
         if flipped:
             clip = preprocess.flip_left_right(clip, self.split.mirrored_actions or ())
         return {**clip, "valid": np.True_}
@@ -214,12 +224,14 @@ class _EvalReader(grain.transforms.Map):
     stride: int
     resolution: int
     count: int
+    cues: Mapping[str, tuple[int, ...]]
 
     def map(self, element: int) -> dict[str, np.ndarray]:
         index = int(element)
-        example = _only(self.keys, self.examples[min(index, self.count - 1)])
+        example = _only((*self.keys, *self.cues), self.examples[min(index, self.count - 1)])
         clip = preprocess.resize(
-            preprocess.read_window(example, 0, self.num_frames, self.stride), self.resolution)
+            preprocess.read_window(example, 0, self.num_frames, self.stride, self.cues),
+            self.resolution)
         if index >= self.count:
             clip = {key: np.zeros_like(value) for key, value in clip.items()}
         return {**clip, "valid": np.bool_(index < self.count), "index": np.int32(index)}
@@ -288,3 +300,11 @@ def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_si
     if flip and split.mirrored_actions is None:
         raise ValueError("The set does not say what its actions are in a mirrored video: "
                          "data.flip must be False where data.action_size is not 0; got True.")
+
+
+def _check_cues(split: Split, cues: Sequence[str], *, flip: bool) -> dict[str, tuple[int, ...]]:
+    """The shape of each cue in one frame; ValueError if a split does not allow to read them."""
+    if flip and cues:
+        raise ValueError("What cues are in a mirrored video is not known: data.flip must be False "
+                         f"where cues ({', '.join(cues)}) are read; got True.")
+    return preprocess.cue_shapes(split.examples[0], cues)

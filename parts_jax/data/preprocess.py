@@ -1,6 +1,6 @@
 """Windows, resizing and flips of clips (numpy, in the readers) and pooling (JAX, in the step)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,28 +8,35 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from parts_jax.data import frames
+from parts_jax.data.formats import frames
+
+# What a batch may hold besides cues, each by rules of its own.
+NOT_CUES = ("video", "segmentation", "actions", "valid", "index")
 
 # --- numpy: one clip, in a reading thread ---
 
 
-def read_window(example: Mapping[str, Any], start: int, num_frames: int,
-                stride: int) -> dict[str, np.ndarray]:
+def read_window(example: Mapping[str, Any], start: int, num_frames: int, stride: int,
+                cues: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, np.ndarray]:
     """Takes some frames of an example and decodes only those.
 
     Args:
-        example: `video` and, optionally, `segmentation`, each either T encoded frames (bytes) or
-            an array, uint8 [T,H,W,3] and uint8 [T,H,W]; optionally `actions` float32 [T,A].
-        start: the first frame to take.
-        num_frames: how many to take.
-        stride: from one to the next.
+      example: `video` and, optionally, `segmentation`, each either T encoded frames (bytes) or
+        an array, uint8 [T, H, W, 3] and uint8 [T, H, W]; optionally `actions` float32 [T, A], and
+        cues, arrays of numbers [T, ...].
+      start: the first frame to take.
+      num_frames: how many to take.
+      stride: from one to the next.
+      cues: those to take, and the shape that each must have in one frame (see `cue_shapes`).
 
     Returns:
-        A dict of `video` uint8 [num_frames,H,W,3] and, where the example has them, `segmentation`
-        uint8 [num_frames,H,W] and `actions` float32 [num_frames,A].
+      A dict of `video` uint8 [num_frames, H, W, 3] and, where the example has them, `segmentation`
+      uint8 [num_frames, H, W] and `actions` float32 [num_frames, A]; and of the cues, as they are,
+      [num_frames, ...].
 
     Raises:
-        ValueError: if the example is too short, or one of its arrays has a wrong shape or dtype.
+      ValueError: if the example is too short, it lacks a cue, or one of its arrays has a wrong
+        shape or dtype.
     """
     length = len(example["video"])
     stop = start + (num_frames - 1) * stride + 1
@@ -39,7 +46,41 @@ def read_window(example: Mapping[str, Any], start: int, num_frames: int,
     window = {key: _take(example[key], slice(start, stop, stride))
               for key in ("video", "segmentation", "actions") if key in example}
     check_clip(window)
+    for name, shape in (cues or {}).items():
+        if cue_shapes(example, (name,))[name] != shape:
+            raise ValueError(f"The cue {name!r} must have the same shape in all clips, as they are "
+                             f"stacked to batches; got {list(shape)} a frame in the first clip and "
+                             f"{list(example[name].shape[1:])} in another.")
+        window[name] = example[name][start:stop:stride]
     return window
+
+
+def cue_shapes(example: Mapping[str, Any], cues: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shape that each cue of an example, [T, ...], has in one frame: [...].
+
+    Args:
+      example: as for `read_window`.
+      cues: names of arrays beside video, segmentation and actions, such as optical flow, boxes or
+        factors.
+
+    Raises:
+      ValueError: if the example has no such cue.
+    """
+    length = len(example["video"])
+    for name in cues:
+        if name in NOT_CUES or not _is_cue(example.get(name), length):
+            there = sorted(key for key, values in example.items()
+                           if key not in NOT_CUES and _is_cue(values, length))
+            raise ValueError(f"The cue {name!r} is asked for, but the data have "
+                             f"{', '.join(there) or 'no cues'}. A cue is an array of numbers with "
+                             "one row for each frame of the video; video, segmentation and actions "
+                             "are none.")
+    return {name: example[name].shape[1:] for name in cues}
+
+
+def _is_cue(values: Any, length: int) -> bool:
+    return (isinstance(values, np.ndarray) and values.dtype.kind in "biuf" and values.ndim > 0
+            and len(values) == length)
 
 
 def check_clip(clip: Mapping[str, np.ndarray]) -> None:
@@ -67,7 +108,7 @@ def resize(clip: Mapping[str, np.ndarray], resolution: int) -> dict[str, np.ndar
 
     Colours are averaged over the area of a new pixel (interpolated where the picture grows). Ids
     are never mixed: a new pixel has the id that covers most of its area (the lowest where they
-    tie), or the nearest id where the picture grows.
+    tie), or the nearest id where the picture grows. Actions and cues stay as they are.
     """
     if clip["video"].shape[1:3] == (resolution, resolution):
         return dict(clip)
@@ -83,7 +124,7 @@ def crop(clip: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
     """Cuts the largest square out of the middle of all frames ("center"), or nothing ("none").
 
     Raises:
-        ValueError: if `kind` is neither.
+      ValueError: if `kind` is neither.
     """
     if kind not in ("none", "center"):
         raise ValueError(f"The crop must be none or center; got {kind!r}.")
@@ -98,7 +139,10 @@ def crop(clip: Mapping[str, np.ndarray], kind: str) -> dict[str, np.ndarray]:
 
 def flip_left_right(clip: Mapping[str, np.ndarray],
                     mirrored_actions: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
-    """Mirrors all frames of a clip, and turns the sign of the `mirrored_actions` components."""
+    """Mirrors all frames of a clip, and turns the sign of the `mirrored_actions` components.
+
+    Cues stay as they are: what they are in a mirrored video is not known.
+    """
     flipped = dict(clip)
     for key, axis in (("video", 2), ("segmentation", 2)):
         if key in clip:
@@ -142,10 +186,10 @@ def to_float(video: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
 
 
 def average_pool(video: jax.Array, factor: int) -> jax.Array:
-    """Means over `factor` x `factor` pixels: float [...,H,W,C] -> [...,H/factor,W/factor,C].
+    """Means over `factor` x `factor` pixels: float [..., H, W, C] -> [..., H/factor, W/factor, C].
 
     Raises:
-        ValueError: if `factor` does not divide H and W.
+      ValueError: if `factor` does not divide H and W.
     """
     height, width, channels = video.shape[-3:]
     _check_factor(height, width, factor)
@@ -158,15 +202,15 @@ def majority_pool(segmentation: jax.Array, factor: int, num_ids: int) -> jax.Arr
     """The most frequent id among `factor` x `factor` pixels, the lowest where they tie.
 
     Args:
-        segmentation: integers [...,H,W] in 0..num_ids-1; greater ids get no vote.
-        factor: edge of the blocks, in pixels.
-        num_ids: how many ids there are, the background counted.
+      segmentation: integers [..., H, W] in 0..num_ids-1; greater ids get no vote.
+      factor: edge of the blocks, in pixels.
+      num_ids: how many ids there are, the background counted.
 
     Returns:
-        [...,H/factor,W/factor] of the same dtype.
+      [..., H/factor, W/factor] of the same dtype.
 
     Raises:
-        ValueError: if `factor` does not divide H and W.
+      ValueError: if `factor` does not divide H and W.
     """
     height, width = segmentation.shape[-2:]
     _check_factor(height, width, factor)

@@ -14,10 +14,11 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import configuration, files
+from parts_jax import configuration
 from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
+from parts_jax.files import whole
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
 
@@ -70,7 +71,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         config=_config_table(config), data=_json(data), **pictures)
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
-    files.write_whole(folder / "index.html", page)
+    whole.write_whole(folder / "index.html", page)
     return folder / "index.html"
 
 

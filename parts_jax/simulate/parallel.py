@@ -28,13 +28,13 @@ def ordered_map(function: Callable[..., Any], tasks: Iterable[tuple],
     Few tasks are ahead of the consumer at any time, so the results need not fit into memory.
 
     Args:
-        function: a function of a module (processes import it by name).
-        tasks: its arguments, one tuple a call.
-        num_workers: processes; 0: one for each core that this process may use; 1: none but this.
+      function: a function of a module (processes import it by name).
+      tasks: its arguments, one tuple a call.
+      num_workers: processes; 0: one for each core that this process may use; 1: none but this.
 
     Raises:
-        ValueError: if `num_workers` is negative.
-        concurrent.futures.process.BrokenProcessPool: if a process dies.
+      ValueError: if `num_workers` is negative.
+      concurrent.futures.process.BrokenProcessPool: if a process dies.
     """
     if num_workers < 0:
         raise ValueError(f"num_workers must be 0 (one for each core) or more; got {num_workers}.")

@@ -14,11 +14,11 @@ class Camera:
     """A pinhole camera; z is up.
 
     Attributes:
-        position: where it stands, in world units.
-        target: the point that it looks at, in world units.
-        fov: vertical field of view, in degrees.
-        aspect: width of the view over its height, whatever the pixels: a picture of other
-            proportions shows the same view, squeezed. 0: pixels are square.
+      position: where it stands, in world units.
+      target: the point that it looks at, in world units.
+      fov: vertical field of view, in degrees.
+      aspect: width of the view over its height, whatever the pixels: a picture of other
+        proportions shows the same view, squeezed. 0: pixels are square.
     """
 
     position: tuple[float, float, float]
@@ -32,19 +32,19 @@ def camera_rays(camera: Camera, height: int, width: int, samples: int) -> np.nda
     """Unit directions of `samples` x `samples` rays a pixel, evenly spread.
 
     Returns:
-        float64 [height*width*samples**2, 3]; rows run over pixels, row by row of the picture, and
-        within a pixel over its samples, so that a reshape to [H,W,samples**2,3] groups them. The
-        array is read-only, since equal calls share it.
+      float64 [height*width*samples**2, 3]; rows run over pixels, row by row of the picture, and
+      within a pixel over its samples, so that a reshape to [H, W, samples**2, 3] groups them. The
+      array is read-only, since equal calls share it.
     """
     right, up, forward = axes(camera)
     half = np.tan(np.radians(camera.fov) / 2)
     offset = (np.arange(samples) + 0.5) / samples
-    rows = half * (1 - 2 * (np.arange(height)[:, None] + offset) / height)              # [H,s]
+    rows = half * (1 - 2 * (np.arange(height)[:, None] + offset) / height)              # [H, s]
     columns = half * (2 * (np.arange(width)[:, None] + offset) / width - 1) * (
         camera.aspect or width / height)
     vectors = (forward
                + rows[:, None, :, None, None] * up
-               + columns[None, :, None, :, None] * right)                       # [H,W,s,s,3]
+               + columns[None, :, None, :, None] * right)                       # [H, W, s, s, 3]
     rays = unit(vectors.reshape(-1, 3))
     rays.flags.writeable = False
     return rays
@@ -58,7 +58,7 @@ def axes(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def distance_from_view(camera: Camera, height: int, width: int, points: np.ndarray) -> np.ndarray:
-    """How far points are from the pyramid that the picture shows: float64 [...] for [...,3].
+    """How far points are from the pyramid that the picture shows: float64 [...] for [..., 3].
 
     In world units, measured to the plane of a side of the pyramid; less than 0 within it.
     """
@@ -74,14 +74,14 @@ def cast(model: mujoco.MjModel, data: mujoco.MjData, origin: np.ndarray,
     """The first surface that each ray from one point meets.
 
     Args:
-        model: the MuJoCo model.
-        data: its state; `mujoco.mj_forward` (or a step) must have placed the geoms.
-        origin: float [3], where all rays start.
-        directions: float64 [N,3], unit vectors.
+      model: the MuJoCo model.
+      data: its state; `mujoco.mj_forward` (or a step) must have placed the geoms.
+      origin: float [3], where all rays start.
+      directions: float64 [N, 3], unit vectors.
 
     Returns:
-        geom int32 [N] (`NO_GEOM` where nothing is met), distance float64 [N] (-1 there) and
-        surface normal float64 [N,3].
+      geom int32 [N] (`NO_GEOM` where nothing is met), distance float64 [N] (-1 there) and
+      surface normal float64 [N, 3].
     """
     count = len(directions)
     geom = np.empty(count, np.int32)
@@ -93,10 +93,10 @@ def cast(model: mujoco.MjModel, data: mujoco.MjData, origin: np.ndarray,
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors float [...,3] scaled to length 1."""
+    """Vectors float [..., 3] scaled to length 1."""
     return vectors / np.sqrt(dot(vectors, vectors))[..., None]
 
 
 def dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Inner products [...] of vectors [...,3]; for so short an axis faster than a sum over it."""
+    """Inner products [...] of vectors [..., 3]; for so short an axis faster than a sum over it."""
     return one[..., 0] * other[..., 0] + one[..., 1] * other[..., 1] + one[..., 2] * other[..., 2]

@@ -20,16 +20,16 @@ class Light:
     """A lamp that casts shadows, and the light that comes from everywhere.
 
     Attributes:
-        position: where the lamp is, in world units.
-        diffuse: its strength.
-        ambient: strength of the light from the sky, which reaches every point, shadowed or not:
-            all of it where the surface faces up, `sideways` of it where it faces sideways.
-        sideways: see ambient.
-        size: edge of the level square that shines, in world units; its shadows are soft. 0: a
-            point, whose shadows are hard.
-        fade: the distance where the strength is `diffuse`, which fades with the square of the
-            distance. 0: it does not fade.
-        occlusion: how much of the ambient light geoms nearby take away, from 0 (nothing) to 1.
+      position: where the lamp is, in world units.
+      diffuse: its strength.
+      ambient: strength of the light from the sky, which reaches every point, shadowed or not:
+        all of it where the surface faces up, `sideways` of it where it faces sideways.
+      sideways: see ambient.
+      size: edge of the level square that shines, in world units; its shadows are soft. 0: a
+        point, whose shadows are hard.
+      fade: the distance where the strength is `diffuse`, which fades with the square of the
+        distance. 0: it does not fade.
+      occlusion: how much of the ambient light geoms nearby take away, from 0 (nothing) to 1.
     """
 
     position: tuple[float, float, float]
@@ -46,12 +46,12 @@ class Surfaces:
     """How the geoms of a model look; one row a geom, in the order of MuJoCo's geom ids.
 
     Attributes:
-        albedo: float [G,3] in [0,1], RGB reflectance.
-        specular: float [G], strength of the highlight; 0 for a matt surface.
-        shininess: float [G], exponent of the highlight (Blinn-Phong).
-        instance: uint8 [G], the id in the mask; 0 for what belongs to the background.
-        mirror: float [G,3] in [0,1], share of the red, green and blue light from what stands before
-            it that the surface reflects; None where nothing is a mirror.
+      albedo: float [G, 3] in [0, 1], RGB reflectance.
+      specular: float [G], strength of the highlight; 0 for a matt surface.
+      shininess: float [G], exponent of the highlight (Blinn-Phong).
+      instance: uint8 [G], the id in the mask; 0 for what belongs to the background.
+      mirror: float [G, 3] in [0, 1], share of the red, green and blue light from what stands before
+        it that the surface reflects; None where nothing is a mirror.
     """
 
     albedo: np.ndarray
@@ -63,7 +63,7 @@ class Surfaces:
 
 def lit(model: mujoco.MjModel, data: mujoco.MjData, light: Light,
         points: np.ndarray) -> np.ndarray:
-    """Whether the light reaches surface points: bool [N] for points float64 [N,3]."""
+    """Whether the light reaches surface points: bool [N] for points float64 [N, 3]."""
     origin = np.asarray(light.position, np.float64)
     offsets = points - origin
     reach = np.sqrt(dot(offsets, offsets))
@@ -76,7 +76,7 @@ def arriving(model: mujoco.MjModel, data: mujoco.MjData, light: Light, points: n
              sample: np.ndarray, samples: int) -> np.ndarray:
     """The share of a light's strength that arrives at points: float64 [N].
 
-    A light with a size is `samples`^2 points of light, and each of the points float64 [N,3] sees
+    A light with a size is `samples`^2 points of light, and each of the points float64 [N, 3] sees
     the one that `sample`, int [N], names. The samples of a pixel see different ones, so that their
     average is soft.
     """
@@ -105,11 +105,11 @@ def openness(model: mujoco.MjModel, data: mujoco.MjData, geom: np.ndarray, point
     A sphere of radius r, at distance d and angle a from the normal, hides cos(a) (r / d)^2.
 
     Args:
-        model: the MuJoCo model.
-        data: its state.
-        geom: int [N], the geom that each point belongs to, which does not hide its own sky.
-        points: float64 [N,3].
-        normal: float64 [N,3], unit.
+      model: the MuJoCo model.
+      data: its state.
+      geom: int [N], the geom that each point belongs to, which does not hide its own sky.
+      points: float64 [N, 3].
+      normal: float64 [N, 3], unit.
     """
     free = np.ones(len(points))
     for i in np.flatnonzero(model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE):
@@ -127,18 +127,18 @@ def shade(albedo: np.ndarray, specular: np.ndarray, shininess: np.ndarray, norma
     """Ambient, diffuse and specular (Blinn-Phong) light that points send to the camera.
 
     Args:
-        albedo: float [N,3].
-        specular: float [N].
-        shininess: float [N].
-        normal: float [N,3], unit.
-        to_light: float [N,3], unit.
-        to_camera: float [N,3], unit.
-        visible: bool or float [N], the share of the light that reaches the point.
-        light: its strengths.
-        free: float [N], the share of the ambient light that reaches the point.
+      albedo: float [N, 3].
+      specular: float [N].
+      shininess: float [N].
+      normal: float [N, 3], unit.
+      to_light: float [N, 3], unit.
+      to_camera: float [N, 3], unit.
+      visible: bool or float [N], the share of the light that reaches the point.
+      light: its strengths.
+      free: float [N], the share of the ambient light that reaches the point.
 
     Returns:
-        RGB float [N,3], 0 to 1 and beyond.
+      RGB float [N, 3], 0 to 1 and beyond.
     """
     diffuse = np.maximum(dot(normal, to_light), 0) * visible
     halfway = np.maximum(dot(normal, unit(to_light + to_camera)), 0)
@@ -150,7 +150,7 @@ def shade(albedo: np.ndarray, specular: np.ndarray, shininess: np.ndarray, norma
 def majority(samples: np.ndarray, num_ids: int) -> np.ndarray:
     """The most frequent id among the last axis, the lowest of them where they tie.
 
-    uint8 [...,S] with ids below `num_ids` -> uint8 [...].
+    uint8 [..., S] with ids below `num_ids` -> uint8 [...].
     """
     votes = np.stack([np.sum(samples == i, axis=-1) for i in range(num_ids)], axis=-1)
     return np.argmax(votes, axis=-1).astype(np.uint8)
@@ -163,20 +163,20 @@ def render(model: mujoco.MjModel, data: mujoco.MjData, camera: Camera,
     """Draws a picture and its instance mask.
 
     Args:
-        model: the MuJoCo model.
-        data: its state, geoms placed.
-        camera: the viewer.
-        light: the light, or several, which add up.
-        surfaces: the look of each geom of `model`.
-        height: pixels.
-        width: pixels.
-        samples: anti-aliasing: `samples` x `samples` rays a pixel, averaged.
-        sky: RGB where a ray meets nothing.
-        gamma: the light is raised to 1 / gamma in the picture (a screen undoes 2.2).
+      model: the MuJoCo model.
+      data: its state, geoms placed.
+      camera: the viewer.
+      light: the light, or several, which add up.
+      surfaces: the look of each geom of `model`.
+      height: pixels.
+      width: pixels.
+      samples: anti-aliasing: `samples` x `samples` rays a pixel, averaged.
+      sky: RGB where a ray meets nothing.
+      gamma: the light is raised to 1 / gamma in the picture (a screen undoes 2.2).
 
     Returns:
-        image uint8 [H,W,3] and mask uint8 [H,W]: the id that most rays of the pixel meet (the
-        lowest where they tie), 0 for background.
+      image uint8 [H, W, 3] and mask uint8 [H, W]: the id that most rays of the pixel meet (the
+      lowest where they tie), 0 for background.
     """
     scene = _Scene(model, data, (light,) if isinstance(light, Light) else tuple(light), surfaces,
                    samples, np.asarray(sky, np.float64))
@@ -216,9 +216,9 @@ class _Hits:
     """Surface points that are looked at: one row each."""
 
     geom: np.ndarray        # int [N]
-    points: np.ndarray      # float64 [N,3]
-    normal: np.ndarray      # float64 [N,3], unit
-    to_viewer: np.ndarray   # float64 [N,3], unit
+    points: np.ndarray      # float64 [N, 3]
+    normal: np.ndarray      # float64 [N, 3], unit
+    to_viewer: np.ndarray   # float64 [N, 3], unit
     sample: np.ndarray      # int [N], which sample of its pixel the ray is
 
     def __getitem__(self, chosen: np.ndarray) -> "_Hits":
@@ -226,7 +226,7 @@ class _Hits:
 
 
 def _lit_surface(scene: _Scene, hits: _Hits) -> np.ndarray:
-    """What all lights together make of the points: RGB float [N,3]."""
+    """What all lights together make of the points: RGB float [N, 3]."""
     colour, surfaces = np.zeros((len(hits.geom), 3)), scene.surfaces
     for light in scene.lights:
         free = 1.0
@@ -243,7 +243,7 @@ def _lit_surface(scene: _Scene, hits: _Hits) -> np.ndarray:
 
 
 def _mirrored(scene: _Scene, hits: _Hits) -> np.ndarray:
-    """The lit points, and where they are mirrors, what stands before them: RGB float [N,3].
+    """The lit points, and where they are mirrors, what stands before them: RGB float [N, 3].
 
     Mirrors in mirrors look as if they were matt.
     """
@@ -264,7 +264,7 @@ def _mirrored(scene: _Scene, hits: _Hits) -> np.ndarray:
 
 
 def _followed(scene: _Scene, hits: _Hits, directions: np.ndarray) -> np.ndarray:
-    """What rays float64 [N,3] meet that leave the points: RGB float [N,3]."""
+    """What rays float64 [N, 3] meet that leave the points: RGB float [N, 3]."""
     geom, distance = np.empty((len(directions), 1), np.int32), np.empty(len(directions))
     normal = np.empty((len(directions), 3))
     # A little off the surface, lest it meets itself.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from parts_jax.data import episodes, frames, preprocess
+from parts_jax.data import episodes, preprocess
+from parts_jax.data.formats import frames
 
 
 def make_episode(num_frames=3, height=8, width=8, seed=0):

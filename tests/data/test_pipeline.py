@@ -52,10 +52,10 @@ def same(one, other):
 
 
 def train(source=None, batch_size=3, seed=0, process_index=0, process_count=1,
-          mirrored_actions=None, action_size=0, **changes):
+          mirrored_actions=None, action_size=0, cues=(), **changes):
     return pipeline.train_iterator(
         make_config(**changes), batch_size=batch_size, seed=seed, action_size=action_size,
-        process_index=process_index,
+        cues=cues, process_index=process_index,
         process_count=process_count, split=make_split(source, mirrored_actions))
 
 
@@ -86,6 +86,58 @@ def test_actions_are_passed_on():
     batch = next(train(make_source(actions=actions), action_size=2))
     assert batch["actions"].shape == (3, 4, 2) and batch["actions"].dtype == np.float32
     np.testing.assert_array_equal(batch["actions"][..., 0], 2 * frames_of(batch))
+
+
+def make_cues():
+    """A source in which row t of the cue `flow` is (t, 7), and `boxes` are there besides."""
+    flow = np.stack([np.arange(LENGTH), np.full(LENGTH, 7)], axis=1).astype(np.float32)
+    return make_source(flow=flow, boxes=np.zeros((LENGTH, 2, 4), np.int32))
+
+
+def test_cues_are_handed_out_by_their_names():
+    assert set(next(train(make_cues()))) == {"video", "valid"}
+    for batch in take(train(make_cues(), cues=("flow",), stride=2, resolution=2), 4):
+        assert set(batch) == {"video", "valid", "flow"}
+        assert batch["flow"].shape == (3, 4, 2) and batch["flow"].dtype == np.float32
+        np.testing.assert_array_equal(batch["flow"][..., 0], frames_of(batch))
+    batches = list(evaluate(make_cues()[:8], cues=("flow", "boxes")))
+    assert set(batches[0]) == {"video", "segmentation", "valid", "index", "flow", "boxes"}
+    assert batches[0]["boxes"].shape == (3, 3, 2, 4) and batches[0]["boxes"].dtype == np.int32
+    np.testing.assert_array_equal(batches[0]["flow"][0], [[0, 7], [2, 7], [4, 7]])
+    assert batches[-1]["valid"].tolist() == [True, True, False]
+    assert not batches[-1]["flow"][2].any() and batches[-1]["flow"][1].any()
+
+
+def test_cues_change_nothing_else_of_a_batch():
+    plain, cued = (take(train(make_cues(), cues=cues), 5) for cues in ((), ("flow",)))
+    assert same(plain, [{key: batch[key] for key in ("video", "valid")} for batch in cued])
+
+
+def test_a_cue_that_is_not_there_is_missed_at_once():
+    message = "The cue 'depth' is asked for, but the data have boxes, flow. A cue is"
+    for make in (train, evaluate):
+        with pytest.raises(ValueError, match=message):
+            make(make_cues(), cues=("flow", "depth"))
+    with pytest.raises(ValueError, match="'flow' is asked for, but the data have no cues"):
+        train(cues=("flow",))
+
+
+def test_flips_are_refused_with_cues():
+    with pytest.raises(ValueError, match=r"data.flip must be False where cues \(flow, boxes\) are"):
+        train(make_cues(), cues=("flow", "boxes"), flip=True)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"eval_splits": ("test",)}, "'depth' is asked for"),
+    ({"train_split": "train"}, "'depth' is asked for"),
+    ({"train_split": "train", "flip": True}, "data.flip must be False where cues"),
+])
+def test_the_check_before_a_run_knows_cues(monkeypatch, arguments, message):
+    monkeypatch.setattr(pipeline, "open_split", lambda config, name: make_split(make_cues()))
+    config = make_config(flip=arguments.pop("flip", False))
+    pipeline.check(make_config(), "train", ("test",), cues=("flow", "boxes"))
+    with pytest.raises(ValueError, match=message):
+        pipeline.check(config, **arguments, cues=("depth",))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

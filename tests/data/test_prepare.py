@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from parts_jax import data
-from parts_jax.data import clevrer, episodes, folder, frames, sim_clevrer
-from parts_jax.simulate import collisions
+from parts_jax.data import episodes
+from parts_jax.data.formats import frames
+from parts_jax.data.sets import clevrer, folder, sim_clevrer
+from parts_jax.simulate.clevrer import simulation
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_a_folder_that_is_not_a_data_set_is_named(tmp_path):
 def test_prepare_builds_once(tmp_path, tiny, monkeypatch):
     built = data.prepare("sim_clevrer/tiny", str(tmp_path))
     assert len(built.as_data_source(split="train")) == 2
-    monkeypatch.setattr(collisions, "simulate_clip", None)  # would fail if it were called again
+    monkeypatch.setattr(simulation, "simulate_clip", None)  # would fail if it were called again
     again = data.prepare("sim_clevrer", str(tmp_path))  # its first variant
     assert again.as_data_source(split="train")[1]["id"] == b"train-00001"
 

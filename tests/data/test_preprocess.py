@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parts_jax.data import frames, preprocess
+from parts_jax.data import preprocess
+from parts_jax.data.formats import frames
 
 
 def make_clip(num_frames=6, height=8, width=8, seed=0):
@@ -34,6 +35,40 @@ def test_actions_go_with_their_frames():
     clip = {**make_clip(), "actions": np.arange(12, dtype=np.float32).reshape(6, 2)}
     window = preprocess.read_window(clip, 3, 2, 1)
     np.testing.assert_array_equal(window["actions"], [[6, 7], [8, 9]])
+
+
+def test_cues_go_with_their_frames_and_stay_as_they_are():
+    flow = np.random.default_rng(1).normal(size=(6, 8, 8, 2)).astype(np.float32)
+    clip = {**make_clip(), "flow": flow, "boxes": np.arange(24).reshape(6, 1, 4), "id": b"a"}
+    shapes = preprocess.cue_shapes(clip, ("flow", "boxes"))
+    assert shapes == {"flow": (8, 8, 2), "boxes": (1, 4)}
+    window = preprocess.read_window(clip, 1, 3, 2, shapes)
+    assert set(window) == {"video", "segmentation", "flow", "boxes"}
+    for one in (window, preprocess.resize(window, 4), preprocess.flip_left_right(window)):
+        assert one["flow"].dtype == np.float32 and one["boxes"].dtype == clip["boxes"].dtype
+        np.testing.assert_array_equal(one["flow"], flow[[1, 3, 5]])
+        np.testing.assert_array_equal(one["boxes"], clip["boxes"][[1, 3, 5]])
+    assert set(preprocess.read_window(clip, 0, 6, 1)) == {"video", "segmentation"}
+
+
+@pytest.mark.parametrize("name", ["depth", "texts", "events", "number", "id", "video",
+                                  "segmentation", "actions", "index"])
+def test_what_is_no_cue_is_answered_with_the_cues(name):
+    clip = {**make_clip(), "flow": np.zeros((6, 2)), "boxes": np.zeros((6, 1, 4)), "id": b"a",
+            "actions": np.zeros((6, 2), np.float32), "texts": np.array([b"red"] * 6),
+            "events": np.zeros((5, 3)), "number": np.float32(6), "index": np.zeros(6)}
+    message = f"The cue '{name}' is asked for, but the data have boxes, flow. A cue is an array of"
+    with pytest.raises(ValueError, match=message):
+        preprocess.cue_shapes(clip, ("flow", name))
+    with pytest.raises(ValueError, match=message):
+        preprocess.read_window(clip, 0, 2, 1, {name: (2,)})
+
+
+def test_cues_of_other_shapes_than_the_first_are_refused():
+    clip = {**make_clip(), "boxes": np.zeros((6, 3, 4))}
+    with pytest.raises(ValueError, match=r"The cue 'boxes' must have the same shape in all clips, "
+                                         r".* got \[2, 4\] a frame .* and \[3, 4\] in another"):
+        preprocess.read_window(clip, 0, 2, 1, {"boxes": (2, 4)})
 
 
 @pytest.mark.parametrize("change, message", [

@@ -71,7 +71,7 @@ def hit_box(origin, rays, centre, half):
 
 
 def oracle_distances(origin, rays):
-    """Distances [4,H,W] to floor, spheres and box."""
+    """Distances [4, H, W] to floor, spheres and box."""
     with np.errstate(divide="ignore"):
         floor = np.where(rays[..., 2] < 0, -np.asarray(origin)[..., 2] / rays[..., 2], np.inf)
     return np.stack([floor] + [hit_sphere(origin, rays, *sphere) for sphere in SPHERES]

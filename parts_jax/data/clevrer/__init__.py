@@ -1,0 +1,1 @@
+"""CLEVRER's own files, and their conversion into examples."""

@@ -1,0 +1,246 @@
+"""CLEVRER's files: found in a folder, as they are or inside zips, and downloaded where missing."""
+
+import dataclasses
+import errno
+import functools
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import tqdm
+from absl import logging
+
+BASE_URL = "http://data.csail.mit.edu/clevrer/"
+ZIPS = (  # below BASE_URL
+    "videos/train/video_train.zip", "videos/validation/video_validation.zip",
+    "videos/test/video_test.zip", "annotations/train/annotation_train.zip",
+    "annotations/validation/annotation_validation.zip", "derender_proposals.zip")
+PATTERNS = {  # what a file is, by the end of its path, and the number of its clip
+    "video": re.compile(r"(?:^|/)video_(\d{5})\.mp4$"),
+    "annotation": re.compile(r"(?:^|/)annotation_(\d{5})\.json$"),
+    "proposals": re.compile(r"(?:^|/)(?:proposal|sim)_(\d{5})\.json$"),
+    "mask_video": re.compile(r"(?:^|/)[^/]*masks[^/]*/\d+/video_(\d{5})/video\.mp4$")}
+
+ATTEMPTS = 5  # in a row without a byte
+PAUSE = 5.0  # seconds before the next attempt
+TIMEOUT = 60.0  # seconds
+BLOCK = 1 << 20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file on disk, or a member of a zip on disk."""
+
+    path: str
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.member} in {self.path}" if self.member else self.path
+
+    def read(self) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+          ValueError: if the zip is damaged.
+        """
+        if not self.member:
+            return pathlib.Path(self.path).read_bytes()
+        try:
+            return _open_zip(self.path, os.stat(self.path).st_mtime_ns).read(self.member)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"{self} is damaged ({error}): fetch the zip again.") from error
+
+    def read_json(self) -> Any:
+        """What a JSON file holds.
+
+        Raises:
+          ValueError: if it is no JSON.
+        """
+        try:
+            return json.loads(self.read())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"The file {self} is no JSON: {error}.") from error
+
+
+Files = dict[str, dict[int, File]]
+
+
+def find(folder: str) -> Files:
+    """The files of CLEVRER below a folder: for each kind of `PATTERNS`, clip number to file.
+
+    The names of the folders above a file do not matter. A file stands before its copy in a zip.
+
+    Raises:
+      ValueError: if a zip is truncated or damaged.
+    """
+    files: Files = {kind: {} for kind in PATTERNS}
+    zips = []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(root, name)
+            if name.endswith(".zip"):
+                zips.append(path)
+            else:
+                _sort_in(files, File(path), pathlib.PurePath(path).as_posix())
+    for path in sorted(zips):
+        try:
+            members = _open_zip(path, os.stat(path).st_mtime_ns).namelist()
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"The file {path} ({os.path.getsize(path):,} bytes) is no whole zip: it is "
+                f"truncated or damaged ({error}). Delete it and fetch it again.") from error
+        for member in members:
+            _sort_in(files, File(path, member), member)
+    return files
+
+
+def _sort_in(files: Files, file: File, name: str) -> None:
+    for kind, pattern in PATTERNS.items():
+        if match := pattern.search(name):
+            files[kind].setdefault(int(match[1]), file)
+
+
+@functools.lru_cache(maxsize=16)
+def _open_zip(path: str, modified: int) -> zipfile.ZipFile:
+    """Kept open, as its list of members is long; `modified` tells a new file of the same name."""
+    return zipfile.ZipFile(path)
+
+
+# --- Download ---
+
+
+def missing_zips(folder: str) -> list[str]:
+    """Those of `ZIPS` that are not in a folder of downloads."""
+    return [name for name in ZIPS if not os.path.exists(_target(folder, name))]
+
+
+def sizes_on_server(folder: str, zips: Sequence[str]) -> dict[str, int]:
+    """The bytes of zips that are to be fetched into a folder.
+
+    Raises:
+      OSError: if the server cannot be reached, or the disk has not enough room for them.
+    """
+    sizes = {name: _size_on_server(name) for name in zips}
+    check_room(folder, sum(sizes.values()) - _bytes_here(folder, zips), "CLEVRER's zips")
+    return sizes
+
+
+def download(folder: str) -> None:
+    """Fetches those of `ZIPS` that a folder lacks, each going on where it was interrupted.
+
+    Says before what it fetches and how large it is. A zip has its name only once it is whole.
+
+    Raises:
+      OSError: if the server cannot be reached or breaks off again and again, or the disk is full.
+    """
+    zips = missing_zips(folder)
+    if not zips:
+        return
+    sizes = sizes_on_server(folder, zips)
+    logging.info(
+        "CLEVRER is fetched from %s into %s: %s; %.2f GB in all, of which %.2f GB are there. It "
+        "can be interrupted: the same command goes on where it was.", BASE_URL, folder,
+        ", ".join(f"{os.path.basename(name)} ({size / 1e9:.2f} GB)"
+                  for name, size in sizes.items()),
+        sum(sizes.values()) / 1e9, _bytes_here(folder, zips) / 1e9)
+    os.makedirs(folder, exist_ok=True)
+    for name, size in sizes.items():
+        _fetch(folder, name, size)
+
+
+def check_room(folder: str, needed: int, what: str) -> None:
+    """Raises OSError if fewer than `needed` bytes are free where a folder is or will be."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(os.path.abspath(folder))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"The disk of {folder} has no room for {what}: they take {needed / 1e9:.2f} "
+                      f"GB, but {free / 1e9:.2f} GB are free. What is finished is kept: make room, "
+                      "and the same command goes on from there.")
+
+
+def _fetch(folder: str, name: str, size: int) -> None:
+    """Fetches one zip of `size` bytes."""
+    partial, url = _partial(folder, name), BASE_URL + name
+    failures = 0
+    with tqdm.tqdm(total=size, initial=_size(partial), unit="B", unit_scale=True, mininterval=1.0,
+                   desc=f"Downloading {os.path.basename(name)}") as progress:
+        while (start := _size(partial)) != size:
+            if start > size:  # It belongs to another version of the file.
+                os.remove(partial)
+                continue
+            try:
+                _append(url, partial, start, progress)
+                error = "the connection was closed"
+            except (OSError, http.client.HTTPException) as caught:
+                if getattr(caught, "errno", None) == errno.ENOSPC:
+                    raise OSError(
+                        f"The disk is full: {url} has {size:,} bytes, of which {partial} holds "
+                        f"{_size(partial):,}. Make room, and the same command goes on from "
+                        "there.") from caught
+                error = caught
+            failures = 0 if _size(partial) > start else failures + 1
+            if failures == ATTEMPTS:
+                raise OSError(_unreachable(url, error))
+            if failures:
+                time.sleep(PAUSE)
+    os.replace(partial, _target(folder, name))
+
+
+def _append(url: str, partial: str, start: int, progress: tqdm.tqdm) -> None:
+    """Writes what the server sends from byte `start` on."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response, open(partial, "ab") as file:
+        if start and response.status != http.client.PARTIAL_CONTENT:  # It sends all again.
+            file.truncate(0)
+            progress.reset()
+        while block := response.read(BLOCK):
+            file.write(block)
+            file.flush()
+            progress.update(len(block))
+
+
+def _size_on_server(name: str) -> int:
+    url = BASE_URL + name
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            return int(response.headers["Content-Length"])
+    except (OSError, http.client.HTTPException, TypeError, ValueError) as error:
+        raise OSError(_unreachable(url, error)) from error
+
+
+def _unreachable(url: str, error: Exception | str) -> str:
+    return (f"{url} cannot be fetched ({error}). What has arrived is kept, and the same command "
+            "goes on from there. Or get the files in another way, put them into one folder, "
+            "zipped or not, and name it: --config.data.source_dir=FOLDER. The simulated "
+            "stand-in 'sim_clevrer' needs no network: --config=configs/parts_clevrer.py:small "
+            "(one GPU) or --config=configs/parts_clevrer.py:demo (two CPU cores).")
+
+
+def _bytes_here(folder: str, zips: Sequence[str]) -> int:
+    """Of zips that were begun."""
+    return sum(_size(_partial(folder, name)) for name in zips)
+
+
+def _target(folder: str, name: str) -> str:
+    return os.path.join(folder, os.path.basename(name))
+
+
+def _partial(folder: str, name: str) -> str:
+    return f"{_target(folder, name)}.part"
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0

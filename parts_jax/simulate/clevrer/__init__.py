@@ -1,0 +1,1 @@
+"""Solids that slide, roll and collide on a floor, after CLEVRER."""

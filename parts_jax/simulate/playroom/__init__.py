@@ -1,0 +1,1 @@
+"""A child's room that an agent walks about in, after the Playroom."""

@@ -1,0 +1,1 @@
+"""An arm that grasps and stacks cubes, after the Robotics Arm set."""

@@ -57,8 +57,8 @@ def truncated_value_and_grad(chunk_loss: Callable, truncation: int,
                 lambda a: into_chunks(a[:, :done], num_looped), inputs))
             pieces.append((jnp.sum(losses), jax.tree.map(out_of_chunks, metrics)))
         for start in range(done, num_frames, truncation):  # the last, shorter chunk, or all
-            chunk = jax.tree.map(lambda a, at=start: a[:, at:at + truncation], inputs)
-            carry, piece = step(carry, chunk)
+            carry, piece = step(carry, jax.tree.map(
+                lambda a, at=start: frames_of(a, at, truncation), inputs))
             pieces.append(piece)
         losses, metrics = zip(*pieces, strict=True)
         metrics = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *metrics)
@@ -66,6 +66,16 @@ def truncated_value_and_grad(chunk_loss: Callable, truncation: int,
         return (sum(losses), state, metrics), gradients
 
     return value_and_grad
+
+
+def frames_of(array: jax.Array, start: int, count: int) -> jax.Array:
+    """Some frames of [B, T, ...], taken while time is first.
+
+    A model puts time first for its scan. XLA cancels that turn against the second one here, and
+    what is left to be turned is the array as it came, which is frames in uint8; else it turns, on
+    CPU by a copy, what the model makes of them, in float32.
+    """
+    return jnp.swapaxes(jnp.swapaxes(array, 0, 1)[start:start + count], 0, 1)
 
 
 def into_chunks(array: jax.Array, num_chunks: int) -> jax.Array:

@@ -15,9 +15,9 @@ import pathlib
 import sys
 from typing import Any
 
-from parts_jax import configuration
 from parts_jax.metrics import table
 from parts_jax.report import charts
+from parts_jax.runs import configuration
 
 SHOWN = table.headlines()
 THRESHOLDS = ("fg_ari_last:0.8", "fg_ari_last:0.9", "miou_last:0.7")

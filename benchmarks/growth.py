@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import step
-from parts_jax import sharding
+from parts_jax.devices import sharding
 
 AXES = ("frames", "slots", "pixels", "batch")
 FACTORS = (0.5, 1.0, 2.0)

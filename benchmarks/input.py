@@ -21,8 +21,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import step
-from parts_jax import sharding
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 
 NUM_WARM_UP = 8  # batches: what is read ahead
 

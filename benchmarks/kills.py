@@ -31,7 +31,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from parts_jax import checkpoint
+from parts_jax.runs import checkpoint
 
 SPEED = ("train/steps_per_second", "train/frames_per_second", "train/waiting_share",
          "train/compile_seconds")

@@ -15,7 +15,7 @@ import ml_collections
 from absl import app, flags
 
 from benchmarks import growth, step
-from parts_jax import sharding
+from parts_jax.devices import sharding
 
 
 def measure(config: ml_collections.ConfigDict, stage: int = -1,

@@ -24,7 +24,7 @@ import ml_collections
 from absl import app, flags
 
 from benchmarks import flops, growth, machines, step
-from parts_jax import sharding
+from parts_jax.devices import sharding
 
 # Frames a second that one process reads and decodes, of 64x64, whatever its number of threads:
 # benchmarks.input on two cores of an AMD EPYC, see docs/scaling.md.

@@ -30,8 +30,11 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import config_flags
 
 from benchmarks import flops
-from parts_jax import config_rules, models, optimizer, sharding, train
+from parts_jax import models, train
+from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
+from parts_jax.runs import config_rules
+from parts_jax.training import optimizer
 
 NUM_WARM_UP = 3
 # What the peaks are measured on: a product of square matrices of so many rows, and a convolution

@@ -22,7 +22,7 @@ from absl import app, flags
 from flax.linen.dtypes import promote_dtype
 
 from benchmarks import step
-from parts_jax import sharding
+from parts_jax.devices import sharding
 from parts_jax.equations import refinement, truncation
 from parts_jax.models.parts import slot_attention
 from parts_jax.networks import decoders, layers

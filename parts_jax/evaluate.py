@@ -7,8 +7,10 @@ import jax
 import ml_collections
 from absl import logging
 
-from parts_jax import checkpoint, metric_writer, models, sharding
+from parts_jax import models
+from parts_jax.devices import sharding
 from parts_jax.evaluation import stages, writing
+from parts_jax.runs import checkpoint, metric_writer
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:

@@ -30,20 +30,11 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from parts_jax import (
-    checkpoint,
-    checkpoint_record,
-    config_rules,
-    configuration,
-    distributed,
-    evaluate,
-    models,
-    optimizer,
-    report,
-    run_lock,
-    train,
-)
+from parts_jax import evaluate, models, report, train
 from parts_jax.data import pipeline
+from parts_jax.devices import distributed
+from parts_jax.runs import checkpoint, checkpoint_record, config_rules, configuration, run_lock
+from parts_jax.training import optimizer
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")

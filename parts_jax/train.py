@@ -13,24 +13,17 @@ import optax
 from absl import logging
 from flax import struct
 
-from parts_jax import (
-    best_checkpoint,
-    checkpoint,
-    checkpoint_fallback,
-    distributed,
-    metric_writer,
-    models,
-    optimizer,
-    progress,
-    sharding,
-)
+from parts_jax import models
 from parts_jax.api import inference
 from parts_jax.data import pipeline, preprocess
+from parts_jax.devices import distributed, sharding
 from parts_jax.equations import truncation
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import table
 from parts_jax.models import contract
 from parts_jax.models.contract import Model
+from parts_jax.runs import best_checkpoint, checkpoint, checkpoint_fallback, metric_writer
+from parts_jax.training import optimizer, progress
 
 
 class NonFiniteError(RuntimeError):

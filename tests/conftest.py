@@ -77,7 +77,9 @@ def save_untrained(tiny):
     import grain
 
     from configs import parts_clevrer
-    from parts_jax import checkpoint, configuration, models, optimizer, train
+    from parts_jax import models, train
+    from parts_jax.runs import checkpoint, configuration
+    from parts_jax.training import optimizer
 
     def save(workdir: str, steps: tuple[int, ...] = (0,), **changes):
         """`changes` are dotted keys of the config, with __ for the dots."""

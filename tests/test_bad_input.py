@@ -14,9 +14,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from parts_jax import configuration, evaluate, main, train
+from parts_jax import evaluate, main, train
 from parts_jax.data import pipeline
 from parts_jax.data.sets import simulated
+from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILE = f"{ROOT}/configs/parts_clevrer.py"

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import flops, seeds, step, trivial_answers
 from configs import parts_clevrer
-from parts_jax import sharding
+from parts_jax.devices import sharding
 from parts_jax.models.parts import family
 
 B, K, S = 2, 3, 16

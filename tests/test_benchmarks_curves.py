@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import curves
 from configs import parts_clevrer
-from parts_jax import configuration
 from parts_jax.report import charts
+from parts_jax.runs import configuration
 
 
 @pytest.fixture

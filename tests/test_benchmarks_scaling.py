@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import machines, scaling, step
 from configs import parts_clevrer
-from parts_jax import models, sharding
+from parts_jax import models
+from parts_jax.devices import sharding
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"

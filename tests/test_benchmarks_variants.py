@@ -11,7 +11,9 @@ import pytest
 
 from benchmarks import growth, memory, step, variants
 from configs import parts_clevrer
-from parts_jax import models, optimizer, sharding, train
+from parts_jax import models, train
+from parts_jax.devices import sharding
+from parts_jax.training import optimizer
 
 
 def tiny_config(**changes):

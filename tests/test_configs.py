@@ -11,16 +11,11 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import (
-    config_rules,
-    configuration,
-    data,
-    models,
-    optimizer,
-    sharding,
-    train,
-)
+from parts_jax import data, models, train
+from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
+from parts_jax.runs import config_rules, configuration
+from parts_jax.training import optimizer
 
 FILES = sorted(path.stem for path in pathlib.Path(parts_clevrer.__file__).parent.glob("*.py")
                if path.stem != "base")

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from parts_jax import checkpoint, configuration, evaluate, models, optimizer, train
+from parts_jax import evaluate, models, train
+from parts_jax.runs import checkpoint, configuration
+from parts_jax.training import optimizer
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 40
@@ -77,7 +79,7 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path, workdir):
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("Error: The checkpoint of step 7 in "
                                f"'{tmp_path}/run' cannot be read: it is damaged") == 1
-    assert "parts_jax/checkpoint.py" not in result.stderr
+    assert "parts_jax/runs/checkpoint.py" not in result.stderr
     assert not list((tmp_path / "run").glob("evaluation/*.json"))
 
 

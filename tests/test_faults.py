@@ -14,7 +14,8 @@ import time
 import pytest
 
 from benchmarks import kills
-from parts_jax import checkpoint, distributed
+from parts_jax.devices import distributed
+from parts_jax.runs import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 24

@@ -16,67 +16,59 @@ MOST_LINES = 350
 EXECUTING = {"pickle", "cPickle", "_pickle", "pickletools", "cloudpickle", "dill", "jsonpickle",
              "marshal", "shelve", "joblib"}
 
-# What each room (a file or a folder of parts_jax) may import from the others.
-EQUATIONS = {"equations"}
-MODEL = EQUATIONS | {"networks"}
-BESIDE = {"checkpoint", "configuration", "data", "metric_writer", "optimizer", "progress",
-          "score_split", "sharding", "pictures", "metrics"}
+# What each room (a folder of parts_jax) and each door (a file) may import from the others.
 ALLOWED = {
+    # The papers: equations without parameters, networks, families of models.
     "equations": set(),
-    "metrics": EQUATIONS,
-    "networks": EQUATIONS,
-    "models": MODEL,
-    # Data and machinery, beside: no equations, no networks, no models.
-    "simulate": set(),
-    "data": {"equations", "simulate", "files"},
-    "files": set(),
-    "run_lock": {"files"},
-    "best_checkpoint": {"files"},
-    "configuration": {"files", "metrics"},
-    "config_rules": {"configuration", "best_checkpoint", "models"},
-    "distributed": set(),
-    "checkpoint_record": {"configuration"},
-    "checkpoint": {"equations", "best_checkpoint", "checkpoint_record"},
-    "checkpoint_fallback": {"checkpoint"},
+    "networks": {"equations"},
+    "models": {"equations", "networks"},
+    # Beside them, and without them: numbers, pictures, files, worlds, data, devices.
+    "metrics": set(),
     "pictures": set(),
-    "metric_writer": {"files", "pictures"},
-    "optimizer": EQUATIONS,
-    "sharding": EQUATIONS,
-    "progress": {"equations", "metric_writer"},
-    "results": {"equations", "pictures"},
-    "score_split": {"data", "sharding"},
-    # On top.
-    "evaluate_rollout": MODEL | BESIDE | {"models"},
-    "evaluate": MODEL | BESIDE | {"models", "evaluate_rollout"},
-    "train": MODEL | BESIDE | {"models", "evaluate", "best_checkpoint", "checkpoint_fallback",
-                               "distributed"},
-    "main": {"config_rules", "configuration", "checkpoint", "checkpoint_record", "data",
-             "distributed", "run_lock", "sharding", "models", "optimizer", "evaluate", "train",
-             "report"},
-    "pretrained_model": MODEL | BESIDE | {"models", "results"},
-    "segment": {"pretrained_model", "results", "data"},
-    "report": {"configuration", "data", "files", "metrics", "pictures", "pretrained_model",
-               "results"},
-    "__init__": {"pretrained_model", "results"},
+    "files": set(),
+    "simulate": set(),
+    "data": {"files", "simulate"},
+    "devices": set(),
+    # What a run keeps, and what training needs beside the model.
+    "runs": {"files", "metrics", "models", "pictures"},
+    "training": {"metrics"},
+    # A model at work.
+    "api": {"data", "equations", "models", "pictures", "runs"},
+    "evaluation": {"api", "data", "devices", "metrics", "models", "pictures", "runs"},
+    "report": {"api", "data", "files", "metrics", "pictures", "runs"},
+    # The doors.
+    "segment": {"api", "data"},
+    "evaluate": {"devices", "evaluation", "models", "runs"},
+    "train": {"api", "data", "devices", "equations", "evaluation", "metrics", "models", "runs",
+              "training"},
+    "main": {"data", "devices", "evaluate", "models", "report", "runs", "train", "training"},
+    "__init__": {"api"},
 }
+DOORS = {"__init__.py", "evaluate.py", "main.py", "segment.py", "train.py"}
+# What a family may import of its own room: the contract, and what else is shared by all.
+SHARED_BY_FAMILIES = {"contract", "rules"}
 
 
 def room_of(file: pathlib.Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(source: str) -> set[str]:
-    """The rooms of parts_jax that a source imports, also inside functions."""
-    rooms = set()
+def imported_modules(source: str) -> set[str]:
+    """What a source imports, also inside functions; of `from a import b`, both a and a.b."""
+    names = set()
     for node in ast.walk(ast.parse(source)):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used here"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("parts_jax.")}
-    return rooms
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def imported_rooms(source: str) -> set[str]:
+    """The rooms of parts_jax that a source imports."""
+    return {name.split(".")[1] for name in imported_modules(source)
+            if name.startswith("parts_jax.")}
 
 
 def test_imports_are_found_wherever_they_stand():
@@ -93,8 +85,71 @@ def test_imports_go_downward_only(file):
     assert not upward, f"{file.relative_to(PACKAGE)} may not import {sorted(upward)}"
 
 
-def test_equations_know_no_networks():
-    assert not ALLOWED["equations"]
+def test_only_the_doors_stand_in_the_root():
+    assert {file.name for file in PACKAGE.glob("*.py")} == DOORS
+
+
+def families() -> list[pathlib.Path]:
+    """The files of the families: all in models/ but what they share."""
+    folder = PACKAGE / "models"
+    return [file for file in sorted(folder.rglob("*.py"))
+            if file.relative_to(folder).parts[0].removesuffix(".py")
+            not in {"__init__", *SHARED_BY_FAMILIES}]
+
+
+@pytest.mark.parametrize("file", families(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_families_import_neither_each_other_nor_who_uses_them(file):
+    own = file.relative_to(PACKAGE / "models").parts[0].removesuffix(".py")
+    modules = imported_modules(file.read_text())
+    allowed = {f"parts_jax.models.{name}" for name in (*SHARED_BY_FAMILIES, own)}
+    for name in modules:
+        if name.startswith("parts_jax.models."):
+            assert ".".join(name.split(".")[:3]) in allowed, f"{file} imports {name}"
+
+
+def test_what_families_share_knows_no_family():
+    for name in SHARED_BY_FAMILIES:
+        found = imported_modules((PACKAGE / "models" / f"{name}.py").read_text())
+        families_named = {module for module in found if module.startswith("parts_jax.models.")
+                          and module.split(".")[2] not in SHARED_BY_FAMILIES}
+        assert not families_named
+
+
+NAMES_OF_FAMILIES = ("parts", "PARTS")
+
+
+def named_families(source: str) -> list[str]:
+    """Where code, not docstrings nor comments, names a family: `models.parts`, "parts", PARTS."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found += [node.module for part in node.module.split(".")[1:] if part == "parts"]
+            found += [alias.name for alias in node.names if alias.name in NAMES_OF_FAMILIES]
+        elif isinstance(node, ast.Attribute) and node.attr in NAMES_OF_FAMILIES and isinstance(
+                node.value, ast.Name) and node.value.id == "models":
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Compare) and any(
+                isinstance(side, ast.Constant) and side.value in NAMES_OF_FAMILIES
+                for side in (node.left, *node.comparators)):
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("source, found", [
+    ("from parts_jax.models import parts", ["parts"]),
+    ("from parts_jax.models.parts import family", ["parts_jax.models.parts"]),
+    ("if config.model.name == 'parts': pass", ["config.model.name == 'parts'"]),
+    ("models.parts.create(config)", ["models.parts"]),
+    ("parts = [1]\nfor p in parts: pass  # parts of PARTS", []),
+])
+def test_names_of_families_are_found(source, found):
+    assert named_families(source) == found
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) != "models"],
+                         ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_nothing_but_the_models_names_a_family(file):
+    assert not named_families(file.read_text())
 
 
 def test_the_plan_itself_has_no_circle():

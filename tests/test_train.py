@@ -19,9 +19,11 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from configs import parts_clevrer
-from parts_jax import checkpoint, configuration, evaluate, models, optimizer, train
+from parts_jax import evaluate, models, train
 from parts_jax.data import pipeline
 from parts_jax.models.parts import family
+from parts_jax.runs import checkpoint, configuration
+from parts_jax.training import optimizer
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAST_STEP = 40

@@ -24,12 +24,13 @@ import jax
 import ml_collections
 import numpy as np
 
-from parts_jax import checkpoint, configuration, models
+from parts_jax import models
 from parts_jax.api import checks, inference
 from parts_jax.api.results import Pictures, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
 from parts_jax.equations.notation import Slots
 from parts_jax.models.contract import View
+from parts_jax.runs import checkpoint, configuration
 
 
 def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "PretrainedModel":

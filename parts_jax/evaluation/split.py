@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from parts_jax import sharding
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 from parts_jax.evaluation import by_clip
 from parts_jax.evaluation.stages import ROLLOUT, Evaluator
 

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from parts_jax import sharding
 from parts_jax.api import inference
 from parts_jax.data import preprocess
+from parts_jax.devices import sharding
 from parts_jax.metrics import pictures
 from parts_jax.models import contract
 from parts_jax.models.contract import Model

@@ -11,11 +11,11 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from parts_jax import metric_writer
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation.stages import Evaluator
 from parts_jax.metrics import intervals
 from parts_jax.pictures import grids
+from parts_jax.runs import metric_writer
 
 
 def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,

@@ -14,13 +14,13 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import configuration
 from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
 from parts_jax.files import whole
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
+from parts_jax.runs import configuration
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 BURN_IN = 4       # frames seen before a roll-out, where neither evaluation nor config says

@@ -1,1 +1,1 @@
-"""What training needs beside the model: optimizer, truncated backpropagation, progress."""
+"""What training needs beside the model: optimizer and progress."""

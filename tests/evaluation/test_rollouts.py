@@ -10,8 +10,9 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from configs import parts_clevrer
-from parts_jax import checkpoint, configuration, evaluate, metric_writer, models, sharding
+from parts_jax import evaluate, models
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 from parts_jax.equations.notation import InferenceState
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages, writing
@@ -19,6 +20,7 @@ from parts_jax.metrics import intervals, segmentation
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
+from parts_jax.runs import checkpoint, configuration, metric_writer
 from tests.metrics import picture_oracle
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from parts_jax import sharding
+from parts_jax.devices import sharding
 from parts_jax.metrics import pictures
 from tests.metrics import picture_oracle
 

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from parts_jax import run_lock
 from parts_jax.files import lock
+from parts_jax.runs import run_lock
 
-HOLD = ("import sys, time; from parts_jax import run_lock\n"
+HOLD = ("import sys, time; from parts_jax.runs import run_lock\n"
         "with run_lock.hold(sys.argv[1]): print('held', flush=True); time.sleep(100)")
 
 

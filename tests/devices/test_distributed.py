@@ -17,9 +17,10 @@ from absl import flags
 from absl.testing import flagsaver
 from jax._src import clusters
 
-from parts_jax import distributed, main
+from parts_jax import main
+from parts_jax.devices import distributed
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from docs import animation
-from parts_jax import checkpoint, configuration, evaluate, evaluate_rollout, models, sharding
+from parts_jax import evaluate, evaluate_rollout, models
 from parts_jax.api import pretrained_model
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 from parts_jax.metrics import segmentation
+from parts_jax.runs import checkpoint, configuration
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 DEMO = ROOT / "pretrained" / "demo"
 MOST_BYTES = 5 * 2**20
 

@@ -10,17 +10,10 @@ import pytest
 
 import parts_jax
 from configs import parts_clevrer
-from parts_jax import (
-    checkpoint,
-    checkpoint_record,
-    config_rules,
-    configuration,
-    evaluate,
-    models,
-    train,
-)
+from parts_jax import evaluate, models, train
+from parts_jax.runs import checkpoint, checkpoint_record, config_rules, configuration
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 DEMO = ROOT / "pretrained" / "demo"
 LAST_STEP = 4
 

@@ -17,7 +17,7 @@ import optax
 import pytest
 from flax import struct
 
-from parts_jax import checkpoint, checkpoint_fallback, checkpoint_record, configuration
+from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
 CONFIG = {"seed": 0, "eval": {"batch_size": 4}}
 

@@ -11,8 +11,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from parts_jax import progress
 from parts_jax.metrics import table
+from parts_jax.training import progress
 
 CONFIG = ml_collections.ConfigDict(
     {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4}, "data": {"num_frames": 6}})

@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from parts_jax import best_checkpoint, checkpoint_record
+from parts_jax.runs import best_checkpoint, checkpoint_record
 
 FOLDER = "checkpoints"
 NEWEST, BEST = -1, -2

@@ -13,9 +13,10 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import best_checkpoint, configuration, models
+from parts_jax import models
 from parts_jax.models import rules
 from parts_jax.models.rules import Rule
+from parts_jax.runs import best_checkpoint, configuration
 
 # A key that a config does not have is not checked: configs of one's own may lack some.
 RULES = {

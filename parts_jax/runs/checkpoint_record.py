@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from parts_jax import configuration
+from parts_jax.runs import configuration
 
 FORMAT = 2
 PACKAGES = ("parts_jax", "flax", "grain", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
-from parts_jax import metric_writer
+from parts_jax.runs import metric_writer
 
 from clu import metric_writers, periodic_actions  # isort: skip  (after parts_jax's own)
 

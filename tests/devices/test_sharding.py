@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import evaluate, models, sharding, train
+from parts_jax import evaluate, models, train
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 
 B, CLIPS = 4, 6
 

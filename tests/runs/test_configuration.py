@@ -8,10 +8,11 @@ import sys
 import ml_collections
 import pytest
 
-from parts_jax import config_rules, configuration, main
+from parts_jax import main
 from parts_jax.models import parts
+from parts_jax.runs import config_rules, configuration
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
 VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour")
 

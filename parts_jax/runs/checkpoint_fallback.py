@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental import multihost_utils
 
-from parts_jax import checkpoint
+from parts_jax.runs import checkpoint
 
 DAMAGED = "damaged"  # folder of the workdir
 

@@ -11,7 +11,9 @@ import optax
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import checkpoint, optimizer, train
+from parts_jax import train
+from parts_jax.runs import checkpoint
+from parts_jax.training import optimizer
 
 STAGES = {"steps": (40, 20, 10), "learning_rate": (3e-3, 2e-3, 1e-3), "warmup_steps": (10, 4, 0),
           "final_scale": (0.3, 0.1, 0.5)}

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 import parts_jax
-from parts_jax import checkpoint, models
+from parts_jax import models
 from parts_jax.equations.notation import InferenceState
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
 from parts_jax.pictures import colours
+from parts_jax.runs import checkpoint
 
 T, S, K, D, A = 3, 16, 3, 4, 2
 

@@ -16,9 +16,10 @@ import pytest
 
 from benchmarks import kills, topologies
 from benchmarks.topologies import log_of, losses
-from parts_jax import checkpoint, distributed
+from parts_jax.devices import distributed
+from parts_jax.runs import checkpoint
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 50
 TOLERANCE = 1e-5  # what is promised; float64 is better by far
 FLOAT64 = 1e-10

@@ -6,9 +6,9 @@ import types
 
 import jax
 import pytest
-
-from parts_jax import best_checkpoint, checkpoint
 from tests.test_checkpoint import CONFIG, make_iterator, make_state
+
+from parts_jax.runs import best_checkpoint, checkpoint
 
 
 def offer(best, step, stage=0, **scores):

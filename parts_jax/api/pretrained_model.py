@@ -76,8 +76,10 @@ class PretrainedModel:
         config = config.copy_and_resolve_references().unlock()
         config.train.unroll = 1
         self.model = model = models.create(config)
-        self._segment = jax.jit(functools.partial(inference.segment, model))
-        self._roll_out = jax.jit(functools.partial(inference.roll_out, model), static_argnums=4)
+        self._segment = jax.jit(functools.partial(inference.segment, model),
+                                static_argnames="num_slots")
+        self._roll_out = jax.jit(functools.partial(inference.roll_out, model),
+                                 static_argnames=("resolution", "num_slots"))
         self._decode = jax.jit(functools.partial(inference.decode, model), static_argnums=2)
 
     def __repr__(self) -> str:
@@ -194,7 +196,7 @@ class PretrainedModel:
         seen = self.segment(video, given, num_slots, seed=seed)
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
-            video.shape[2:4], seen.masks.shape[2])
+            resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
         return _as_numpy(Prediction(
             seen=seen, posterior=_posterior(latents), **_fields(view)), single)
 

@@ -20,6 +20,7 @@ from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
 from parts_jax.files import whole
+from parts_jax.models.rules import is_number
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
 from parts_jax.runs import configuration
@@ -58,16 +59,16 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     model = pretrained_model.load(workdir, step)
     splits = [split] if split else list(dict.fromkeys(
         [config.eval.get("final_split", config.eval.split), config.eval.split]))
-    scores = numbers.find_evaluation(
+    evaluation = numbers.find_evaluation(
         workdir, config.data.name, splits, model.step, exactly=step != -1)
-    split = scores["split"] if scores else splits[0]
+    split = evaluation["split"] if evaluation else splits[0]
     rollout = numbers.find_rollout(workdir, config.data.name, split,
-                                   scores["step"] if scores else model.step)
+                                   evaluation["step"] if evaluation else model.step)
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
     page = _template(made).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
-        metrics=_metrics(scores, workdir, split, model.step, exactly=step != -1),
+        metrics=_metrics(evaluation, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir),
         horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
         burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
@@ -175,18 +176,18 @@ def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathli
                    for name, value in facts.items())
 
 
-def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
+def _metrics(evaluation: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
              exactly: bool) -> str:
-    if scores is None:
+    if evaluation is None:
         return _sentence(f"Step {step} was not evaluated on the {split} split. The first command "
                          "does that, the second writes this page anew:",
                          _command(workdir, split, f" --config.eval.step={step}")
                          + (f" --step={step}" if exactly else ""))
-    note = f"{scores.get('num_sequences', 'All')} clips of the {scores['split']} split."
-    if scores["step"] != step:
-        note += (f" These numbers are of step {scores['step']}; the pictures below are of step "
+    note = f"{evaluation.get('num_sequences', 'All')} clips of the {evaluation['split']} split."
+    if evaluation["step"] != step:
+        note += (f" These numbers are of step {evaluation['step']}; the pictures below are of step "
                  f"{step}, which was not evaluated.")
-    return _sentence(note) + numbers.metric_table(scores)
+    return _sentence(note) + numbers.metric_table(evaluation)
 
 
 def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
@@ -246,6 +247,6 @@ def _json(data: Any) -> str:
             return {key: clean(inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return [clean(inner) for inner in value]
-        return None if isinstance(value, float) and not numbers.finite(value) else value
+        return None if isinstance(value, float) and not is_number(value) else value
 
     return json.dumps(clean(data), allow_nan=False).replace("<", "\\u003c")

@@ -264,7 +264,7 @@ def _install_in_clu() -> None:
     TensorFlow is installed, or CLU was imported before, nothing is replaced.
 
     What would break this: another place of that file in CLU. So setup.py pins CLU's version, and a
-    test imports CLU in a process of its own and writes by this class.
+    test writes by CLU, without TensorFlow.
     """
     name = "clu.metric_writers.tf.summary_writer"
     if importlib.util.find_spec("tensorflow") is None and name not in sys.modules:

@@ -14,7 +14,8 @@ def tree(tmp_path) -> pathlib.Path:
     package = tmp_path / "parts_jax"
     (package / "models").mkdir(parents=True)
     (package / "a.py").write_text(
-        "from parts_jax import b\n\ndef f(self, x, *, y):\n    z = x\n    return config.model.beta\n")
+        "from parts_jax import b\n\n"
+        "def f(self, x, *, y):\n    z = x\n    return config.model.beta\n")
     (package / "b.py").write_text("def g():\n    from parts_jax.c import d\n")
     (package / "c.py").write_text("import parts_jax.a\nname = config.model.name\n")
     (package / "models" / "parts.py").write_text("config.model.beta\n")

@@ -74,10 +74,10 @@ def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
                  jax.device_count(), jax.devices()[0].device_kind)
     try:
         if FLAGS.mode == "evaluate":
-            scores = evaluate.evaluate(config, workdir)
+            metrics = evaluate.evaluate(config, workdir)
             step, split = config.eval.step, config.eval.split
         else:
-            scores = train.train(config, workdir)
+            metrics = train.train(config, workdir)
             step, split = -1, config.eval.final_split
     except distributed.Preempted as error:
         logging.warning("%s The same command goes on from there.", error)
@@ -87,7 +87,7 @@ def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
     except (checkpoint.UnreadableError, checkpoint_record.FormatError,
             configuration.DifferentConfigError, OSError) as error:
         stop(error)
-    if scores and config.eval.report:
+    if metrics and config.eval.report:
         if jax.process_count() == 1:
             logging.info("To look at in a browser: %s",
                          report.write_report(workdir, step, split, config=config))

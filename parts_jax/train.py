@@ -115,7 +115,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 if step > 0 and step % config.train.evaluate_every == 0:
                     with log.paused():
                         found = writing.evaluate_in_training(evaluator, state.params, step, writer)
-                    log.note_scores(step, found)
+                    log.note_evaluation(step, found)
                     if step in checkpoints.all_steps():
                         best.offer(step, stage, found, writes=jax.process_index() == 0)
                 with log.waiting():

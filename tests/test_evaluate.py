@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from parts_jax import evaluate, models, train
+from parts_jax.evaluation import stages
 from parts_jax.runs import checkpoint, configuration
 from parts_jax.training import optimizer
 
@@ -122,13 +123,14 @@ def test_watching_evaluates_what_is_there_and_what_is_still_to_come(tmp_path, wo
 
     monkeypatch.setattr(checkpoint.time, "sleep", save_the_last)
     compiled = []
-    monkeypatch.setattr(evaluate, "compile_programs", lambda *a, make=evaluate.compile_programs: (
+    monkeypatch.setattr(stages, "compile_stages", lambda *a, make=stages.compile_stages: (
         compiled.append(make(*a)) or compiled[0]))
-    scores = evaluate.evaluate(config, tmp_path / "run")
-    assert [program._cache_size() for program in compiled[0]] == [1, 1] and len(compiled) == 1
+    metrics = evaluate.evaluate(config, tmp_path / "run")
+    evaluator, = compiled
+    assert evaluator.infer._cache_size() == evaluator.predict._cache_size() == 1
     records = [record_of(tmp_path / "run", step) for step in (0, 7, LAST_STEP)]
     assert records[0]["mse"] != records[1]["mse"]
-    assert records[2]["mse"] == records[0]["mse"] == scores["mse"]  # the same parameters
+    assert records[2]["mse"] == records[0]["mse"] == metrics["mse"]  # the same parameters
 
 
 def test_a_checkpoint_that_is_deleted_before_its_turn_is_passed_over(tmp_path, workdir, monkeypatch,

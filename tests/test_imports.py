@@ -35,7 +35,7 @@ ALLOWED = {
     # A model at work.
     "api": {"data", "equations", "models", "pictures", "runs"},
     "evaluation": {"api", "data", "devices", "metrics", "models", "pictures", "runs"},
-    "report": {"api", "data", "files", "metrics", "pictures", "runs"},
+    "report": {"api", "data", "files", "metrics", "models", "pictures", "runs"},
     # The doors.
     "segment": {"api", "data"},
     "evaluate": {"devices", "evaluation", "models", "runs"},

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from parts_jax.models import rules
+
 
 def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
@@ -33,12 +35,9 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
+    """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
     if index is None and none_allowed:
         return
-    if not is_whole(index) or not 0 <= index < size:
+    if not rules.is_whole(index) or not 0 <= index < size:
         raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
                          f"{size - 1}{more}.")
-
-
-def is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

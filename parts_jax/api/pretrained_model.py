@@ -26,9 +26,10 @@ import numpy as np
 
 from parts_jax import models
 from parts_jax.api import checks, inference
-from parts_jax.api.results import Pictures, Prediction, Segmentation, Traversal
+from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
 from parts_jax.equations.notation import Slots
+from parts_jax.models import rules
 from parts_jax.models.contract import View
 from parts_jax.runs import checkpoint, configuration
 
@@ -76,8 +77,10 @@ class PretrainedModel:
         config = config.copy_and_resolve_references().unlock()
         config.train.unroll = 1
         self.model = model = models.create(config)
-        self._segment = jax.jit(functools.partial(inference.segment, model))
-        self._roll_out = jax.jit(functools.partial(inference.roll_out, model), static_argnums=4)
+        self._segment = jax.jit(functools.partial(inference.segment, model),
+                                static_argnames="num_slots")
+        self._roll_out = jax.jit(functools.partial(inference.roll_out, model),
+                                 static_argnames=("resolution", "num_slots"))
         self._decode = jax.jit(functools.partial(inference.decode, model), static_argnums=2)
 
     def __repr__(self) -> str:
@@ -186,7 +189,7 @@ class PretrainedModel:
         if not self.can_predict:
             raise ValueError(f"Models of the family {self.config.model.name!r} predict no frames; "
                              "segment(video) is what they do.")
-        if not checks.is_whole(num_steps) or num_steps < 1:
+        if not rules.is_whole(num_steps) or num_steps < 1:
             raise ValueError(f"num_steps is {num_steps!r}, but must be a whole number, 1 or more.")
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
@@ -194,7 +197,7 @@ class PretrainedModel:
         seen = self.segment(video, given, num_slots, seed=seed)
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
-            video.shape[2:4], seen.masks.shape[2])
+            resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
         return _as_numpy(Prediction(
             seen=seen, posterior=_posterior(latents), **_fields(view)), single)
 
@@ -233,7 +236,7 @@ class PretrainedModel:
         del fields["segmentation"]
         return _as_numpy(Traversal(**fields, values=values, slot=slot, dim=dim), single)
 
-    def decode(self, slots: np.ndarray) -> Pictures:
+    def decode(self, slots: np.ndarray) -> Decoded:
         """Decodes slots of any origin.
 
         Args:
@@ -253,7 +256,7 @@ class PretrainedModel:
         single = slots.ndim == 3
         view = self._decode(self._params, Slots(slots[None] if single else slots),
                             (self.resolution,) * 2)
-        return _as_numpy(Pictures(view.masks, view.recon, view.slots), single)
+        return _as_numpy(Decoded(view.masks, view.recon, view.slots), single)
 
     def _check_has_slots(self, what: str) -> None:
         if self.slot_size is None:
@@ -263,7 +266,7 @@ class PretrainedModel:
     def _check_slots(self, num_slots: int | None) -> int | None:
         if num_slots is None:
             return None
-        if not checks.is_whole(num_slots) or num_slots < 1:
+        if not rules.is_whole(num_slots) or num_slots < 1:
             raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, "
                              "or None.")
         return int(num_slots)

@@ -19,7 +19,7 @@ TILE = 64  # pixels of a tile's height on the screen, at the least
 
 
 @struct.dataclass
-class Pictures:
+class Decoded:
     """Slots of any origin, decoded.
 
     Attributes:

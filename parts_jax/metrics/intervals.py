@@ -94,18 +94,18 @@ def confidence_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0)
     return np.moveaxis(mean + limits.reshape(2, *mean.shape), 0, -1)
 
 
-def confidence_intervals(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | None]:
+def confidence_intervals(examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray | None]:
     """`confidence_interval` of every metric, from the same resamples of sequences.
 
     Args:
-      scores: [N, ...] each, a row a sequence.
+      examples: [N, ...] each, a row a sequence.
 
     Returns:
       float64 [..., 2] each; None where values are not finite, or N is below 2.
     """
-    fine = {name: values for name, values in scores.items()
+    fine = {name: values for name, values in examples.items()
             if len(values) >= 2 and np.isfinite(values).all()}
-    result = dict.fromkeys(scores)
+    result = dict.fromkeys(examples)
     if fine:
         columns = [values.reshape(len(values), -1) for values in fine.values()]
         interval = confidence_interval(np.concatenate(columns, axis=1))

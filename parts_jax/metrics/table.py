@@ -222,12 +222,12 @@ def current_name(name: str) -> tuple[str, float]:
     return f"{before}{slash}{new}", factor
 
 
-def current_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+def current_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Values by name, of a line of metrics.jsonl of any version, under today's names.
 
     A value may be None, or a list, whose elements are taken one by one.
     """
-    return _renamed(scores, _times)
+    return _renamed(metrics, _times)
 
 
 def current_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def current_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
 
     changes = {"median": _times, "standard_error": lambda value, factor: _times(value, abs(factor)),
                "interval": interval}
-    return {"stages": list(STAGES)} | current_scores(record) | {key: _renamed(record[key], change)
+    return {"stages": list(STAGES)} | current_metrics(record) | {key: _renamed(record[key], change)
                                      for key, change in changes.items() if key in record}
 
 

@@ -6,6 +6,7 @@ of this project, so that everybody may have it.
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,13 +32,13 @@ class Rule:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number, numpy's too; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is an int; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is a whole number, numpy's too; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def whole(least: int) -> Rule:

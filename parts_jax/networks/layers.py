@@ -111,9 +111,15 @@ class BroadcastConv(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (k, k, size, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         z, basis, kernel, bias = promote_dtype(z, basis, kernel, bias, dtype=self.dtype)
+        # conv(basis): one picture, whatever the batch and the number of slots.
         shared = jax.lax.conv_general_dilated(
             basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+        # conv(tile(z)): z is the same at every pixel, so a tap (v, w) of the kernel gives the same
+        # number everywhere. All k x k of them are had from one product a slot ...
         taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)
+        # ... and a pixel takes the sum of those taps that lie inside the picture. "SAME" pads with
+        # zeros: near a border the others see nothing. Which rows do depends on the pixel's row
+        # alone, which columns on its column, hence two small 0-1 matrices in place of a mask.
         rows, columns = (taps_inside(size, k).astype(z.dtype) for size in basis.shape[:2])
         own = jnp.einsum("hv,xw,...vwc->...hxc", rows, columns, taps)
         # Tiled by a product with ones: the gradient's sum over slots is a matrix product then,

@@ -1,9 +1,10 @@
 """Line charts as SVG text that stands in a page by itself and takes the page's own colours."""
 
 import html
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from parts_jax.models.rules import is_number
 
 WIDTH, HEIGHT = 320, 170
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 24
@@ -29,11 +30,11 @@ def line_chart(title: str, lines: Mapping[str, Line], x_label: str) -> str:
     Returns:
       An <svg> element; it says nothing but its title where there is nothing to draw.
     """
-    points = {name: [(x, y) for x, y in zip(line.x, line.y, strict=True) if _fine(y)]
+    points = {name: [(x, y) for x, y in zip(line.x, line.y, strict=True) if is_number(y)]
               for name, line in lines.items()}
     values = [y for line in points.values() for _, y in line]
     values += [v for line in lines.values() for pair in line.interval or () for v in pair]
-    values = [v for v in values if _fine(v)]
+    values = [v for v in values if is_number(v)]
     if not values:
         return _svg(title, '<text x="160" y="90" text-anchor="middle">nothing to draw</text>')
     xs = [x for line in points.values() for x, _ in line]
@@ -56,10 +57,6 @@ def line_chart(title: str, lines: Mapping[str, Line], x_label: str) -> str:
                   f'fill="{colour}">{html.escape(name)}</text>'
                   for i, (colour, name) in enumerate(zip(COLOURS, lines, strict=False))]
     return _svg(title, "".join(parts))
-
-
-def _fine(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _scale(least: float, greatest: float, start: float, end: float):

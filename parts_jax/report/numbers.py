@@ -6,13 +6,13 @@ is None here; what is not finite is a dash in tables and left out of charts.
 
 import html
 import json
-import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parts_jax.metrics import table
+from parts_jax.models.rules import is_number
 from parts_jax.report import charts
 
 MOST_POINTS = 500
@@ -94,14 +94,14 @@ def learning_curves(workdir: pathlib.Path) -> str | None:
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return None
-    records = [table.current_scores(record) for record in map(
+    records = [table.current_metrics(record) for record in map(
         _line, path.read_text(encoding="utf-8").splitlines()) if record is not None]
     drawn = []
     for title, keys in table.learning_curves().items():
         lines = {}
         for name, key in keys.items():
             points = [(record["step"], record[key]) for record in records if key in record]
-            if any(finite(value) for _, value in points):
+            if any(is_number(value) for _, value in points):
                 lines[name] = charts.Line(*thin(*zip(*points, strict=True)))
         if lines:
             drawn.append(charts.line_chart(title, lines, "step"))
@@ -116,7 +116,7 @@ def horizon_curves(record: Mapping[str, Any]) -> str:
         for name, key in keys.items():
             values = record["metrics"][key]
             interval = values.get("interval")
-            whole = interval and all(pair and all(map(finite, pair)) for pair in interval)
+            whole = interval and all(pair and all(map(is_number, pair)) for pair in interval)
             lines[name] = charts.Line(record["horizon"], values["mean"],
                                       interval if whole else None)
         drawn.append(charts.line_chart(title, lines, "frames ahead"))
@@ -135,20 +135,15 @@ def thin(steps: Sequence[int], values: Sequence[float | None]) -> tuple[list, li
     size = -(-len(steps) // MOST_POINTS)
     thinned = [], []
     for start in range(0, len(steps), size):
-        part = [value for value in values[start:start + size] if finite(value)]
+        part = [value for value in values[start:start + size] if is_number(value)]
         thinned[0].append(sum(steps[start:start + size]) / len(steps[start:start + size]))
         thinned[1].append(sum(part) / len(part) if part else None)
     return thinned
 
 
-def finite(value: Any) -> bool:
-    """Whether it is a number, and a finite one."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def number(value: Any) -> str:
     """Three decimals, or as many digits as matter; a dash for what is not finite or not there."""
-    if not finite(value):
+    if not is_number(value):
         return DASH
     size = abs(value)
     text = f"{value:.3f}" if 0.01 <= size < 10 else f"{value:#.3g}" if 0 < size < 1 else \
@@ -163,7 +158,7 @@ def _cells(record: Mapping[str, Any], key: str) -> str:
     interval = ""
     if "interval" in record:
         pair = record["interval"].get(key)
-        fine = pair is not None and all(map(finite, pair))
+        fine = pair is not None and all(map(is_number, pair))
         between = DASH if fine and pair[0] >= 0 else "to"  # a dash before a minus is hard to read
         interval = f"{number(pair[0])} {between} {number(pair[1])}" if fine else DASH
     median = number(record["median"].get(key))

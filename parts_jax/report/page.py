@@ -8,8 +8,10 @@ import html
 import json
 import os
 import pathlib
+import re
 import shlex
 import string
+from collections.abc import Collection
 from typing import Any
 
 import ml_collections
@@ -18,12 +20,13 @@ from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
 from parts_jax.files import whole
+from parts_jax.models.rules import is_number
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
 from parts_jax.runs import configuration
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
-BURN_IN = 4       # frames seen before a roll-out, where neither evaluation nor config says
+OPTIONAL = ("attention", "rollouts", "traversals")  # sections that not every family has
 MOST_STEPS = 12   # predicted, where no evaluation says
 
 
@@ -56,19 +59,21 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     model = pretrained_model.load(workdir, step)
     splits = [split] if split else list(dict.fromkeys(
         [config.eval.get("final_split", config.eval.split), config.eval.split]))
-    scores = numbers.find_evaluation(
+    evaluation = numbers.find_evaluation(
         workdir, config.data.name, splits, model.step, exactly=step != -1)
-    split = scores["split"] if scores else splits[0]
+    split = evaluation["split"] if evaluation else splits[0]
     rollout = numbers.find_rollout(workdir, config.data.name, split,
-                                          scores["step"] if scores else model.step)
-    pictures, data = _pictures(model, config, split, num_clips, num_slots, rollout)
-    page = string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+                                   evaluation["step"] if evaluation else model.step)
+    made = _pictures(model, config, split, num_clips, num_slots, rollout)
+    page = _template(made).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
-        metrics=_metrics(scores, workdir, split, model.step, exactly=step != -1),
+        metrics=_metrics(evaluation, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir),
-        horizon=_horizon(rollout, config, workdir, split),
-        config=_config_table(config), data=_json(data), **pictures)
+        horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
+        burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
+        config=_config_table(config), data=_json({name: data for name, (_, data) in made.items()}),
+        **{name: text for name, (text, _) in made.items()})
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
     whole.write_whole(folder / "index.html", page)
@@ -105,56 +110,84 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
 
 def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: str, num_clips: int,
               num_slots: int | None, rollout: dict[str, Any] | None
-              ) -> tuple[dict[str, str], dict[str, Any]]:
-    """The template's sections of pictures, and what its script needs of them."""
+              ) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Sections of pictures by name: HTML, and what the page's script needs of each.
+
+    `clips`, and a section for each map, such as `attention`; `rollouts` if the family predicts, and
+    `traversals` if its latents are slots.
+    """
     rollout = rollout or {}
-    burn_in = rollout.get("burn_in", config.eval.get("burn_in", BURN_IN))
-    steps = rollout.get("num_steps", config.eval.get("rollout_steps", 0) or MOST_STEPS)
-    long = read_clips(config, split, num_clips, burn_in, steps)
+    burn_in = rollout.get("burn_in", config.eval.burn_in)
+    steps = rollout.get("num_steps", config.eval.rollout_steps or MOST_STEPS)
+    long = read_clips(config, split, num_clips, burn_in, steps if model.can_predict else 0)
     length = long.video.shape[1]
-    burn_in = min(burn_in, length - 1)
     clips = long.first(config.data.num_frames)
     seen = model.segment(clips.video, clips.actions, num_slots)
-    future = model.predict(long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
     made = sections.fit_frames(lambda shown: {
         "clips": sections.clip_section(seen, clips, shown),
-        "attention": sections.attention_section(seen, clips, shown),
+        **{name: sections.map_section(name, seen, clips, shown) for name in seen.maps},
     }, clips.video.shape[1], sections.CLIP_BYTES)
-    made |= sections.fit_frames(
-        lambda shown: {"rollouts": sections.rollout_section(future, long, shown)}, length,
-        sections.ROLLOUT_BYTES)
-    made["traversals"] = sections.traversal_section(model, seen, clips)
-    texts = {name: text for name, (text, _) in made.items()}
-    return texts | {"burn_in": str(burn_in)}, {name: data for name, (_, data) in made.items()}
+    if model.can_predict:
+        burn_in = min(burn_in, length - 1)
+        future = model.predict(
+            long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
+        made |= sections.fit_frames(
+            lambda shown: {"rollouts": sections.rollout_section(future, long, shown)}, length,
+            sections.ROLLOUT_BYTES)
+    if model.slot_size is not None:
+        made["traversals"] = sections.traversal_section(model, seen, clips)
+    return made
+
+
+def _template(made: Collection[str]) -> string.Template:
+    """The page without the sections that the model has nothing for, and the links to them."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name in OPTIONAL:
+        if name not in made:
+            text = re.sub(rf'<section id="{name}">.*?</section>\n', "", text, flags=re.DOTALL)
+            text = re.sub(rf'<a\s+href="#{name}">.*?</a>', "", text)
+    return string.Template(text)
+
+
+def _maps(made: dict[str, tuple[str, dict]]) -> str:
+    """Sections of maps that the template has no words for."""
+    known = {"clips", *OPTIONAL}
+    return "\n".join(
+        f'<section id="{name}">\n<h2>{html.escape(name.replace("_", " ").capitalize())}</h2>\n'
+        f"<p>The frame is bright where what the model calls {html.escape(name)} is 1 for a slot, "
+        f"and dark where it is 0.</p>\n{text}\n</section>"
+        for name, (text, _) in made.items() if name not in known)
 
 
 def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
            num_slots: int | None) -> str:
     """What the page is of, as the inside of a <dl>."""
-    slots = f"{num_slots or c.model.num_slots}"
-    if num_slots not in (None, c.model.num_slots):
-        slots += f" ({c.model.num_slots} in training)"
+    slots = f"{num_slots or model.num_slots}"
+    if num_slots not in (None, model.num_slots):
+        slots += f" ({model.num_slots} in training)"
+    if model.slot_size is not None:
+        slots += f", of {model.slot_size} numbers"
     facts = {"Run": workdir, "Data": f"{c.data.name}, {split} split", "Step": model.step,
              "Frames": f"{c.data.num_frames} of {c.data.resolution} × {c.data.resolution}",
-             "Slots": f"{slots}, of {c.model.slot_size} numbers"}
+             "Slots": slots}
     if c.data.action_size:
         facts["Actions"] = f"{c.data.action_size} numbers"
     return "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(value))}</dd></div>"
                    for name, value in facts.items())
 
 
-def _metrics(scores: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
+def _metrics(evaluation: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
              exactly: bool) -> str:
-    if scores is None:
+    if evaluation is None:
         return _sentence(f"Step {step} was not evaluated on the {split} split. The first command "
                          "does that, the second writes this page anew:",
                          _command(workdir, split, f" --config.eval.step={step}")
                          + (f" --step={step}" if exactly else ""))
-    note = f"{scores.get('num_sequences', 'All')} clips of the {scores['split']} split."
-    if scores["step"] != step:
-        note += (f" These numbers are of step {scores['step']}; the pictures below are of step "
+    note = f"{evaluation.get('num_sequences', 'All')} clips of the {evaluation['split']} split."
+    if evaluation["step"] != step:
+        note += (f" These numbers are of step {evaluation['step']}; the pictures below are of step "
                  f"{step}, which was not evaluated.")
-    return _sentence(note) + numbers.metric_table(scores)
+    return _sentence(note) + numbers.metric_table(evaluation)
 
 
 def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
@@ -214,6 +247,6 @@ def _json(data: Any) -> str:
             return {key: clean(inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return [clean(inner) for inner in value]
-        return None if isinstance(value, float) and not numbers.finite(value) else value
+        return None if isinstance(value, float) and not is_number(value) else value
 
     return json.dumps(clean(data), allow_nan=False).replace("<", "\\u003c")

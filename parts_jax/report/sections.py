@@ -85,28 +85,30 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[st
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
         columns |= {"masks": _masks(seen.masks[i]), "reconstruction": _picture(seen.recon[i])}
-        slots = _transparent(seen.slots[i], seen.masks[i])
-        columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
+        if seen.slots is not None:
+            slots = _transparent(seen.slots[i], seen.masks[i])
+            columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
         parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
     return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
-def attention_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[str, dict]:
-    """Each frame, bright where a slot attends and dark elsewhere; as `clip_section`.
+def map_section(name: str, seen: Segmentation, clips: Clips,
+                shown: list[int]) -> tuple[str, dict]:
+    """Each frame, bright where a map of a slot is 1 and dark where it is 0; as `clip_section`.
 
-    Draws on the sheets of `clip_section`, which must stand in the same page and show the same
-    frames.
+    `name` is that of one of the maps, such as attention. Draws on the sheets of `clip_section`,
+    which must stand in the same page and show the same frames.
     """
     num_clips, num_slots = len(seen.masks), seen.masks.shape[2]
     parts = []
     for i in range(num_clips):
-        light = colours.to_uint8(DIMMEST + (1 - DIMMEST) * np.nan_to_num(seen.attention[i]))
-        name, size = f"attention-{i}", light.shape[-2:]
+        light = colours.to_uint8(DIMMEST + (1 - DIMMEST) * np.nan_to_num(seen.maps[name][i]))
+        sheet, size = f"{name}-{i}", light.shape[-2:]
         columns = [light[:, k, ..., None] for k in range(num_slots)]
         tiles = [_tile("frame", f"clip-{i}", 0, size)]
-        tiles += [_tile(_slot(k), f"clip-{i}", 0, size, over=(name, k)) for k in range(num_slots)]
-        parts.append(_sheet(name, columns, shown) + _titled(f"Clip {clips.index[i]}", tiles))
-    return _player("attention", parts), {"captions": [f"frame {t + 1}" for t in shown]}
+        tiles += [_tile(_slot(k), f"clip-{i}", 0, size, over=(sheet, k)) for k in range(num_slots)]
+        parts.append(_sheet(sheet, columns, shown) + _titled(f"Clip {clips.index[i]}", tiles))
+    return _player(name, parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple[str, dict]:
@@ -129,7 +131,8 @@ def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple
     captions = [f"frame {t + 1}, seen" if t < burn_in else
                 f"frame {t + 1}, predicted {t + 1 - burn_in} ahead" for t in shown]
     ahead = next((row for row, t in enumerate(shown) if t >= burn_in), len(shown))
-    return _player("rollouts", parts), {"captions": captions, "ahead": ahead}
+    return _player("rollouts", parts), {"captions": captions, "ahead": ahead,
+                                       "burn_in": burn_in}
 
 
 def traversal_section(model: PretrainedModel, seen: Segmentation,

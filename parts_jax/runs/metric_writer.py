@@ -255,7 +255,17 @@ def _strings(values: list[bytes], shape: tuple[int, ...]) -> tensor_pb2.TensorPr
 
 
 def _install_in_clu() -> None:
-    """Puts `TensorBoardWriter` where CLU has the one file that needs TensorFlow."""
+    """Puts `TensorBoardWriter` where CLU has the one file that needs TensorFlow.
+
+    `import clu.metric_writers` imports all of CLU's writers, among them that file, which imports
+    TensorFlow at its head: without it, no writer of CLU's can be had. Python looks into sys.modules
+    before it looks for a file, so a module of that name, put there first, is what CLU finds: its
+    package gets our class as `SummaryWriter`, which is all that it takes from there. Where
+    TensorFlow is installed, or CLU was imported before, nothing is replaced.
+
+    What would break this: another place of that file in CLU. So setup.py pins CLU's version, and a
+    test writes by CLU, without TensorFlow.
+    """
     name = "clu.metric_writers.tf.summary_writer"
     if importlib.util.find_spec("tensorflow") is None and name not in sys.modules:
         module = types.ModuleType(name)
@@ -263,8 +273,9 @@ def _install_in_clu() -> None:
         sys.modules[name] = module
 
 
-_install_in_clu()
+_install_in_clu()  # before the import below, not at the end of the file
 from clu import metric_writers  # noqa: E402  (only now can it be imported)
 
+# `MultiWriter` takes any, but who asks isinstance(..., MetricWriter) is to hear yes of ours too.
 for _writer in (TensorBoardWriter, JsonLinesWriter):
     metric_writers.MetricWriter.register(_writer)

@@ -37,7 +37,7 @@ class Log:
         self.frames_per_step = config.train.batch_size * config.data.num_frames
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
         self.writing = self.newest = None
-        self.latest, self.scores = {}, ""
+        self.latest, self.evaluated = {}, ""
         self.bar = tqdm.tqdm(total=self.last_step, initial=step, unit=" steps", file=sys.stderr,
                              dynamic_ncols=True, disable=None)  # None: unless on a terminal
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
@@ -63,11 +63,11 @@ class Log:
             self._write, step, step - self.step, self.metrics, self.waited, self.compiled)
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
 
-    def note_scores(self, step: int, scores: dict[str, float]) -> None:
-        """Takes the scores of an evaluation: lines show the newest, and of which step they are."""
-        shown = [f"{name} {scores[name]:.3g}" for name in table.in_progress("eval")
-                 if name in scores]
-        self.scores = f", {', '.join(shown)} (step {step})" if shown else ""
+    def note_evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        """Takes the metrics of an evaluation: lines show the newest, and of which step they are."""
+        shown = [f"{name} {metrics[name]:.3g}" for name in table.in_progress("eval")
+                 if name in metrics]
+        self.evaluated = f", {', '.join(shown)} (step {step})" if shown else ""
 
     def wait(self) -> None:
         """Waits until what was written is written; raises its error, if any."""
@@ -91,7 +91,7 @@ class Log:
         compilation = f" ({compiled:.0f} s of it compilation)" if compiled > 1 else ""
         with tqdm.tqdm.external_write_mode(file=sys.stderr):  # no line in the middle of the bar
             logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s%s, %.1f min left", step,
-                         self.last_step, shown, self.scores, steps_per_second,
+                         self.last_step, shown, self.evaluated, steps_per_second,
                          means["frames_per_second"], compilation, left / 60)
         return {"step": step} | fetched[-1]
 

@@ -165,7 +165,7 @@ def test_a_traversal_changes_one_number_of_one_slot_or_of_all(model, video):
 def test_each_shape_is_compiled_once(model, video):
     model.predict(video, None, 2)
     model.traverse(video, 0, 0, [1.0])
-    compiled = (model._infer, model._roll_out, model._decode)
+    compiled = (model._segment, model._roll_out, model._decode)
     before = [function._cache_size() for function in compiled]
     model.predict(video[::-1], None, 2)
     model.traverse(video[::-1] / 255, None, 1, [3.0], seed=4)
@@ -204,13 +204,19 @@ def test_a_result_is_named_in_a_line(model, video):
     assert repr(traversal) == "Traversal(of all slots, number 1: 2 values)"
 
 
-def test_any_video_can_be_fitted(model):
+def test_any_video_can_be_resized(model):
     wide = np.zeros((2, 32, 64, 3), np.uint8)
     wide[:, :, 16:48] = 200
-    assert (model.fit(wide) == 200).all() and model.fit(wide).shape == (2, S, S, 3)
-    assert (model.fit(wide, crop="none") == 0).any()
+    assert (model.resize(wide) == 200).all() and model.resize(wide).shape == (2, S, S, 3)
+    assert (model.resize(wide, crop="none") == 0).any()
     with pytest.raises(ValueError, match="must be none or center; got 'left'"):
-        model.fit(wide, crop="left")
+        model.resize(wide, crop="left")
+
+
+def test_the_former_name_of_resize_still_works_and_says_so(model):
+    wide = np.full((1, 20, 30, 3), 9, np.uint8)
+    with pytest.warns(FutureWarning, match="fit is called resize now"):
+        np.testing.assert_array_equal(model.fit(wide), model.resize(wide))
 
 
 def test_a_checkpoint_is_found_by_workdir_step_and_folder(workdir, model, video):
@@ -285,7 +291,7 @@ ZEROS = np.zeros((T, S, S, 3), np.uint8)
     (np.zeros((T, S, S, 4), np.uint8), r"in colour.*got \[3, 16, 16, 4\]"),
     (ZEROS[0], r"in colour.*got \[16, 16, 3\]"),
     (ZEROS[:0], r"one frame or more; got \[0, 16, 16, 3\]"),
-    (np.zeros((T, S, 24, 3), np.uint8), r"of 16x16 pixels; got 16x24.*fit\(video\)"),
+    (np.zeros((T, S, 24, 3), np.uint8), r"of 16x16 pixels; got 16x24.*resize\(video\)"),
     (ZEROS.astype(np.int64), r"uint8, or floats in \[0, 1\]; got int64"),
     (ZEROS + np.float32(1.01), r"lie in \[0, 1\]; got values from 1.01 to 1.01"),
     (ZEROS - 0.5, r"lie in \[0, 1\]; got values from -0.5"),

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from docs import animation
-from parts_jax import evaluate, evaluate_rollout, models
+from parts_jax import models
 from parts_jax.api import pretrained_model
 from parts_jax.data import pipeline
 from parts_jax.devices import sharding
+from parts_jax.evaluation import split as split_of
+from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import segmentation
 from parts_jax.runs import checkpoint, configuration
 
@@ -59,39 +61,32 @@ def test_it_finds_objects(split):
 
 
 @pytest.fixture(scope="module")
-def loaded(mesh):
-    """Config, model, and parameters over the mesh."""
-    config = configuration.load(str(DEMO))
+def loaded() -> tuple[stages.Evaluator, dict]:
+    """The model over four devices (the stored numbers are of one), and its parameters."""
+    config, mesh = configuration.load(str(DEMO)), sharding.make_mesh()
     model = models.create(config)
     shape = jax.eval_shape(model.init, jax.random.key(0))
     params, _ = checkpoint.restore_params(str(DEMO), shape)
-    return config, model, sharding.replicate(params, mesh)
+    return stages.compile_stages(config, model, mesh), sharding.replicate(params, mesh)
 
 
-@pytest.fixture(scope="module")
-def mesh():
-    return sharding.make_mesh()  # of four devices; the stored numbers are of one
-
-
-def test_evaluation_gives_the_stored_numbers(loaded, split, mesh):
+def test_evaluation_gives_the_stored_numbers(loaded, split):
     """Every metric of the whole split. Another machine rounds otherwise, so a mask may flip."""
-    config, model, params = loaded
-    examples, _ = evaluate.evaluate_split(
-        config, params, mesh, split, evaluate.compile_inference(config, model, mesh))
-    record = evaluate.make_record(config, 6800, "test", examples)
+    evaluator, params = loaded
+    clips, _ = split_of.infer_split(evaluator, params, split)
+    record = writing.make_record(evaluator, 6800, "test", clips)
     assert record.keys() == stored().keys() and record["num_sequences"] == 256
     for name in record["median"]:
         assert record[name] == pytest.approx(stored()[name], rel=2e-3, abs=2e-3), name
 
 
-def test_evaluation_of_rollouts_gives_the_stored_numbers(loaded, split, mesh):
-    config, model, params = loaded
+def test_evaluation_of_rollouts_gives_the_stored_numbers(loaded, split):
+    evaluator, params = loaded
     path, = (DEMO / "evaluation").glob("*-rollout.json")
     record = json.loads(path.read_text())
-    examples, _ = evaluate_rollout.evaluate_split(
-        config, evaluate_rollout.compile_prediction(config, model, mesh), params, mesh, split)
-    assert examples.keys() == record["metrics"].keys()
-    for name, values in examples.items():
+    clips, _ = split_of.predict_split(evaluator, params, split)
+    assert clips.keys() == record["metrics"].keys()
+    for name, values in clips.items():
         assert values.mean(0) == pytest.approx(record["metrics"][name]["mean"], rel=2e-3), name
 
 

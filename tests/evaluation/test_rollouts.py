@@ -218,7 +218,8 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
     for batch_size in (4, 8):
         other, shown = examples_of(random_config, params, 4, batch_size)
         assert_same(other, one)
-        assert shown.keys() == pictures.keys() == {"video", "recon", "masks"}
+        assert shown.keys() == pictures.keys() == {
+            "video", "recon", "masks", "slots", "segmentation"}
         np.testing.assert_array_equal(shown["video"], [clip["video"] for clip in clips[:5]])
         np.testing.assert_allclose(shown["masks"], pictures["masks"], atol=1e-4)
         assert shown["recon"].shape == (5, S, 16, 16, 3)

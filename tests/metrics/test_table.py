@@ -88,7 +88,7 @@ def test_names_of_before_become_todays():
     assert table.current_name("log_likelihood") == ("nll", -1.0)
     assert table.current_name("train/negative_elbo") == ("train/neg_elbo", 1.0)
     assert table.current_name("sim_clevrer_demo-test/kl") == ("sim_clevrer_demo-test/kl", 1.0)
-    assert table.current_scores(
+    assert table.current_metrics(
         {"step": 3, "eval/log_likelihood": 2.5, "train/negative_elbo": None, "eval/new": "x"}) == {
             "step": 3, "eval/nll": -2.5, "train/neg_elbo": None, "eval/new": "x"}
 

@@ -135,7 +135,7 @@ def test_a_key_that_the_family_does_not_know_is_refused(folder, command):
     """Also where it stands in the config file."""
     text = (HERE / "blobs_config.py").read_text().replace("cooling=0.1", "colling=0.1")
     (folder / "misspelt.py").write_text(text)
-    said = run(command(folder / "refused", f"--config={folder}/misspelt.py"), code=2)
+    said = run(command(folder / "refused", f"--config={folder}/misspelt.py", config=False), code=2)
     assert "model.colling" in said and "'cooling'" in said and "Traceback" not in said
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from parts_jax.networks import decoders, encoders, layers, slot_attention, transition
+from parts_jax.models.parts import slot_attention, transition
+from parts_jax.networks import decoders, encoders, layers
 
 
 def random(*shape, seed=0):

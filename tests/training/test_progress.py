@@ -128,7 +128,7 @@ def test_a_line_shows_loss_scores_speed_and_time_left(log, caplog):
     log.write(4)
     log.wait()
     assert "fg_ari" not in caplog.messages[-1]
-    log.note_scores(4, {"fg_ari_last": 0.8125, "ari_last": 0.5, "mse": 0.1})
+    log.note_evaluation(4, {"fg_ari_last": 0.8125, "ari_last": 0.5, "mse": 0.1})
     log.append(metrics(loss=2.5))
     log.write(5)
     log.wait()
@@ -141,7 +141,7 @@ def test_what_another_model_does_not_give_is_left_out_and_its_own_is_written(log
     caplog.set_level("INFO", logger="absl")
     log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
     log.write(4)
-    log.note_scores(4, {"average_precision": 0.5})
+    log.note_evaluation(4, {"average_precision": 0.5})
     log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
     log.write(5)
     log.wait()

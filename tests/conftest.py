@@ -27,7 +27,7 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS(sys.argv[:1])
 
 
-LONGEST = ("test_topologies.py", "test_benchmarks_variants.py", "test_train.py", "test_faults.py",
+LONGEST = ("test_topologies.py", "test_variants.py", "test_train.py", "test_faults.py",
            "test_parts.py")
 
 

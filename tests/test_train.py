@@ -19,8 +19,9 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from configs import parts_clevrer
-from parts_jax import evaluate, models, train
+from parts_jax import models, train
 from parts_jax.data import pipeline
+from parts_jax.evaluation import split as split_of
 from parts_jax.models.parts import family
 from parts_jax.runs import checkpoint, configuration
 from parts_jax.training import optimizer
@@ -34,7 +35,7 @@ SPEED = ("train/steps_per_second", "train/frames_per_second", "train/waiting_sha
 SEGMENTATION = ("fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
                 "miou_last", "miou")
 EVALUATION = ("step", "dataset", "split", "num_sequences", "seed", *SEGMENTATION, "mse", "mse_last",
-              "kl", "log_likelihood", "neg_elbo", "mse_refined", "mse_last_refined",
+              "kl", "nll", "neg_elbo", "mse_refined", "mse_last_refined",
               *(f"{name}_refined" for name in SEGMENTATION))
 
 
@@ -261,7 +262,7 @@ def nan_run(folder, tiny):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "beta_scale", poisoned(
             lambda step: (step == 5) | (step == 6) | (step >= 14)))
-        patch.setattr(evaluate, "evaluate_split", note_evaluation)
+        patch.setattr(split_of, "infer_split", note_evaluation)
         patch.setattr(checkpoint, "save", note_save)
         with pytest.raises(train.NonFiniteError,
                            match="for 3 steps in a row, up to step 17.*allows 3"):
@@ -319,10 +320,11 @@ def test_stopping_counts_steps_in_a_row():
 
 
 def test_summary_of_metrics_by_hand():
-    """Two frames, one example, two slots: KL of 1 + 3 nats, then of 0 + 2."""
-    metrics = {"kl": jnp.asarray([[[1.0, 3.0]], [[0.0, 2.0]]]), "nll": jnp.asarray([[5.0], [7.0]]),
-               "sigma_q": jnp.asarray([[0.5], [0.25]])}
+    """Two frames of two examples; and a metric that only its family knows."""
+    metrics = {"kl": jnp.asarray([[4.0, 2.0], [1.0, 5.0]]),
+               "nll": jnp.asarray([[5.0, 7.0], [1.0, 3.0]]),
+               "sigma_q": jnp.asarray([[0.5, 0.25], [0.5, 0.25]]),
+               "own": jnp.asarray([[1.0, 0.0], [0.0, 0.0]])}
     summary = jax.device_get(train.summarise(metrics))
-    assert summary == {"kl": 3.0, "kl_greatest_share": 0.875, "nll": 6.0, "nll_first": 5.0,
-                       "nll_last": 7.0, "sigma_q": 0.375, "sigma_q_first": 0.5,
-                       "sigma_q_last": 0.25}
+    assert summary == {"kl": 3.0, "nll": 4.0, "nll_first": 3.0, "nll_last": 5.0, "sigma_q": 0.375,
+                       "sigma_q_first": 0.5, "sigma_q_last": 0.25, "own": 0.25}

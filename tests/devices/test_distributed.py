@@ -69,7 +69,7 @@ def test_a_process_that_never_comes_is_an_error_in_time(arguments, environment, 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "stands still"])
 def test_a_lost_process_ends_the_other_in_time(environment, lost, number):
     """Even if nothing is sent between them, as while one waits for data."""
-    source = "import sys, time; from parts_jax import distributed\n" \
+    source = "import sys, time; from parts_jax.devices import distributed\n" \
         f"distributed.initialize('localhost:{free_port()}', 2, int(sys.argv[1]), 60, 5)\n" \
         "print('met', flush=True); time.sleep(100)"
     both = [subprocess.Popen([sys.executable, "-c", source, str(number)], env=environment,

@@ -10,9 +10,12 @@ import optax
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import evaluate, models, train
+from parts_jax import models, train
 from parts_jax.data import pipeline
 from parts_jax.devices import sharding
+from parts_jax.evaluation import split as split_of
+from parts_jax.evaluation import stages
+from parts_jax.metrics import intervals
 
 B, CLIPS = 4, 6
 
@@ -133,9 +136,9 @@ def test_noise_of_examples_on_different_devices_differs(setup, monkeypatch):
     batch = {key: np.repeat(value, B, axis=0) for key, value in clip.items()}
     batch |= {"valid": np.ones(B, bool), "index": np.arange(B, dtype=np.int32)}
     mesh = mesh_of(4)
-    infer = evaluate.compile_inference(config, model, mesh)
+    infer = stages.compile_stages(config, model, mesh).infer
     arguments = sharding.replicate(state.params, mesh), sharding.split_batch(batch, mesh)
-    losses = sharding.fetch(infer(*arguments)["neg_elbo"])
+    losses = sharding.fetch(infer(*arguments)["metrics"]["neg_elbo"])
     assert losses.shape == (B, config.data.num_frames)
     assert len(np.unique(losses[:, -1])) == B
 
@@ -179,10 +182,10 @@ def test_an_all_reduce_in_a_loop_would_be_counted():
 def evaluated(setup, num_devices: int, batch_size: int, source):
     config, model, _, state = setup
     config = config.copy_and_resolve_references()
-    config.eval.batch_size, config.eval.num_pictures = batch_size, 5
+    config.eval.batch_size = batch_size
     mesh = mesh_of(num_devices)
-    return evaluate.evaluate_split(config, sharding.replicate(state.params, mesh), mesh, "test",
-                                   evaluate.compile_inference(config, model, mesh))
+    return split_of.infer_split(stages.compile_stages(config, model, mesh),
+                                sharding.replicate(state.params, mesh), "test", num_shown=5)
 
 
 def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, monkeypatch):
@@ -204,5 +207,5 @@ def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, m
         np.testing.assert_array_equal(shown["video"], pictures["video"])
         np.testing.assert_allclose(shown["masks"], pictures["masks"], atol=1e-5)
     assert len(pictures["video"]) == 5
-    means = evaluate.means(examples)
+    means = intervals.values(examples)
     np.testing.assert_allclose(means["mse"], examples["mse"].mean())

@@ -6,7 +6,7 @@ import types
 
 import jax
 import pytest
-from tests.test_checkpoint import CONFIG, make_iterator, make_state
+from tests.runs.test_checkpoint import CONFIG, make_iterator, make_state
 
 from parts_jax.runs import best_checkpoint, checkpoint
 

@@ -13,7 +13,7 @@ from configs import parts_clevrer
 from parts_jax import models
 from parts_jax.devices import sharding
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 COUNTS = {"flops": 1e12, "moved_bytes": 1e9, "all_reduce_bytes": 4e6, "frames": 10,
           "state_bytes": 1e6, "memory_bytes": 1e6}

@@ -106,7 +106,7 @@ def test_a_key_that_the_family_does_not_have_is_refused(key, near):
 
 
 @pytest.mark.parametrize("key, near", [
-    ("train.bach_size", "; the nearest is 'train.batch_size'"), ("evaluation.split", ""),
+    ("train.bach_size", "; the nearest is 'train.batch_size'"), ("eval.zzz", r"\."),
     ("optimizer.clip", "; the nearest is 'optimizer.clip_norm'"),
 ])
 def test_a_key_that_nothing_reads_is_refused(key, near):

@@ -7,7 +7,7 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 
 # Loose lower bounds. jax is capped to the tested range: its sharding API still moves between
-# minor versions. clu is pinned because metric_writer.py stands in for one of its modules.
+# minor versions. clu is pinned because runs/metric_writer.py stands in for one of its modules.
 JAX = ">=0.10,<0.12"
 INSTALL_REQUIRES = [
     "absl-py>=2.1",

@@ -31,5 +31,5 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     config.data.num_frames = 8
     config.data.action_size = 7
     if variant == "paper":
-        config.eval.rollout_steps = 12   # clips are cut to 16 frames: data/robotics_arm.py
+        config.eval.rollout_steps = 12   # clips are cut to 16 frames: sets/robotics_arm.py
     return config

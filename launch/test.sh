@@ -2,7 +2,7 @@
 # Sets up .venv if need be, then runs the tests, or what the arguments name:
 #
 #   ./launch/test.sh
-#   ./launch/test.sh tests/test_configuration.py -k resolution
+#   ./launch/test.sh tests/runs/test_configuration.py -k resolution
 #
 # All tests run in as many processes as there are cores, a file each at a time; named ones in one.
 #

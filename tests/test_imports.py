@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from parts_jax import models
+
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "parts_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -115,7 +117,7 @@ def test_what_families_share_knows_no_family():
         assert not families_named
 
 
-NAMES_OF_FAMILIES = ("parts", "PARTS")
+NAMES_OF_FAMILIES = {name for family in models.FAMILIES for name in (family, family.upper())}
 
 
 def named_families(source: str) -> list[str]:
@@ -123,7 +125,8 @@ def named_families(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            found += [node.module for part in node.module.split(".")[1:] if part == "parts"]
+            found += [node.module for part in node.module.split(".")[1:]
+                      if part in NAMES_OF_FAMILIES]
             found += [alias.name for alias in node.names if alias.name in NAMES_OF_FAMILIES]
         elif isinstance(node, ast.Attribute) and node.attr in NAMES_OF_FAMILIES and isinstance(
                 node.value, ast.Name) and node.value.id == "models":

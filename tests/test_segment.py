@@ -91,7 +91,7 @@ def test_parts_are_exact_and_have_one_length(workdir, clip):
     video = model.fit(video_files.read_video(clip))
     parts = list(segment.segment_parts(model, iter(video)))
     assert [count for _, count in parts] == [16, 4]
-    assert model._infer._cache_size() == 1
+    assert model._segment._cache_size() == 1
     whole = model.segment(video)
     joined = np.concatenate([result.masks[:count] for result, count in parts])
     np.testing.assert_allclose(joined, whole.masks, atol=1e-5)

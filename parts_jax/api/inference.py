@@ -100,7 +100,8 @@ def most_likely(masks: jax.Array) -> jax.Array:
 
 
 def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: jax.Array,
-        seed: int | jax.Array, start: int | jax.Array, num_slots: int | None):
+            cues: dict[str, jax.Array], seed: int | jax.Array, start: int | jax.Array,
+            num_slots: int) -> tuple[Any, View, dict[str, jax.Array], Any]:
     """Infers the latents of every frame, and decodes those of the last stage.
 
     Args:
@@ -109,22 +110,23 @@ def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: ja
       state: after the frame before the first.
       video: frames in [0, 1], [B, T, H, W, 3].
       actions: previous actions, as the model takes them, [B, T, A].
+      cues: what else the model reads, by name, [B, T, ...] each.
       seed: of the noise by which slots are told apart; the same for all of the batch.
       start: number of the first frame in its video.
-      num_slots: K of `state`; None: that of the config.
+      num_slots: K of `state`.
 
     Returns:
       Latents [B, T, ...]; their `View` of [B, T, ...]; maps; and the state after the last frame.
     """
     batch_size, num_frames, *size, _ = video.shape
     noise = frame_noise(model, seed, start, num_frames, batch_size, num_slots)
-    step = see(model, params, state, Clip(video, actions, noise))
+    step = see(model, params, state, Clip(video, actions, noise, cues))
     latents = step.latents[model.stages[-1]]
     return latents, decode(model, params, latents, tuple(size)), step.maps, step.state
 
 
 def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: tuple[int, int],
-            resolution: tuple[int, int], num_slots: int):
+            resolution: tuple[int, int], num_slots: int) -> tuple[Any, View]:
     """Predicts frames without seeing any, and decodes them.
 
     Args:

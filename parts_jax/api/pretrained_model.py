@@ -94,16 +94,10 @@ class PretrainedModel:
         """Height and width of the frames that the model was trained on."""
         return self.config.data.resolution
 
-    @functools.cached_property
+    @property
     def num_slots(self) -> int:
         """K of training."""
-        shapes = jax.eval_shape(
-            functools.partial(inference.segment, self.model, num_slots=None), self._params,
-            jax.eval_shape(lambda: self.model.start(1, None)),
-            *(jax.ShapeDtypeStruct((1, 1, *size), np.float32)
-              for size in ((self.resolution, self.resolution, 3), (self.config.data.action_size,))),
-            0, 0)
-        return shapes[1].masks.shape[2]
+        return self.model.num_slots
 
     @property
     def can_predict(self) -> bool:
@@ -140,7 +134,8 @@ class PretrainedModel:
 
     def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
                 num_slots: int | None = None, *, seed: int = 0,
-                after: Segmentation | None = None) -> Segmentation:
+                after: Segmentation | None = None,
+                cues: dict[str, np.ndarray] | None = None) -> Segmentation:
         """Splits every frame of a video, of one frame or more, into slots.
 
         Args:
@@ -151,11 +146,13 @@ class PretrainedModel:
           seed: of the noise; see the top of this file.
           after: goes on from the end of an earlier part of the same video, with the same numbers
             as if both parts had been given at once.
+          cues: what else the family reads, by name, [T, ...] or [B, T, ...] each; None: nothing.
 
         Raises:
-          ValueError: video, actions, num_slots or after are not as said.
+          ValueError: video, actions, num_slots, after or cues are not as said.
         """
         video, actions, single = self._check_input(video, actions, 0)
+        cues = _batched(cues, single)
         slots = self._check_slots(num_slots)
         if after is None:
             state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
@@ -165,14 +162,16 @@ class PretrainedModel:
             start = after.num_frames
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
         latents, view, maps, state = self._segment(
-            self._params, state, preprocess.to_float(video), previous, seed, start, num_slots=slots)
+            self._params, state, preprocess.to_float(video), previous, cues, seed, start,
+            num_slots=slots)
         result = Segmentation(
             video=video, posterior=_posterior(latents), maps=maps, state=state,
             last_action=actions[:, -1], num_frames=start + video.shape[1], **_fields(view))
         return _as_numpy(result, single)
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
-                num_slots: int | None = None, *, seed: int = 0) -> Prediction:
+                num_slots: int | None = None, *, seed: int = 0,
+                cues: dict[str, np.ndarray] | None = None) -> Prediction:
         """Looks at a video, then predicts the frames that follow by the transition alone.
 
         Args:
@@ -180,7 +179,7 @@ class PretrainedModel:
           actions: [T + num_steps, A], or a batch of that: of the frames given and of those to
             come; the last one changes nothing. None for a model without actions.
           num_steps: how many frames to predict, 1 or more.
-          num_slots, seed: as for `segment`.
+          num_slots, seed, cues: as for `segment`; cues are of the frames to look at.
 
         Raises:
           ValueError: video, actions, num_steps or num_slots are not as said, or the family of the
@@ -194,7 +193,7 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
         given = actions[:, :burn_in] if self.config.data.action_size else None
-        seen = self.segment(video, given, num_slots, seed=seed)
+        seen = self.segment(video, given, num_slots, seed=seed, cues=_batched(cues, single))
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
             resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
@@ -203,11 +202,11 @@ class PretrainedModel:
 
     def traverse(self, video: np.ndarray, slot: int | None, dim: int, values: Sequence[float],
                  actions: np.ndarray | None = None, num_slots: int | None = None, *,
-                 seed: int = 0) -> Traversal:
+                 seed: int = 0, cues: dict[str, np.ndarray] | None = None) -> Traversal:
         """Changes one number of a slot of the last frame and decodes what comes of it.
 
         Args:
-          video, actions, num_slots, seed: as for `segment`.
+          video, actions, num_slots, seed, cues: as for `segment`.
           slot: which slot, from 0; None: all slots at once.
           dim: which of its D numbers, from 0.
           values: what that number becomes, one picture each; the prior has mean 0 and standard
@@ -218,14 +217,14 @@ class PretrainedModel:
             model has no slots to change.
         """
         self._check_has_slots("traverse")
-        slots = self._check_slots(num_slots) or self.num_slots
+        slots = self._check_slots(num_slots)
         checks.check_index("slot", slot, slots, "; None changes all slots at once",
                            none_allowed=True)
         checks.check_index("dim", dim, self.slot_size)
         values = tuple(float(value) for value in values)
         if not values or not all(map(math.isfinite, values)):
             raise ValueError(f"values are {values}, but must be one or more finite numbers.")
-        seen = self.segment(video, actions, num_slots, seed=seed)
+        seen = self.segment(video, actions, num_slots, seed=seed, cues=cues)
         single = seen.masks.ndim == 4
         mean = seen.posterior.mean[None, -1] if single else seen.posterior.mean[:, -1]
         z = np.repeat(mean[:, None], len(values), axis=1)  # [B, V, K, D]
@@ -263,9 +262,9 @@ class PretrainedModel:
             raise ValueError(f"{what} is for models whose latents are slots; those of the family "
                              f"{self.config.model.name!r} are not.")
 
-    def _check_slots(self, num_slots: int | None) -> int | None:
+    def _check_slots(self, num_slots: int | None) -> int:
         if num_slots is None:
-            return None
+            return self.num_slots
         if not rules.is_whole(num_slots) or num_slots < 1:
             raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, "
                              "or None.")
@@ -310,6 +309,12 @@ class PretrainedModel:
             raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
                              "it out to go on with the same slots.")
         return state, action, before_slots
+
+
+def _batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.ndarray]:
+    """Cues of one clip as those of a batch of one."""
+    return {name: np.asarray(cue)[None] if single else np.asarray(cue)
+            for name, cue in (cues or {}).items()}
 
 
 def _clips(single: bool, batch_size: int) -> str:

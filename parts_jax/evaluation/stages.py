@@ -86,7 +86,7 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
       `inference.judge` returns, with `mse`, and in `latents` what it was decoded from; `video` as
       the model saw it; and `segmentation` [B, T, H, W] if there is.
     """
-    clip = clip_of_split(model, batch, config)
+    params, clip = sharding.vary(params), clip_of_split(model, batch, config)
     video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)),
                          clip._replace(video=video))
@@ -112,7 +112,7 @@ def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str
       again; and in `video` and `segmentation` all T frames.
     """
     burn_in = config.eval.burn_in
-    clip = clip_of_split(model, batch, config)
+    params, clip = sharding.vary(params), clip_of_split(model, batch, config)
     video = preprocess.to_float(clip.video)
     seen = jax.tree.map(lambda a: a[:, :burn_in], clip._replace(video=video))
     ahead = jax.tree.map(lambda a: a[:, burn_in:], clip._replace(video=video))

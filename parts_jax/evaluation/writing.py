@@ -168,5 +168,5 @@ def head_of_record(evaluator: Evaluator, step: int, split: str,
     c = evaluator.config
     return dict(
         step=step, dataset=c.data.name, split=split, seed=c.seed,
-        num_sequences=len(clips["mse"]), num_slots=c.model.get("num_slots"),
+        num_sequences=len(clips["mse"]), num_slots=evaluator.model.num_slots,
         resolution=c.data.resolution, stride=c.data.stride)

@@ -95,6 +95,7 @@ class Model(NamedTuple):
         Starts that are learned are made in here, where the state says that nothing was seen yet,
         so that gradients reach them.
       decode: (params, latents of one frame [B, ...], (H, W)) -> `View`.
+      num_slots: K of the config.
       stages: names of the latents in `Step`, in the order in which they are shown. The first
         gives the metrics without suffix; the last is what a user gets as the segmentation.
       predict: (params, state, actions [B, S, A], noise) -> latents [B, S, ...] of S frames that are
@@ -111,6 +112,7 @@ class Model(NamedTuple):
     noise: Callable[[jax.Array, int, int | None], Any]
     loss: Callable[[Params, State, Clip, jax.Array | None], tuple[jax.Array, Step]]
     decode: Callable[[Params, Latents, tuple[int, int]], View]
+    num_slots: int
     stages: tuple[str, ...]
     predict: Callable[[Params, State, jax.Array, Any], Latents] | None = None
     assign: Callable[[View, jax.Array], jax.Array] | None = None

@@ -21,7 +21,7 @@ DASH = "–"
 
 def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], step: int,
                     exactly: bool) -> dict[str, Any] | None:
-    """The evaluation of a checkpoint, as `evaluate.evaluate_and_write` left it.
+    """The evaluation of a checkpoint, as `writing.evaluate_and_write` left it.
 
     Args:
       workdir: the run.

@@ -11,7 +11,7 @@ import pathlib
 import re
 import shlex
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import ml_collections
@@ -81,7 +81,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
 
 
 def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, burn_in: int,
-               num_steps: int) -> Clips:
+               num_steps: int, cues: Sequence[str] = ()) -> Clips:
     """The first clips of a split, so long that roll-outs of `num_steps` fit if the set allows it.
 
     Args:
@@ -90,6 +90,7 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
       num_clips: N; fewer if the split has fewer.
       burn_in: frames that a roll-out sees.
       num_steps: frames that it predicts.
+      cues: names of what else is read.
 
     Returns:
       Clips of config.data.num_frames, or more.
@@ -103,9 +104,10 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
     data_config.num_frames = max(config.data.num_frames, min(longest, burn_in + num_steps))
     batch = next(iter(pipeline.eval_iterator(
         data_config, opened, batch_size=num_clips, num_sequences=num_clips,
-        action_size=config.data.action_size)))
+        action_size=config.data.action_size, cues=cues)))
     kept = {key: array[batch["valid"]] for key, array in batch.items()}
-    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"])
+    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"],
+                 {name: kept[name] for name in cues})
 
 
 def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: str, num_clips: int,
@@ -119,10 +121,11 @@ def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: 
     rollout = rollout or {}
     burn_in = rollout.get("burn_in", config.eval.burn_in)
     steps = rollout.get("num_steps", config.eval.rollout_steps or MOST_STEPS)
-    long = read_clips(config, split, num_clips, burn_in, steps if model.can_predict else 0)
+    long = read_clips(config, split, num_clips, burn_in, steps if model.can_predict else 0,
+                      model.model.cues)
     length = long.video.shape[1]
     clips = long.first(config.data.num_frames)
-    seen = model.segment(clips.video, clips.actions, num_slots)
+    seen = model.segment(clips.video, clips.actions, num_slots, cues=clips.cues)
     made = sections.fit_frames(lambda shown: {
         "clips": sections.clip_section(seen, clips, shown),
         **{name: sections.map_section(name, seen, clips, shown) for name in seen.maps},
@@ -130,7 +133,8 @@ def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: 
     if model.can_predict:
         burn_in = min(burn_in, length - 1)
         future = model.predict(
-            long.video[:, :burn_in], long.actions, length - burn_in, num_slots)
+            long.video[:, :burn_in], long.actions, length - burn_in, num_slots,
+            cues=long.first(burn_in).cues)
         made |= sections.fit_frames(
             lambda shown: {"rollouts": sections.rollout_section(future, long, shown)}, length,
             sections.ROLLOUT_BYTES)

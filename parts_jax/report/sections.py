@@ -34,17 +34,20 @@ class Clips:
       segmentation: true ids [N, L, H, W]; None where the set has no masks.
       actions: float32 [N, L, A]; None for a model without actions.
       index: position of each in its split, [N].
+      cues: what else the model reads, by name, [N, L, ...] each.
     """
 
     video: np.ndarray
     segmentation: np.ndarray | None
     actions: np.ndarray | None
     index: np.ndarray
+    cues: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def first(self, num_frames: int) -> "Clips":
         """The same clips, only so many frames from their start."""
         return Clips(*(None if array is None else array[:, :num_frames] for array in (
-            self.video, self.segmentation, self.actions)), self.index)
+            self.video, self.segmentation, self.actions)), self.index,
+            {name: cue[:, :num_frames] for name, cue in self.cues.items()})
 
 
 Sections = dict[str, tuple[str, dict]]

@@ -113,7 +113,7 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any,
     Args:
       manager: from `open_checkpoints` with `keep`.
       step: number of steps taken so far.
-      state: pytree of arrays with an attribute `params`, such as `types.TrainState`.
+      state: pytree of arrays with an attribute `params`, such as `train.TrainState`.
       iterator: grain iterator over the training data; its position now is saved.
       config: nested dict, of the run.
 

@@ -86,6 +86,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
     values = configuration.flatten(config)
     every = RULES | {f"model.{key}": rule for key, rule in family.KEYS.items()}
     _check_moved(values, every)
+    _check_known(values)
     _check_keys("model", configuration.flatten(config.model), family.KEYS,
                 f"models of the family {config.model.name!r}")
     for key, rule in every.items():
@@ -110,6 +111,15 @@ def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:
         if key in configuration.MOVED and key not in known:
             raise ValueError(f"The config has the key {key!r}, which has moved to "
                              f"{configuration.MOVED[key]!r}.")
+
+
+def _check_known(values: Mapping[str, Any]) -> None:
+    """Refuses keys that nothing reads, but for those of the model and of groups of parameters."""
+    for key in values:
+        if key not in RULES and not key.startswith(("model.", "optimizer.groups")):
+            near = difflib.get_close_matches(key, RULES, n=1, cutoff=0.6)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise ValueError(f"The config has the key {key!r}, which nothing reads{hint}.")
 
 
 def _check_keys(section: str, values: Mapping[str, Any], known: Mapping[str, Rule],

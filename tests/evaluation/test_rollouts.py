@@ -20,6 +20,7 @@ from parts_jax.metrics import intervals, segmentation
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
+from parts_jax.pictures import colours
 from parts_jax.runs import checkpoint, configuration, metric_writer
 from tests.metrics import picture_oracle
 
@@ -220,7 +221,8 @@ def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config,
         assert_same(other, one)
         assert shown.keys() == pictures.keys() == {
             "video", "recon", "masks", "slots", "segmentation"}
-        np.testing.assert_array_equal(shown["video"], [clip["video"] for clip in clips[:5]])
+        np.testing.assert_array_equal(
+            colours.to_uint8(shown["video"]), [clip["video"] for clip in clips[:5]])
         np.testing.assert_allclose(shown["masks"], pictures["masks"], atol=1e-4)
         assert shown["recon"].shape == (5, S, 16, 16, 3)
 

@@ -93,4 +93,5 @@ def create(config: Any) -> Model:
         metrics = {"mse": error, "temperature": latents["heat"]}
         return jnp.mean(error), Step(state, {"final": latents}, metrics, {"sharpness": masks**2})
 
-    return Model(init, lambda batch_size, num_slots: (), draw, loss, view_of, ("final",))
+    return Model(init, lambda batch_size, num_slots: (), draw, loss, view_of, c.num_slots,
+                 ("final",))

@@ -23,7 +23,7 @@ def family(**changes) -> Model:
         noise=lambda keys, num_frames, num_slots: jnp.zeros((len(keys), num_frames)),
         loss=lambda params, state, clip, step: (parts["loss"], Step(
             state, parts["latents"], parts["metrics"], parts["maps"])),
-        decode=lambda params, latents, resolution: parts["view"], stages=("only",),
+        decode=lambda params, latents, resolution: parts["view"], num_slots=K, stages=("only",),
         predict=lambda params, state, actions, noise: parts["predicted"],
         reads=("video", "flow")), A)
 

@@ -105,6 +105,18 @@ def test_a_key_that_the_family_does_not_have_is_refused(key, near):
         f"name; {near}")
 
 
+@pytest.mark.parametrize("key, near", [
+    ("train.bach_size", "; the nearest is 'train.batch_size'"), ("eval.zzz", r"\."),
+    ("optimizer.clip", "; the nearest is 'optimizer.clip_norm'"),
+])
+def test_a_key_that_nothing_reads_is_refused(key, near):
+    config = config_with()
+    with config.unlocked():
+        config.update_from_flattened_dict({key: 3})
+    with pytest.raises(ValueError, match=f"has the key '{key}', which nothing reads{near}"):
+        config_rules.check(config, 1)
+
+
 @pytest.mark.parametrize("section, key", [("model", "sigma_x"), ("model.decoder", "channels")])
 def test_a_key_that_the_family_needs_is_missed(section, key):
     config = config_with()

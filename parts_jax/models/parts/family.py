@@ -47,7 +47,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
         return pixel_mixture.responsibilities(mixture, frame, parts.sigma_x)
 
-    return Model(init, parts.initial_state, noise, loss, decode, STAGES,
+    return Model(init, parts.initial_state, noise, loss, decode, parts.num_slots, STAGES,
                  functools.partial(model.roll_out, parts), assign, parts.slot_size)
 
 

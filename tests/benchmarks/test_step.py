@@ -1,14 +1,13 @@
-"""The formulas against XLA's own count, the JSON of a step, known scores, a table by hand."""
+"""The formulas of flops.py against XLA's own count, and the JSON of a step."""
 
 import json
 import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from benchmarks import flops, seeds, step, trivial_answers
+from benchmarks import flops, step
 from configs import parts_clevrer
 from parts_jax.devices import sharding
 from parts_jax.models.parts import family
@@ -209,126 +208,3 @@ def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):
     assert described["flops"] == described["compiled_flops"] == 2000
     assert "no loops" in described["flops_note"]
     assert 1 <= described["flops_of_scan_unrolled"] / described["minimum_flops"]["total"] < 1.4
-
-
-# ---- trivial_answers.py -----------------------------------------------------------------------
-
-COLOURS = np.asarray([[90, 90, 90], [250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)
-
-
-def clip(ids: np.ndarray) -> dict[str, np.ndarray]:
-    """One example of two equal frames, each id of a colour of its own."""
-    ids = np.broadcast_to(ids, (1, 2, *ids.shape)).astype(np.uint8)
-    return {"video": COLOURS[ids], "segmentation": ids}
-
-
-def means(report: dict, answer: str) -> dict[str, float]:
-    return {column: value["mean"] for column, value in report[answer].items()}
-
-
-def test_trivial_answers_score_one_where_they_are_right():
-    columns = np.broadcast_to(np.arange(8) // 2, (8, 8))
-    blocks = np.kron(np.asarray([[0, 1], [2, 3]]), np.ones((4, 4), int))
-    in_columns = trivial_answers.score_segmentations([clip(columns)], 4)
-    in_blocks = trivial_answers.score_segmentations([clip(blocks)], 4)
-    for right in (means(in_columns, "strips"), means(in_blocks, "quadrants"),
-                  means(in_columns, "kmeans_colour"), means(in_blocks, "kmeans_colour"),
-                  means(in_blocks, "kmeans_colour_position")):
-        assert right == dict.fromkeys(trivial_answers.COLUMNS, 1.0)
-    wrong = means(in_columns, "quadrants")
-    assert wrong["ari_last"] < 0.5 and wrong["miou_last"] < 0.5
-
-
-def test_kmeans_joins_objects_of_one_colour_and_position_parts_them():
-    ids = np.broadcast_to([1, 1, 0, 0, 0, 0, 2, 2], (1, 2, 4, 8)).astype(np.uint8)
-    batch = {"video": COLOURS[np.minimum(ids, 1)], "segmentation": ids}
-    scores = trivial_answers.score_segmentations([batch], 3)
-    assert means(scores, "kmeans_colour")["fg_ari_last"] == 0.0
-    assert means(scores, "kmeans_colour_position")["fg_ari_last"] == 1.0
-
-
-def test_the_empty_room_is_the_median_and_its_error_is_by_hand():
-    video = np.full((3, 2, 4, 4, 3), 51, np.uint8)
-    video[0, 0] = 255
-    room = trivial_answers.background(video)
-    np.testing.assert_allclose(room, 0.2)
-    error = trivial_answers.background_error(video, room)
-    np.testing.assert_allclose(error["mse"], [0.32, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(error["mse_last"], 0, atol=1e-12)
-    text = trivial_answers.table({
-        "num_sequences": 3, "dataset": "d", "split": "test", "num_frames": 2, "resolution": 4,
-        "num_slots": 2, "background": {k: trivial_answers.summarise(v) for k, v in error.items()},
-        "answers": trivial_answers.score_segmentations([clip(np.eye(4, dtype=int))], 2)})
-    assert "| strips | " in text and "MSE 0.10667, last frame 0.00000" in text
-
-
-# ---- seeds.py -----------------------------------------------------------------------------------
-
-
-def write_run(folder, seed: int, score: float, step_number: int = 200, **changes):
-    """A run of two log writes (50 s at 2 and 100 s at 1 steps a second) and an old evaluation."""
-    (folder / "evaluation").mkdir(parents=True)
-    for number, value in ((100, 0.0), (step_number, score)):
-        record = dict(step=number, dataset="sim/demo", split="test", seed=seed, num_sequences=128,
-                      num_frames=6, stride=1, resolution=32, num_slots=4, fg_ari_last=value,
-                      ari_last_refined=value / 2, mse=value / 100,
-                      median={"fg_ari_last": value + 0.01}, standard_error={"fg_ari_last": 0.1})
-        path = folder / "evaluation" / f"sim_demo-test-{number}.json"
-        path.write_text(json.dumps(record | changes))
-    lines = [{"step": 100, "train/steps_per_second": 2.0, "train/loss": 1.0},
-             {"step": 100, "eval/mse": 0.1}, {"step": 200, "train/steps_per_second": 1.0}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
-
-
-def test_seeds_side_by_side(tmp_path):
-    runs = [write_run(tmp_path / f"demo-{i}", i, score) for i, score in enumerate((0.8, 0.9, 1.0))]
-    lines = seeds.report(runs, "test").splitlines()
-    assert lines[0] == ("sim/demo test, 128 clips of 6 frames of 32x32, K=4, step 200; "
-                        "seeds 0, 1, 2.")
-    assert lines[2] == "|  | demo-0 | demo-1 | demo-2 | mean | min - max | std |"
-    assert "| fg_ari_last | 0.800 | 0.900 | 1.000 | 0.900 | 0.800 - 1.000 | 0.100 |" in lines
-    assert "| ari_last_refined | 0.400 | 0.450 | 0.500 | 0.450 | 0.400 - 0.500 | 0.050 |" in lines
-    assert any(line.startswith("| mse | 0.00800 | 0.00900 | 0.01000 |") for line in lines)
-    assert any(line.startswith("| fg_ari_last, median clip | 0.810 | 0.910 |") for line in lines)
-    assert "| training minutes | 2.5 | 2.5 | 2.5 | 2.5 | 2.5 - 2.5 | 0.0 |" in lines
-    assert len(lines) == 4 + 5
-
-
-def test_seeds_show_names_of_before_other_stages_and_metrics_of_a_models_own(tmp_path):
-    old = write_run(tmp_path / "old", 0, 0.8, log_likelihood=20.0)
-    new = write_run(tmp_path / "new", 1, 0.9, nll=-30.0, stages=["predicted", "refined"],
-                    overlap_refined=0.25, kl=2.0, median={"overlap_refined": 0.25, "kl": 2.0})
-    lines = seeds.report([old, new], "test").splitlines()
-    assert any(line.startswith("| nll | -20.000 | -30.000 | -25.000 |") for line in lines)
-    assert any(line.startswith("| overlap_refined | - | 0.250 | - |") for line in lines)
-    assert not any(line.startswith("| kl ") for line in lines)
-    other = write_run(tmp_path / "other", 1, 0.9, stages=["only"])
-    with pytest.raises(ValueError, match=r"stages is \['predicted', 'refined'\], \['only'\]"):
-        seeds.report([old, other], "test")
-
-
-def test_seeds_refuse_what_cannot_be_compared(tmp_path):
-    first = write_run(tmp_path / "a", 0, 0.5)
-    with pytest.raises(FileNotFoundError, match="no evaluation on the split 'validation'"):
-        seeds.report([first], "validation")
-    longer = write_run(tmp_path / "b", 1, 0.5, step_number=300)
-    with pytest.raises(ValueError, match="cannot be compared: step is 200, 300"):
-        seeds.report([first, longer], "test")
-    (first / "evaluation" / "other.json").write_text(
-        json.dumps({"split": "test", "dataset": "other", "step": 1}))
-    with pytest.raises(ValueError, match="choose with --dataset: other, sim/demo"):
-        seeds.report([first], "test")
-    assert seeds.newest_evaluation(first, "test", "sim/demo")["step"] == 200
-
-
-def test_seeds_leave_the_files_of_roll_outs_alone(tmp_path):
-    """They lie in the same folder, and are of the same set, split and step."""
-    runs = [write_run(tmp_path / f"demo-{i}", i, score) for i, score in enumerate((0.8, 0.9))]
-    before = seeds.report(runs, "test")
-    for number in (200, 300):
-        record = dict(step=number, dataset="sim/demo", split="test", seed=0, num_sequences=128,
-                      horizon=[1], metrics={"mse": {"mean": [0.1], "interval": None}})
-        path = runs[0] / "evaluation" / f"sim_demo-test-{number}-rollout.json"
-        path.write_text(json.dumps(record))
-    assert seeds.report(runs, "test") == before

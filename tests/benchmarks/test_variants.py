@@ -59,8 +59,20 @@ def test_variants_are_other_programs_in_the_order_of_their_flops():
     flops = [lowered(config, every[name]).cost_analysis()["flops"] for name in names]
     assert flops[0] < 1.02 * flops[1]  # one decoder forward, one backward: so is the floor
     assert 1.2 * flops[1] < flops[2] < flops[3] and 1.2 * flops[3] < flops[4]
-    half = lowered(config, every["bfloat16"]).as_text()
-    assert "bf16" in half and "bf16" not in lowered(config, every["ours"]).as_text()
+    ours, whole, half = (lowered(config, every[name]).as_text()
+                         for name in ("ours", "whole", "bfloat16"))
+    assert "bf16" in half and "bf16" not in ours
+    assert whole != ours  # and hardly another number of FLOPs
+
+
+@pytest.mark.parametrize("name", ["tiled", "keys"])
+def test_a_saving_alone_is_one(name):
+    """What is replaced is what the step calls: else it would be ours once more."""
+    config = tiny_config()
+    every = variants.variants(config)
+    flops, ours, naive = (lowered(config, every[each]).cost_analysis()["flops"]
+                          for each in (name, "ours", "naive"))
+    assert 1.05 * ours < flops < naive
 
 
 @pytest.mark.parametrize("kernel_size, use_likelihood", [(1, False), (3, True)])

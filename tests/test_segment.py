@@ -75,7 +75,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
     assert video_files.frame_rate(out) == 10.0
 
     model = parts_jax.load(workdir)
-    seen = model.segment(model.fit(video_files.read_video(clip)))  # all at once
+    seen = model.segment(model.resize(video_files.read_video(clip)))  # all at once
     for t in (0, 15, 16, 19):
         shown = tiles(written[t])
         slots = colours.masked_slots(seen.slots[t], seen.masks[t])
@@ -88,7 +88,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
 
 def test_parts_are_exact_and_have_one_length(workdir, clip):
     model = parts_jax.load(workdir)
-    video = model.fit(video_files.read_video(clip))
+    video = model.resize(video_files.read_video(clip))
     parts = list(segment.segment_parts(model, iter(video)))
     assert [count for _, count in parts] == [16, 4]
     assert model._segment._cache_size() == 1
@@ -106,7 +106,7 @@ def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
     assert written.shape == (3, 14 + 2 + S + 2, 2 + 5 * (S + 2), 3)
     assert video_files.frame_rate(out) == 1.25
     model = parts_jax.load(workdir)
-    squeezed = model.fit(video_files.read_video(clip)[::8], crop="none")
+    squeezed = model.resize(video_files.read_video(clip)[::8], crop="none")
     error = np.abs(written[:, 16:16 + S, 2:2 + S].astype(int) - squeezed)
     assert error.mean() < 6  # 256 colours
 

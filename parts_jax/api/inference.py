@@ -65,8 +65,10 @@ def decode(model: Model, params: Any, latents: Any, resolution: tuple[int, int])
     return jax.tree.map(batch_first, views)
 
 
-def judge(model: Model, params: Any, latents: Any, video: jax.Array,
-          metrics: Callable[[jax.Array, jax.Array], dict[str, jax.Array]],
+Metrics = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
+
+
+def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Metrics,
           unroll: int = 1) -> dict[str, jax.Array]:
     """Decodes latents frame by frame and keeps of each frame what it is judged by.
 
@@ -75,22 +77,35 @@ def judge(model: Model, params: Any, latents: Any, video: jax.Array,
       params: its parameters.
       latents: of one stage, a pytree of [B, T, ...].
       video: the true frames in [0, 1], [B, T, H, W, 3].
-      metrics: (true frames [B, H, W, 3], pictures [B, H, W, 3]) -> metrics by name, [B] each.
+      metrics: (true frames [..., H, W, 3], pictures [..., H, W, 3]) -> metrics by name, [...] each.
       unroll: frames without a loop in the compiled program.
 
     Returns:
-      The metrics, [B, T] each; `ids`, the slot with the greatest mask, whole numbers
-      [B, T, H, W]; and `boxes`, [B, T, K, 5], if the family has any.
+      As `judge_view`.
     """
     def frame(_, inputs):
         latents, x = inputs
-        view = model.decode(params, latents, x.shape[1:3])
-        kept = metrics(x, view.recon) | {"ids": most_likely(view.masks)}
-        return None, kept if view.boxes is None else kept | {"boxes": view.boxes}
+        return None, judge_view(model.decode(params, latents, x.shape[1:3]), x, metrics)
 
     frames = jax.tree.map(time_first, (latents, video))
     _, kept = jax.lax.scan(frame, None, frames, unroll=min(unroll, video.shape[1]))
     return jax.tree.map(batch_first, kept)
+
+
+def judge_view(view: View, x: jax.Array, metrics: Metrics) -> dict[str, jax.Array]:
+    """What decoded frames are judged by.
+
+    Args:
+      view: of frames, [..., H, W] where `View` has [B, H, W].
+      x: the true frames in [0, 1], [..., H, W, 3].
+      metrics: as for `judge`.
+
+    Returns:
+      The metrics, [...] each; `ids`, the slot with the greatest mask, whole numbers [..., H, W];
+      and `boxes`, [..., K, 5], if the family has any.
+    """
+    kept = metrics(x, view.recon) | {"ids": most_likely(view.masks)}
+    return kept if view.boxes is None else kept | {"boxes": view.boxes}
 
 
 def most_likely(masks: jax.Array) -> jax.Array:

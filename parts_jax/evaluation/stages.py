@@ -90,8 +90,10 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
     video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)),
                          clip._replace(video=video))
-    judged = {stage: inference.judge(model, params, step.latents[stage], video, only_mse,
-                                     config.train.unroll) for stage in model.stages}
+    judged = {stage: inference.judge_view(step.views[stage], video, only_mse)
+              if stage in step.views else
+              inference.judge(model, params, step.latents[stage], video, only_mse,
+                              config.train.unroll) for stage in model.stages}
     result = dict(valid=batch["valid"], metrics=step.metrics, judged=judged, latents=step.latents,
                   video=video)
     if "segmentation" in batch:
@@ -133,5 +135,5 @@ def clip_of_split(model: Model, batch: dict, config: ml_collections.ConfigDict) 
 
 
 def only_mse(true: jax.Array, recon: jax.Array) -> dict[str, jax.Array]:
-    """Mean squared error of a frame: two of [B, H, W, 3] -> [B]."""
+    """Mean squared error of frames: two of [..., H, W, 3] -> [...]."""
     return {"mse": jnp.mean(jnp.square(recon - true), axis=(-3, -2, -1))}

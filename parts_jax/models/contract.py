@@ -58,12 +58,16 @@ class Step(NamedTuple):
         [B, T, ...]. Those of a family with `slot_size` are `notation.Slots`.
       metrics: by name, [B, T] each: parts of the loss, and signs by which collapse shows.
       maps: shown under its name: [B, T, K, H, W] each, such as attention.
+      views: of the stages that `loss` has decoded anyway, what `decode` would say: a `View` of
+        [B, T, ...] each. It saves evaluation one decoding of the stage; in training, where nothing
+        asks for it, XLA leaves it out.
     """
 
     state: State
     latents: dict[str, Latents]
     metrics: dict[str, jax.Array]
     maps: dict[str, jax.Array]
+    views: dict[str, "View"] = {}
 
 
 class View(NamedTuple):
@@ -174,6 +178,7 @@ def checked(model: Model, action_size: int) -> Model:
             raise ValueError(f"The model gives latents of {sorted(made.latents)}, but says that "
                              f"its stages are {sorted(model.stages)}.")
         _check_leaves("latents", made.latents, "B T", sizes)
+        _check_leaves("views", made.views, "B T", sizes)
         for name, shown in made.maps.items():
             _check(f"maps[{name!r}]", shown, "B T K H W", sizes | {"K": _size(shown, 2)})
         return value, made

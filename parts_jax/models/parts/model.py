@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from parts_jax.equations import gaussian, refinement, truncation
+from parts_jax.equations import gaussian, pixel_mixture, refinement, truncation
 from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture, Slots
-from parts_jax.models.contract import Clip, Step, batch_first, time_first
+from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
 from parts_jax.models.parts import signs
 from parts_jax.networks.functions import Function, as_function
 
@@ -124,7 +124,7 @@ class PARTS(nn.Module):
 
         Returns:
           The state after frame t; and its loss, summed over the batch, the `Slots` of each stage,
-          metrics [B], and maps [B, K, H, W].
+          metrics [B], maps [B, K, H, W], and the `View` of the first stage.
         """
         def decode(decoder_params, z):
             return networks.decoder.with_params(decoder_params)(z, x.shape[1:3])
@@ -145,7 +145,9 @@ class PARTS(nn.Module):
         latents = dict(predicted=Slots(gaussian.sample(predicted, noise[:, 0]), predicted),
                        refined=Slots(refined.mean, refined))
         metrics = signs.frame_metrics(predicted, scores[0], x, attn, beta)
-        return InferenceState(lambda_, hidden), (loss, latents, metrics, dict(attention=attn))
+        views = dict(predicted=view_of(scores[0].mixture))
+        return InferenceState(lambda_, hidden), (
+            loss, latents, metrics, dict(attention=attn), views)
 
     def predict(self, transition: Any, state: InferenceState,
                 action: jax.Array) -> tuple[Gaussian, Any]:
@@ -209,6 +211,11 @@ class PARTS(nn.Module):
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], 4 if self.use_likelihood else 3)))
         inputs = refinement.refinement_inputs(lambda_, lambda_, action)
         self.attention(self.queries_from(inputs), inputs, encoding)
+
+
+def view_of(mixture: PixelMixture) -> View:
+    """A decoded frame as the contract has it: picture, masks, component pictures."""
+    return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
 def roll_out(parts: PARTS, params: Any, state: InferenceState, actions: jax.Array,

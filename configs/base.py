@@ -17,6 +17,8 @@ def get_base() -> ml_collections.ConfigDict:
     data.data_dir = ""                   # where prepared sets are; empty: TFDS's own default
     data.source_dir = ""                 # folder with the files of a set that is made from yours
     data.download = True                 # whether a set that can be downloaded may be
+    data.max_bytes = 4 * 2 ** 30         # that one of your files may take in memory once it is read
+    data.skip_bad = False                # leave out episodes that cannot be read, and count them
     data.train_split = "train"
     data.num_frames = 25                 # T
     data.stride = 1                      # every stride-th frame of the video

@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import spool
+from parts_jax.data.formats import limits, spool
 from parts_jax.data.sets.bouncing_balls import BouncingBalls
 from parts_jax.data.sets.clevrer import Clevrer, check_available
 from parts_jax.data.sets.folder import Folder
@@ -41,7 +41,8 @@ LENGTHS = "lengths.json"
 
 
 def prepare(name: str, data_dir: str = "", source_dir: str = "",
-            download: bool = True) -> tfds.core.DatasetBuilder:
+            download: bool = True, max_bytes: int = limits.MAX_BYTES,
+            skip_bad: bool = False) -> tfds.core.DatasetBuilder:
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
@@ -51,6 +52,9 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       source_dir: the folder with the files that the set is made from. A set that cannot be
         downloaded needs one; what is prepared belongs to this very content of the folder.
       download: whether a set that can be downloaded may be.
+      max_bytes: of memory that one file may ask for; see formats/limits.py.
+      skip_bad: whether an episode that cannot be read is left out, with a warning. What is
+        prepared so is another set than without.
 
     Returns:
       A TFDS builder whose data are on disk.
@@ -61,7 +65,7 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       OSError: if a file or the network is missing, or the disk is full.
     """
     family, config = _resolve(name)
-    config = _with_source(family, config, source_dir)
+    config = _with_source(family, config, source_dir, max_bytes, skip_bad)
     builder = _builder(family, config, data_dir)
     if _is_finished(builder):
         return builder
@@ -119,7 +123,7 @@ def _resolve(name: str) -> tuple[str, tfds.core.BuilderConfig]:
 
 
 def _with_source(family: str, config: tfds.core.BuilderConfig,
-                 source_dir: str) -> tfds.core.BuilderConfig:
+                 source_dir: str, max_bytes: int, skip_bad: bool) -> tfds.core.BuilderConfig:
     """The variant made from the files in `source_dir`, named after them."""
     if not isinstance(config, episodes.SourceConfig):
         if source_dir:
@@ -134,8 +138,9 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
     source_dir = os.path.abspath(os.path.expanduser(source_dir))
     if not os.path.isdir(source_dir):
         raise FileNotFoundError(f"data.source_dir is {source_dir!r}, but there is no such folder.")
-    name = f"{config.name}-{_fingerprint(source_dir)}"
-    return dataclasses.replace(config, name=name, source_dir=source_dir)
+    name = f"{config.name}-{_fingerprint(source_dir)}{'-skip_bad' * skip_bad}"
+    return dataclasses.replace(config, name=name, source_dir=source_dir, max_bytes=max_bytes,
+                               skip_bad=skip_bad)
 
 
 def _fingerprint(folder: str) -> str:

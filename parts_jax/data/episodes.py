@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import preprocess
-from parts_jax.data.formats import frames
+from parts_jax.data.formats import frames, limits
 
 MAX_ID = 255
 
@@ -25,13 +25,18 @@ class SourceConfig(tfds.core.BuilderConfig):
       resolution: height and width of the stored frames, in pixels.
       crop: "none" squeezes the whole frame into a square; "center" cuts the largest square out of
         its middle first.
-      source_dir: the folder with the files, of the machine's user; `data.prepare` sets it. Empty
-        where the set is downloaded.
+      source_dir: the folder with the files, of the machine's user; `data.prepare` sets it, and
+        what follows. Empty where the set is downloaded.
+      max_bytes: see formats/limits.py.
+      skip_bad: whether an episode that cannot be read is named, counted and left out, where it
+        otherwise ends the building of the set.
     """
 
     resolution: int = 64
     crop: str = "none"
     source_dir: str = ""
+    max_bytes: int = limits.MAX_BYTES
+    skip_bad: bool = False
 
 
 def features(*, has_masks: bool, has_actions: bool, **extra: Any) -> tfds.features.FeaturesDict:

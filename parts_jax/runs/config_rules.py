@@ -25,6 +25,8 @@ RULES = {
     "data.data_dir": rules.text(),
     "data.source_dir": rules.text(),
     "data.download": rules.flag(),
+    "data.max_bytes": rules.whole(1),
+    "data.skip_bad": rules.flag(),
     "data.train_split": rules.text(),
     "data.num_frames": rules.whole(1),
     "data.stride": rules.whole(1),

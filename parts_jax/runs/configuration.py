@@ -28,7 +28,7 @@ FILE_NAME = "config.json"
 
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
-    *("eval.", "data.data_dir", "data.download", "data.num_threads"),
+    *("eval.", "data.data_dir", "data.download", "data.max_bytes", "data.num_threads"),
     *("train.checkpoint_every", "train.evaluate_every", "train.keep_checkpoints"),
     *("train.log_every", "train.max_bad_steps"),
 )
@@ -48,6 +48,8 @@ MOVED = {
 }
 # Keys that earlier runs did not have, and what they are gone on with, or evaluated.
 LATER_KEYS = {
+    "data.max_bytes": 4 * 2 ** 30,
+    "data.skip_bad": False,
     "eval.burn_in": 4,
     "eval.rollout_steps": 0,
     "eval.watch": False,

@@ -49,8 +49,8 @@ def check_unbroken(path: str | os.PathLike, file: BinaryIO) -> None:
             _check_gif(file)
     except _Broken as broken:
         kind = "gif" if start[:3] == b"GIF" else "video"
-        raise ValueError(f"The {kind} {path} is truncated or damaged: at byte {broken.args[0]:,} of "
-                         f"{size:,} it has not what must follow there.") from broken
+        raise ValueError(f"The {kind} {path} is truncated or damaged: at byte {broken.args[0]:,} "
+                         f"of {size:,} it has not what must follow there.") from broken
 
 
 def _check_matroska(file: BinaryIO, size: int) -> None:

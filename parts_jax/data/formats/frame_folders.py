@@ -12,11 +12,10 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
 
-from parts_jax.data.formats import limits
+from parts_jax.data.formats import frames, limits
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MASK_SUFFIX = ".png"
-PNG_START = b"\x89PNG\r\n\x1a\n"
 ID_MODES = ("P", "L", "1", "I;16", "I;16B", "I")
 # What of a name is a number: in each reading that a folder of frames may be meant in, from the
 # likeliest on. A minus is a sign where no word ends before it ("run-2" is run 2, "t_-2" is not);
@@ -26,7 +25,8 @@ _DECIMAL = r"\d+\.\d+(?!\.?\d)|\d+"
 READINGS = tuple(
     re.compile(rf"((?:{sign})?(?:{digits}))")
     for sign, digits in itertools.product((_SIGN, _ANY_SIGN), (rf"(?<!\d\.){_DECIMAL}", r"\d+")))
-SLACK = decimal.Decimal("1.5")  # times the usual step between the times of two frames, from which one is missing
+# times the usual step between the times of two frames, from which one is missing
+SLACK = decimal.Decimal("1.5")
 
 
 def is_frame(path: pathlib.Path) -> bool:
@@ -120,7 +120,7 @@ def iter_pictures(folder: pathlib.Path,
         max_bytes.
     """
     for path in find_frames(folder):
-        yield _read(path, "frame", ("PNG", "JPEG"), max_bytes, _as_colours)
+        yield _read(path, "frame", frames.FORMATS, max_bytes, _as_colours)
 
 
 def iter_masks(paths: Sequence[pathlib.Path],
@@ -149,10 +149,8 @@ def _as_ids(path: pathlib.Path, picture: Image.Image) -> np.ndarray:
 
 
 def _png_bits(path: pathlib.Path) -> int:
-    """Bits a channel of a PNG file, by its header; 0 of others. PIL tells it of grey ones only."""
     with open(path, "rb") as file:
-        head = file.read(25)
-    return head[24] if head.startswith(PNG_START) and len(head) == 25 else 0
+        return frames.png_bits(file.read(frames.PNG_HEAD))
 
 
 def _read(path: pathlib.Path, noun: str, formats: tuple[str, ...], max_bytes: int,

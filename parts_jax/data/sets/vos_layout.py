@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from PIL import Image
 
-from parts_jax.data.formats import frame_folders
+from parts_jax.data.formats import frame_folders, frames
 from parts_jax.data.sets import splits
 
 PICTURES, MASKS, LISTS = "jpegimages", "annotations", "imagesets"
@@ -42,8 +42,8 @@ def find_masks(video: pathlib.Path, root: pathlib.Path) -> list[pathlib.Path]:
       ValueError: if it has none, or not for all frames.
     """
     folder = mask_folder(video, root)
-    frames = frame_folders.find_frames(video) if video.is_dir() else []
-    masks = [folder / f"{frame.stem}{frame_folders.MASK_SUFFIX}" for frame in frames] \
+    pictures = frame_folders.find_frames(video) if video.is_dir() else []
+    masks = [folder / f"{frame.stem}{frame_folders.MASK_SUFFIX}" for frame in pictures] \
         if folder else []
     missing = [mask for mask in masks if not mask.is_file()]
     if missing or not masks:
@@ -98,7 +98,7 @@ def _name(line: str) -> str:
 def _area(folder: pathlib.Path) -> tuple[int, str]:
     """Pixels of the first frame; what cannot be read is said when it is read."""
     try:
-        with Image.open(frame_folders.find_frames(folder)[0], formats=("PNG", "JPEG")) as picture:
+        with Image.open(frame_folders.find_frames(folder)[0], formats=frames.FORMATS) as picture:
             return picture.width * picture.height, str(folder)
     except Exception:
         return 0, str(folder)

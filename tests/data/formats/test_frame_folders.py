@@ -8,7 +8,7 @@ import pytest
 from absl import logging
 from PIL import Image
 
-from parts_jax.data.formats import frame_folders, source_files
+from parts_jax.data.formats import frame_folders, frames, source_files
 
 
 def make_names(folder, names):
@@ -57,7 +57,7 @@ def png(colour_type, bits, size=(4, 4)):
 
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
     row = b"\0" + bytes(range(1, size[0] * channels * bits // 8 + 1))
-    return (frame_folders.PNG_START
+    return (frames.PNG_START
             + chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour_type, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(row * size[1])) + chunk(b"IEND", b""))
 
@@ -126,3 +126,17 @@ def test_links_are_followed_and_loops_refused(tmp_path):
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
     with pytest.raises(ValueError, match="link .* leads back to a folder that it lies in"):
         source_files.find(tmp_path / "set", r".*\.npz", "episodes")
+
+
+def test_encoded_pictures_of_16_bits_in_colour_are_refused():
+    assert frames.decode([png(2, 8)]).shape == (1, 4, 4, 3)
+    with pytest.raises(ValueError, match="must have 8 bits a channel; one has 16"):
+        frames.decode([png(2, 16)])
+
+
+def test_encoded_bombs_are_refused():
+    huge = bytearray(png(2, 8))
+    huge[16:24] = struct.pack(">II", 30_000, 30_000)
+    huge[29:33] = struct.pack(">I", zlib.crc32(bytes(huge[12:29])))
+    with pytest.raises(ValueError, match="A picture cannot be decoded .*decompression bomb"):
+        frames.decode([bytes(huge)])

@@ -184,7 +184,7 @@ def test_bad_videos_are_named_or_left_out(tmp_path, said):
         assert sum(text in line for line in said) == 1
     assert said[-1] == "Left out 3 of 4 videos that cannot be read, by data.skip_bad."
     shutil.rmtree(train / "good")
-    with pytest.raises(ValueError, match="None of the 3 videos of the split train in .* can be rea"):
+    with pytest.raises(ValueError, match="None of the 3 videos of the split train in .* can be "):
         prepare(tmp_path, skip_bad=True)
 
 

@@ -31,7 +31,7 @@ NO_UNIT = re.compile(rb"\x00\x00[\x00-\x02]")
 NO_STREAM = re.compile(rb"\x00\x00(?:\x00+[^\x00\x01]|\x02)")
 
 # No encoder of these writes so many zeros in a row, and their decoders take them for pictures.
-NO_ZEROS, ZEROS = ("vp8", "vp9", "av1", "libdav1d", "mjpeg", "qtrle"), bytes(256)
+NO_ZEROS, ZEROS = ("vp8", "vp9", "av1", "libdav1d", "qtrle"), bytes(256)
 
 
 def open_container(file: BinaryIO,
@@ -45,9 +45,7 @@ def open_container(file: BinaryIO,
     try:
         return av.open(
             file, metadata_errors="replace", io_open=_open_nothing,
-            # `max_pixels` holds for every size that the stream declares, before memory is taken.
-            options={"err_detect": STOP_AT_ERRORS,
-                     "max_pixels": str(min(max_bytes // 3, 2 ** 31 - 1))},
+            options=_options(max_bytes),
             container_options={"format_whitelist": ",".join(CONTAINERS),
                                "protocol_whitelist": "none"})
     except av.ArgumentError as error:  # so FFmpeg says that a kind is not on its list
@@ -115,6 +113,20 @@ def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarr
             times.append(frame.time)
             yield _upright(_picture(frame, aspect), frame)
     _say_uneven(path, times)
+
+
+def check_jpeg(content: bytes, max_bytes: int) -> None:
+    """Raises ValueError if a JPEG file is damaged so that FFmpeg sees it: PIL takes it as it is."""
+    codec = av.CodecContext.create("mjpeg", "r")
+    codec.options = _options(max_bytes)
+    try:
+        damaged = any(frame.is_corrupt for frame in codec.decode(av.Packet(content)))
+    except av.InvalidDataError as error:
+        raise ValueError("its picture is damaged") from error
+    except av.FFmpegError:  # of a kind that FFmpeg does not know, and PIL does
+        return
+    if damaged:
+        raise ValueError("its picture is damaged")
 
 
 def _frames(container: av.container.InputContainer,
@@ -202,6 +214,11 @@ def _say_uneven(path: str, times: list[float | None]) -> None:
         logging.warning("The frames of the video %s are from %.3g to %.3g seconds apart. They are "
                         "taken one by one, as if they were evenly apart.", path, steps.min(),
                         steps.max())
+
+
+def _options(max_bytes: int) -> dict[str, str]:
+    """`max_pixels` holds for every size that a stream declares, before memory is taken."""
+    return {"err_detect": STOP_AT_ERRORS, "max_pixels": str(min(max_bytes // 3, 2 ** 31 - 1))}
 
 
 def _open_nothing(url: str, flags: int, options: dict) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
 
-from parts_jax.data.formats import frames, limits
+from parts_jax.data.formats import decoder, frames, limits
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MASK_SUFFIX = ".png"
@@ -134,14 +134,16 @@ def iter_masks(paths: Sequence[pathlib.Path],
         yield _read(path, "mask", ("PNG",), max_bytes, _as_ids)
 
 
-def _as_colours(path: pathlib.Path, picture: Image.Image) -> np.ndarray:
+def _as_colours(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.ndarray:
     if picture.mode.startswith(("I", "F")) or _png_bits(path) > 8:
         raise ValueError(f"The frame {path} must have 8 bits a channel; its mode is "
                          f"{picture.mode}, of {max(_png_bits(path), 16)} bits.")
+    if picture.format != "PNG":
+        decoder.check_jpeg(path.read_bytes(), max_bytes)
     return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
-def _as_ids(path: pathlib.Path, picture: Image.Image) -> np.ndarray:
+def _as_ids(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.ndarray:
     if picture.mode not in ID_MODES:
         raise ValueError(f"The mask {path} must be a PNG with a palette, or in grey, whose numbers "
                          f"are the ids of objects; its mode is {picture.mode}.")
@@ -159,7 +161,7 @@ def _read(path: pathlib.Path, noun: str, formats: tuple[str, ...], max_bytes: in
     try:
         with Image.open(os.fspath(path), formats=formats) as picture:
             limits.check_declared(path, 4 * math.prod(picture.size), max_bytes)
-            return convert(path, picture)
+            return convert(path, picture, max_bytes)
     except Exception as error:  # PIL lets through zlib's, struct's, and more
         if type(error) is ValueError and str(path) in str(error):
             raise  # it is such a sentence

@@ -140,3 +140,15 @@ def test_encoded_bombs_are_refused():
     huge[29:33] = struct.pack(">I", zlib.crc32(bytes(huge[12:29])))
     with pytest.raises(ValueError, match="A picture cannot be decoded .*decompression bomb"):
         frames.decode([bytes(huge)])
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_a_damaged_jpg_is_refused(tmp_path, options):
+    """PIL reads on, and the rest of it is another picture. Without a checksum not all is seen."""
+    picture = np.random.default_rng(0).normal(120, 25, (120, 160, 3)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "1.jpg", **options)
+    assert next(frame_folders.iter_pictures(tmp_path)).shape == (120, 160, 3)
+    content = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(content[:3000] + content[3600:])
+    with pytest.raises(ValueError, match="1.jpg cannot be read: .*its picture is damaged"):
+        next(frame_folders.iter_pictures(tmp_path))

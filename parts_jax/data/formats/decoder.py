@@ -34,12 +34,16 @@ NO_STREAM = re.compile(rb"\x00\x00(?:\x00+[^\x00\x01]|\x02)")
 NO_ZEROS, ZEROS = ("vp8", "vp9", "av1", "libdav1d", "qtrle"), bytes(256)
 
 
+class DamagedError(Exception):
+    """What is wrong with a file; who reads it adds its name."""
+
+
 def open_container(file: BinaryIO,
                    max_bytes: int = limits.MAX_BYTES) -> av.container.InputContainer:
     """Opens a video file: one of CONTAINERS, and no other file or address that it may name.
 
     Raises:
-      ValueError: if it is of another kind, such as a play list or a description of a stream.
+      DamagedError: if it is of another kind, such as a play list or a description of a stream.
       Exception: others of PyAV.
     """
     try:
@@ -49,7 +53,7 @@ def open_container(file: BinaryIO,
             container_options={"format_whitelist": ",".join(CONTAINERS),
                                "protocol_whitelist": "none"})
     except av.ArgumentError as error:  # so FFmpeg says that a kind is not on its list
-        raise ValueError("it is none of mp4, mov, 3gp, mkv, webm, avi, ts and mpg") from error
+        raise DamagedError("it is none of mp4, mov, 3gp, mkv, webm, avi, ts and mpg") from error
 
 
 def film(file: BinaryIO, max_bytes: int = limits.MAX_BYTES) -> int | None:
@@ -92,7 +96,8 @@ def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarr
       max_bytes: of one frame.
 
     Raises:
-      ValueError: if the file holds no video, a frame is too large, or the decoder doubts a part.
+      ValueError: if the file holds no video, or a frame is too large, with the file's name.
+      DamagedError: if the decoder doubts a part.
       Exception: others of PyAV.
     """
     number = film(file, max_bytes)
@@ -116,40 +121,40 @@ def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarr
 
 
 def check_jpeg(content: bytes, max_bytes: int) -> None:
-    """Raises ValueError if a JPEG file is damaged so that FFmpeg sees it: PIL takes it as it is."""
+    """Raises DamagedError if a JPEG file is damaged so that FFmpeg sees it: PIL takes it as it is."""
     codec = av.CodecContext.create("mjpeg", "r")
     codec.options = _options(max_bytes)
     try:
         damaged = any(frame.is_corrupt for frame in codec.decode(av.Packet(content)))
     except av.InvalidDataError as error:
-        raise ValueError("its picture is damaged") from error
+        raise DamagedError("its picture is damaged") from error
     except av.FFmpegError:  # of a kind that FFmpeg does not know, and PIL does
         return
     if damaged:
-        raise ValueError("its picture is damaged")
+        raise DamagedError("its picture is damaged")
 
 
 def _frames(container: av.container.InputContainer,
             stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """What the decoder gives, if it is sure of it; ValueError otherwise."""
+    """What the decoder gives, if it is sure of it; DamagedError otherwise."""
     packets = frames = 0
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise ValueError("a part of the file is missing or damaged")
+            raise DamagedError("a part of the file is missing or damaged")
         if packet.size:
             packets += not packet.is_discard
             _check_units(stream, bytes(packet))
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise ValueError("a frame is damaged")
+                raise DamagedError("a frame is damaged")
             frames += 1
             yield frame
     if stream.codec_context.name in ONE_FRAME_A_PACKET and frames < packets:
-        raise ValueError(f"only {frames} of {packets} frames could be decoded")
+        raise DamagedError(f"only {frames} of {packets} frames could be decoded")
 
 
 def _check_units(stream: av.VideoStream, packet: bytes) -> None:
-    """Raises ValueError if a packet has bytes that no encoder writes there.
+    """Raises DamagedError if a packet has bytes that no encoder writes there.
 
     The decoders do not notice them: a sector of zeros becomes a grey patch.
     """
@@ -158,7 +163,7 @@ def _check_units(stream: av.VideoStream, packet: bytes) -> None:
     if codec.name in ("h264", "hevc"):
         broken = _has_broken_units(codec, packet)
     if broken:
-        raise ValueError("a part of the file is overwritten")
+        raise DamagedError("a part of the file is overwritten")
 
 
 def _has_broken_units(codec: av.VideoCodecContext, packet: bytes) -> bool:
@@ -222,4 +227,4 @@ def _options(max_bytes: int) -> dict[str, str]:
 
 
 def _open_nothing(url: str, flags: int, options: dict) -> None:
-    raise ValueError(f"it asks for another file or address, {url!r}")
+    raise DamagedError(f"it asks for another file or address, {url!r}")

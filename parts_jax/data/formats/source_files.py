@@ -54,7 +54,7 @@ def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def existing_folder(source_dir: str | os.PathLike) -> pathlib.Path:
     """The folder that `source_dir` names; OSError if there is none."""
-    folder = pathlib.Path(source_dir).expanduser()
+    folder = pathlib.Path(os.path.expanduser(source_dir))
     if not folder.is_dir():
         problem = NotADirectoryError if folder.exists() else FileNotFoundError
         raise problem(f"There is no folder {folder}, which --config.data.source_dir names.")

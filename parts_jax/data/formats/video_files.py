@@ -169,7 +169,7 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
     Raises:
       ValueError: if the name ends otherwise, or frames_per_second is not from 0.001 to 1000.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     writers = {".mp4": _mp4_writer, ".gif": _gif_writer}
     if path.suffix.lower() not in writers:
         raise ValueError(f"Videos are written as {' or '.join(writers)}; got {str(path)!r}.")

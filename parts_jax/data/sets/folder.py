@@ -94,7 +94,9 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         say_left_out(folder, list(itertools.chain(*found.values())), has_masks)
         bad = []
         for split, videos in found.items():
-            found[split] = [video for video in videos if self._is_good(video, has_masks, bad)]
+            checked = tqdm.tqdm(videos, unit=" videos", disable=not self.builder_config.skip_bad,
+                                desc=f"Checking {self.name}, {split}", mininterval=1.0)
+            found[split] = [video for video in checked if self._is_good(video, has_masks, bad)]
             if not found[split]:
                 raise ValueError(f"None of the {len(videos)} videos of the split {split} in "
                                  f"{folder} can be read. {bad[-1]}")
@@ -217,7 +219,7 @@ def say_left_out(folder: pathlib.Path, videos: Sequence[pathlib.Path], has_masks
         elif vos_layout.is_of_masks(path.parent, folder):
             left["masks"] += not (has_masks and path.suffix.lower() == frame_folders.MASK_SUFFIX)
         elif path not in used and not (path.parent in used and frame_folders.is_frame(path)):
-            left[path.suffix or path.name] += 1
+            left[path.suffix.lower() or path.name] += 1
     if left := +left:
         logging.warning("Left out of %s, not being %s: %s.", folder, WHAT, ", ".join(
             f"{count} {kind}" for kind, count in sorted(left.items())))

@@ -8,7 +8,7 @@ of container, and nothing that it doubts is taken for a frame.
 import collections
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import av
@@ -23,8 +23,11 @@ from parts_jax.data.formats import limits
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg")
 STOP_AT_ERRORS = "crccheck+bitstream+buffer+explode"
 PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
-ONE_FRAME_A_PACKET = ("av1", "libdav1d")  # others may rightly take several, or leave some out
-UNEVEN = 2.0  # times the least time between two frames, from which it is said
+# Here each packet gives one frame; elsewhere it may rightly be a part of one, or be never shown.
+ONE_FRAME_A_PACKET = ("h264", "hevc", "vp9", "av1", "libdav1d")
+ONE_BLOCK_A_PACKET = (*ONE_FRAME_A_PACKET, "vp8", "ffv1", "mjpeg")
+WITH_TIMES = ("mov", "matroska")  # packets of all others may lack them
+UNEVEN = 1.5  # times the least time between two frames, from which it is said
 # Three bytes that H.264 and H.265 never have in a unit, as they would start the next one; and the
 # same where units are not told apart by their lengths but by these starts.
 NO_UNIT = re.compile(rb"\x00\x00[\x00-\x02]")
@@ -87,13 +90,15 @@ def frame_rate(file: BinaryIO) -> float | None:
         return float(rate) if rate else None
 
 
-def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarray]:
+def iter_decoded(path: str, file: BinaryIO, max_bytes: int,
+                 blocks: Mapping[int, int]) -> Iterator[np.ndarray]:
     """Yields frames uint8 [H, W, 3], RGB, upright, with square pixels.
 
     Args:
       path: the name of the file in messages.
       file: the file at its start.
       max_bytes: of one frame.
+      blocks: see `container_parts.check_unbroken`.
 
     Raises:
       ValueError: if the file holds no video, or a frame is too large, with the file's name.
@@ -114,14 +119,14 @@ def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarr
         limits.check_declared(f"A frame of the video {path}, {size[0]}x{size[1]} pixels,",
                               3 * math.prod(size), max_bytes)
         times = []
-        for frame in _frames(container, stream):
+        for frame in _frames(container, stream, blocks):
             times.append(frame.time)
             yield _upright(_picture(frame, aspect), frame)
     _say_uneven(path, times)
 
 
 def check_jpeg(content: bytes, max_bytes: int) -> None:
-    """Raises DamagedError if a JPEG file is damaged so that FFmpeg sees it: PIL takes it as it is."""
+    """Raises DamagedError if FFmpeg sees damage in a JPEG file, most of which PIL reads over."""
     codec = av.CodecContext.create("mjpeg", "r")
     codec.options = _options(max_bytes)
     try:
@@ -134,23 +139,43 @@ def check_jpeg(content: bytes, max_bytes: int) -> None:
         raise DamagedError("its picture is damaged")
 
 
-def _frames(container: av.container.InputContainer,
-            stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _frames(container: av.container.InputContainer, stream: av.VideoStream,
+            blocks: Mapping[int, int]) -> Iterator[av.VideoFrame]:
     """What the decoder gives, if it is sure of it; DamagedError otherwise."""
-    packets = frames = 0
+    count, packets, times, interlaced = 0, [], [], False
     for packet in container.demux(stream):
         if packet.is_corrupt:
             raise DamagedError("a part of the file is missing or damaged")
         if packet.size:
-            packets += not packet.is_discard
+            count += 1
+            packets += [] if packet.is_discard else [packet.pts]
             _check_units(stream, bytes(packet))
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise DamagedError("a frame is damaged")
-            frames += 1
+            times.append(frame.pts)
+            interlaced = interlaced or frame.interlaced_frame
             yield frame
-    if stream.codec_context.name in ONE_FRAME_A_PACKET and frames < packets:
-        raise DamagedError(f"only {frames} of {packets} frames could be decoded")
+    name = stream.codec_context.name
+    tracks = [other for other in container.streams if not other.disposition & PICTURES]
+    expected = blocks.get(stream.index, 0) if len(tracks) == len(blocks) else 0
+    if name in ONE_BLOCK_A_PACKET and count < expected:
+        raise DamagedError(f"only {count} of {expected} blocks could be read")
+    if (container.format.name.startswith(WITH_TIMES) and name in ONE_FRAME_A_PACKET
+            and not interlaced):
+        _check_times(packets, times)
+
+
+def _check_times(packets: Sequence[int | None], frames: Sequence[int | None]) -> None:
+    """Raises DamagedError if there are fewer frames than packets that are to be shown.
+
+    What comes before the first frame is what a cut from a longer video cannot show.
+    """
+    if frames and None not in (*packets, *frames):
+        first = min(frames)
+        expected = sum(time >= first for time in packets)
+        if len(frames) < expected:
+            raise DamagedError(f"only {len(frames)} of {expected} frames could be decoded")
 
 
 def _check_units(stream: av.VideoStream, packet: bytes) -> None:

@@ -144,10 +144,13 @@ def _as_colours(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.
 
 
 def _as_ids(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.ndarray:
-    if picture.mode not in ID_MODES:
+    ids = np.asarray(picture)
+    if picture.mode == "RGB" and (ids == ids[..., :1]).all():  # grey, as some of DAVIS's are kept
+        ids = ids[..., 0]
+    elif picture.mode not in ID_MODES:
         raise ValueError(f"The mask {path} must be a PNG with a palette, or in grey, whose numbers "
                          f"are the ids of objects; its mode is {picture.mode}.")
-    return np.asarray(picture).astype(np.int32)
+    return ids.astype(np.int32)
 
 
 def _png_bits(path: pathlib.Path) -> int:

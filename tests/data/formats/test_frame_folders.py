@@ -110,7 +110,9 @@ def test_masks_are_the_numbers_of_a_palette_or_of_grey(tmp_path, mode):
 
 
 def test_colours_are_no_masks(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "1.png")
+    Image.new("RGB", (2, 2), (7, 7, 7)).save(tmp_path / "1.png")  # grey
+    assert (next(frame_folders.iter_masks([tmp_path / "1.png"])) == 7).all()
+    Image.new("RGB", (2, 2), (7, 7, 8)).save(tmp_path / "1.png")
     with pytest.raises(ValueError, match="mask .*1.png must be a PNG with a palette.*mode is RGB"):
         next(frame_folders.iter_masks([tmp_path / "1.png"]))
 

@@ -193,7 +193,7 @@ def _check_boxes(file: BinaryIO, at: int, end: int, *, top: bool = False) -> Non
             # After its last picture a file may have anything, such as the zeros of a copy.
             if top and {b"moov", b"mdat"} <= found and (b"moof" not in found or b"mfra" in found):
                 return
-            if not top and end - at == length == 0:
+            if not top and end - at == 8 and not any(head[:8]):  # QuickTime ends some lists so
                 return
             raise _Broken(at)
         if kind in BOXES_OF_BOXES:

@@ -154,3 +154,17 @@ def test_a_damaged_jpg_is_refused(tmp_path, options):
     (tmp_path / "1.jpg").write_bytes(content[:3000] + content[3600:])
     with pytest.raises(ValueError, match="1.jpg cannot be read: .*its picture is damaged"):
         next(frame_folders.iter_pictures(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_changed_bit_of_a_png_is_noticed(tmp_path, mode):
+    """PIL does not look at the checksums of pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "1.png")
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    for at in np.linspace(40, len(content) - 1, 25).astype(int):
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        (tmp_path / "1.png").write_bytes(damaged)
+        with pytest.raises(ValueError, match="The frame .*1.png cannot be read"):
+            next(frame_folders.iter_pictures(tmp_path))

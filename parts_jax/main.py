@@ -112,8 +112,8 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
+        config_rules.check(config, num_devices=None)
         use_precision(config)
-        config_rules.check(config, jax.device_count())
         check_model(config)
         if config.eval.watch and jax.process_count() > 1:
             raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
@@ -124,8 +124,8 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
-    use_precision(config)
     config_rules.check(config, jax.device_count())
+    use_precision(config)
     check_model(config)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)

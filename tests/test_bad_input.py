@@ -76,7 +76,6 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.model.name=slotty"], ["model.name is 'slotty'", "there is: parts"]),
     # Four devices, as all tests have.
     (["--config.train.batch_size=6"], ["train.batch_size is 6", "4 devices", "multiple of 4"]),
-    (["--config.eval.batch_size=10"], ["eval.batch_size is 10", "4 devices", "multiple of 4"]),
     # The data set.
     (["--config.data.name=sim_clever/demo"],
      ["no data set 'sim_clever/demo'", "nearest are: sim_clevrer/demo", "All data sets: "]),

@@ -21,10 +21,11 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax.files import whole
+from parts_jax.files import json_text, whole
 from parts_jax.metrics import table
 
 FILE_NAME = "config.json"
+SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
 
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
@@ -152,8 +153,19 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """Reads what `to_json` wrote, now or in an earlier version: a locked ConfigDict."""
-    return ml_collections.ConfigDict(modernised(json.loads(text))).lock()
+    """Reads what `to_json` wrote, now or in an earlier version: a locked ConfigDict.
+
+    Raises:
+      ValueError: it is no such text.
+    """
+    values = json_text.parse(text)
+    if not isinstance(values, dict):
+        raise ValueError("it holds no keys")
+    config = ml_collections.ConfigDict(modernised(values))
+    for name in SECTIONS:
+        if not isinstance(config.get(name), ml_collections.ConfigDict):
+            raise ValueError(f"it has no part {name!r}")
+    return config.lock()
 
 
 def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,8 +216,11 @@ def load(workdir: str) -> ml_collections.ConfigDict:
         raise FileNotFoundError(f"{workdir!r} holds no run: it has no file {FILE_NAME}.")
     try:
         return from_json(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as a config: {error}.") from error
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a config: {error}. To train on, move it away: the command "
+            "that began the run writes it again, and each checkpoint is compared with it."
+        ) from error
 
 
 def for_evaluation(trained: ml_collections.ConfigDict,

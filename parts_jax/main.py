@@ -20,11 +20,15 @@ import contextlib
 import logging as standard_logging
 import os
 import pathlib
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
+
+from parts_jax.devices import signals
+
+if __name__ == "__main__":
+    signals.leave_at_once()  # what is imported below takes seconds
 
 import jax
 from absl import app, flags, logging
@@ -60,12 +64,17 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     except RuntimeError as error:
         stop(error, exit_code=distributed.UNAVAILABLE)
-    with contextlib.ExitStack() as held:
-        try:
-            config, workdir = prepare(held)
-        except (ValueError, OSError) as error:
-            stop(error)
-        train_or_evaluate(config, workdir)
+    try:
+        with contextlib.ExitStack() as held:
+            try:
+                config, workdir = prepare(held)
+            except (ValueError, OSError) as error:
+                stop(error)
+            train_or_evaluate(config, workdir)
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C. The same command goes on from the newest checkpoint, if there "
+              "is one.", file=sys.stderr)
+        sys.exit(signals.INTERRUPTED)
 
 
 def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
@@ -81,7 +90,7 @@ def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
             step, split = -1, config.eval.final_split
     except distributed.Preempted as error:
         logging.warning("%s The same command goes on from there.", error)
-        sys.exit(distributed.START_AGAIN)
+        sys.exit(error.exit_code)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
     except (checkpoint.UnreadableError, checkpoint_record.FormatError,
@@ -181,7 +190,7 @@ def prepare_devices() -> None:
     TERM from now on ends a process on its own with the exit code on which launchers start again, as
     nothing is lost before training begins; then `distributed.preemption_notice` takes it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(distributed.START_AGAIN))
+    signals.leave_in_order()
     distributed.initialize(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id,
                            FLAGS.initialization_timeout, FLAGS.heartbeat_timeout)
     if not jax.config.jax_compilation_cache_dir:

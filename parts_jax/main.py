@@ -18,7 +18,6 @@ workdir is one folder that all of them see.
 """
 
 import contextlib
-import logging as standard_logging
 import os
 import pathlib
 import sys
@@ -45,6 +44,7 @@ from parts_jax.runs import (
     command_line,
     config_rules,
     configuration,
+    quiet,
     run_lock,
 )
 from parts_jax.training import optimizer
@@ -220,14 +220,9 @@ def prepare_devices() -> None:
 
 
 def quiet_libraries() -> None:
-    """Shows JAX's warnings, and only errors of orbax, grain and TFDS; with --verbosity=1, all."""
+    """Keeps libraries from telling what is no news; with --verbosity=1 they say all."""
     if FLAGS.verbosity <= 0:
-        standard_logging.getLogger("jax").setLevel(standard_logging.WARNING)
-        chatty = [f"{os.sep}{name}{os.sep}" for name in ("orbax", "grain", "tensorflow_datasets")]
-        logging.get_absl_logger().addFilter(
-            lambda record: record.levelname in ("ERROR", "CRITICAL")
-            or not any(library in record.pathname for library in chatty)
-        )
+        quiet.hush()
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

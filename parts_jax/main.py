@@ -84,8 +84,9 @@ def main(arguments: Sequence[str]) -> None:
                 stop(error)
             train_or_evaluate(config, workdir)
     except KeyboardInterrupt:
-        print("Stopped by Ctrl-C. The same command goes on from the newest checkpoint, if there "
-              "is one.", file=sys.stderr)
+        again = "begins the evaluation anew" if FLAGS.mode == "evaluate" else (
+            "goes on from the newest checkpoint, if there is one")
+        print(f"Stopped by Ctrl-C. The same command {again}.", file=sys.stderr)
         sys.exit(signals.INTERRUPTED)
 
 

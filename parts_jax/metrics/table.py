@@ -113,8 +113,8 @@ TABLE = (
     Metric("gradient_norm", 0, "Of all parameters, before it is clipped."),
     Metric("skipped_steps", -1, "Updates so far that were not finite."),
     Metric("skipped_in_a_row", -1, "Updates that were not finite, up to this one."),
-    Metric("steps_per_second", 1, "Evaluations left out.", curve=SPEED),
-    Metric("frames_per_second", 1, "Evaluations left out."),
+    Metric("steps_per_second", 1, "Evaluations and compiling left out.", curve=SPEED),
+    Metric("frames_per_second", 1, "Evaluations and compiling left out."),
     Metric("waiting_share", -1, "Of the time, waiting for input; a bound from above."),
     Metric("compile_seconds", -1, "Spent on compiling since the last line."),
 )

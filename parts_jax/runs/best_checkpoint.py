@@ -27,6 +27,7 @@ class Best:
       workdir: the run's folder.
       metrics: names, of `METRICS` or of another stage; the first that evaluation gives is the one
         that counts.
+      resolutions: of the frames that each stage of training sees, config.schedule.resolution.
 
     Attributes:
       record: {"step", "stage", "metric", "value"} of the best; {} if there is none yet.
@@ -35,15 +36,17 @@ class Best:
       ValueError: nobody knows whether more or less of a metric is better.
     """
 
-    def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str]):
+    def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str],
+                 resolutions: Sequence[int]):
         unclear = [name for name in metrics if not table.direction(name)]
         if unclear:
             raise ValueError(f"{', '.join(unclear)} cannot say which checkpoint is the best; this "
                              f"can, at any stage: {', '.join(METRICS)}.")
         self.path = pathlib.Path(workdir) / FILE_NAME
-        self.metrics, self.warned = tuple(metrics), False
-        self.record = read(workdir)
-        if self.record.get("metric") not in self.metrics:
+        self.metrics, self.resolutions = tuple(metrics), tuple(resolutions)
+        self.record, self.warned = read(workdir), False
+        if (self.record.get("metric") not in self.metrics
+                or self.record["stage"] not in range(len(self.resolutions))):
             self.record = {}
 
     def forget_after(self, step: int) -> None:
@@ -54,7 +57,8 @@ class Best:
     def offer(self, step: int, stage: int, scores: Mapping[str, float], writes: bool) -> None:
         """Takes a checkpoint as the best if it is better than that so far.
 
-        One of a later stage is better than any of an earlier one, whose pictures were smaller.
+        One of a stage of larger frames is better than any of smaller ones, whose scores say less;
+        of two stages with frames of one size, neither goes first.
 
         Args:
           step: of the checkpoint, which is there already.
@@ -71,7 +75,7 @@ class Best:
             return
         found = dict(step=step, stage=stage, metric=metric, value=float(scores[metric]))
         if math.isfinite(found["value"]) and (
-                self.record.get("metric") != metric or _rank(found) > _rank(self.record)):
+                self.record.get("metric") != metric or self._rank(found) > self._rank(self.record)):
             self.record = found
             if writes:
                 whole.write_whole(self.path, json.dumps(found) + "\n")
@@ -80,6 +84,10 @@ class Best:
         """For orbax: which checkpoints (objects with a `step`) are to be kept."""
         del context
         return [checkpoint.step == self.record.get("step") for checkpoint in checkpoints]
+
+    def _rank(self, record: Mapping[str, Any]) -> tuple[int, float]:
+        return (self.resolutions[record["stage"]],
+                table.direction(record["metric"]) * record["value"])
 
 
 def read(workdir: str | os.PathLike) -> dict[str, Any]:
@@ -99,7 +107,3 @@ def read(workdir: str | os.PathLike) -> dict[str, Any]:
         logging.warning("%s is damaged, so which checkpoint was the best is not known: %s.",
                         path, error)
         return {}
-
-
-def _rank(record: Mapping[str, Any]) -> tuple[int, float]:
-    return record["stage"], table.direction(record["metric"]) * record["value"]

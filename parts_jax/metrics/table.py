@@ -192,7 +192,7 @@ def with_stage(name: str, stage: str, stages: Sequence[str]) -> str:
 
 
 def learning_curves() -> dict[str, dict[str, str]]:
-    """Charts by title, and their lines: what stands beside one, and its name in metrics.jsonl."""
+    """Charts by title, and their lines: what stands beside one, and its `current_metrics` name."""
     return {title: {line: f"{source}/{metric.name}" for metric in TABLE if metric.curve == title
                     for line, source in metric.lines} for title in CURVES}
 
@@ -222,12 +222,19 @@ def current_name(name: str) -> tuple[str, float]:
     return f"{before}{slash}{new}", factor
 
 
-def current_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def current_metrics(metrics: Mapping[str, Any], held_out: str = "") -> dict[str, Any]:
     """Values by name, of a line of metrics.jsonl of any version, under today's names.
 
     A value may be None, or a list, whose elements are taken one by one.
+
+    Args:
+      metrics: of the line.
+      held_out: the name of the evaluations during training, such as `sim_clevrer_demo-validation`.
+        Their metrics come as `eval/<metric>`, which they were called in versions before.
     """
-    return _renamed(metrics, _times)
+    return {f"eval/{name.removeprefix(f'{held_out}/')}"
+            if held_out and name.startswith(f"{held_out}/") else name: value
+            for name, value in _renamed(metrics, _times).items()}
 
 
 def current_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:

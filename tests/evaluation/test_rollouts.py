@@ -167,6 +167,8 @@ def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written
 def test_the_record_says_what_was_evaluated(written, workdir):
     record, said = written
     about = {key: value for key, value in record.items() if key != "metrics"}
+    assert about.pop("hardware") == provenance.hardware()
+    assert about.pop("commit", None) == provenance.commit()
     assert about == {
         "step": STEP, "dataset": "sim_clevrer/tiny", "split": "test", "seed": 0,
         "num_sequences": CLIPS, "num_slots": 3, "resolution": 16, "stride": 1, "burn_in": BURN_IN,

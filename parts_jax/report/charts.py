@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 36
 LEGEND = 15             # height of a row of it, between title and axes
 CHARACTER = 5.6         # width, about, of text of size 10
 LONGEST_NAME = 40       # of a line, in characters
-COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377")
+COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#33aacc", "#998800", "#cc3311", "#777777")
 LOG_FROM = 10           # greatest over least value from which an axis is logarithmic
 MOST_STEPS = 5          # between ticks of an axis that is not logarithmic
 
@@ -33,7 +33,7 @@ def line_chart(title: str, lines: Mapping[str, Line], x_label: str) -> str:
 
     Args:
       title: over the chart.
-      lines: up to four; with more than one, their names stand in a legend, over the axes.
+      lines: up to eight; with more than one, their names stand in a legend, over the axes.
       x_label: under the chart.
 
     Returns:

@@ -175,7 +175,8 @@ def _worst(ranked: numbers.Ranked | None, evaluation: dict[str, Any] | None,
     if ranked is None:
         return sentence("The scores of each clip were not kept. The first command evaluates and "
                         "keeps them, the second writes this page anew:",
-                        _command(workdir, split, f" --config.eval.step={model.step}")), {}
+                        command_of_evaluation(
+                            workdir, split, f" --config.eval.step={model.step}")), {}
     first = ranked.rows[:num_clips]
     clips = read_clips(config, split, len(first), 0, 0, model.model.cues,
                        [row["clip"] for row in first])
@@ -247,7 +248,7 @@ def _metrics(evaluation: dict[str, Any] | None, config: ml_collections.ConfigDic
     if evaluation is None:
         return sentence(f"Step {step} was not evaluated on the {split} split. The first command "
                         "does that, the second writes this page anew:",
-                        _command(workdir, split, f" --config.eval.step={step}")
+                        command_of_evaluation(workdir, split, f" --config.eval.step={step}")
                         + (f" --step={step}" if exactly else ""))
     note = f"{evaluation.get('num_sequences', 'All')} clips of the {evaluation['split']} split."
     if "hardware" in evaluation:
@@ -290,10 +291,11 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
                         "has no eval.rollout_steps.")
     return sentence("Roll-outs were not scored over the whole split. The first command does that, "
                     "the second writes this page anew:",
-                    _command(workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
+                    command_of_evaluation(
+                        workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
 
 
-def _command(workdir: pathlib.Path, split: str, more: str) -> str:
+def command_of_evaluation(workdir: pathlib.Path, split: str, more: str = "") -> str:
     """What to type to have `split` evaluated and the page written anew."""
     folder, split = shlex.quote(str(workdir)), shlex.quote(split)
     return (f"python -m parts_jax.main --mode=evaluate --workdir={folder} "

@@ -21,7 +21,7 @@ from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
 from parts_jax.pictures import colours
-from parts_jax.runs import checkpoint, configuration, metric_writer
+from parts_jax.runs import checkpoint, configuration, metric_writer, provenance
 from tests.metrics import picture_oracle
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3

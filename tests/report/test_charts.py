@@ -68,7 +68,8 @@ def test_an_axis_of_far_values_is_logarithmic_and_the_title_says_so(values, loga
 def test_a_legend_stands_over_the_axes_whatever_is_drawn():
     """Also where names are long, and need rows of their own; the end of a name tells runs apart."""
     for names in (["FG-ARI", "ARI", "mIoU"], [f"{'long' * 20}-{i}" for i in range(4)]):
-        chart = charts.line_chart("t", {name: charts.Line([1, 2], [1.0, 2.0]) for name in names}, "")
+        chart = charts.line_chart(
+            "t", {name: charts.Line([1, 2], [1.0, 2.0]) for name in names}, "")
         plot = min(float(y) for y in re.findall(r",([\d.]+)", " ".join(
             re.findall(r'<polyline points="(.*?)"', chart))))
         top = float(re.search(r"M52,(\d+)V", chart)[1])

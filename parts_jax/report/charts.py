@@ -13,7 +13,7 @@ LEGEND = 15             # height of a row of it, between title and axes
 CHARACTER = 5.6         # width, about, of text of size 10
 LONGEST_NAME = 40       # of a line, in characters
 COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#33aacc", "#998800", "#cc3311", "#777777")
-LOG_FROM = 10           # greatest over least value from which an axis is logarithmic
+LOG_FROM = 5            # greatest over least value from which an axis is logarithmic
 MOST_STEPS = 5          # between ticks of an axis that is not logarithmic
 
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 def line_chart(title: str, lines: Mapping[str, Line], x_label: str) -> str:
     """Draws lines by name; what is None or not finite is left out.
 
-    The upright axis is logarithmic where all values are above 0 and the greatest is ten times the
+    The upright axis is logarithmic where all values are above 0 and the greatest is five times the
     least, or more; the title says so.
 
     Args:

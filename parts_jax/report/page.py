@@ -232,9 +232,9 @@ def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathli
 def written_by() -> dict[str, str]:
     """When a page is written, by which code, if that is known, and on what."""
     facts = {"Written": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
-             "On": provenance.hardware()}
+             "Hardware": provenance.hardware()}
     commit = provenance.commit()
-    return facts | ({"By the code of commit": commit} if commit else {})
+    return facts | ({"Commit": commit} if commit else {})
 
 
 def as_facts(facts: Mapping[str, Any]) -> str:

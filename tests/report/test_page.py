@@ -385,8 +385,8 @@ def test_the_head_says_who_wrote_it_when_and_where(workdir, splits, monkeypatch)
     monkeypatch.setattr(provenance, "hardware", lambda: "8 x TPU v4")
     write_evaluation(workdir, commit="ba9876543210", hardware="2 x GPU", resolution=8)
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", write(workdir, num_clips=1)))
-    assert facts["Seed"] == "0" and facts["On"] == "8 x TPU v4"
-    assert facts["By the code of commit"] == "0123456789ab+changes"
+    assert facts["Seed"] == "0" and facts["Hardware"] == "8 x TPU v4"
+    assert facts["Commit"] == "0123456789ab+changes"
     written = datetime.datetime.strptime(facts["Written"], "%Y-%m-%d %H:%M UTC")
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     assert abs(now - written) < datetime.timedelta(minutes=3)

@@ -25,6 +25,9 @@ CURVES = ("Loss", "Negative log-likelihood, nats a frame", "KL, nats a frame", "
           "Speed, steps a second")
 LOSS, NLL, KL, MSE, MASKS, ENTROPY, SLOTS, SPEED = CURVES
 
+# The first that is scored says which clip is worse, where the run's own choice is not scored.
+RANKS_CLIPS = ("miou_last", "neg_elbo", "mse_last")
+
 # Names of before: what they are called now, and the factor that their values take.
 RENAMED = {"log_likelihood": ("nll", -1.0), "negative_elbo": ("neg_elbo", 1.0)}
 

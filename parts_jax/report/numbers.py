@@ -19,7 +19,6 @@ from parts_jax.report import charts
 
 MOST_POINTS = 500
 DASH = "–"
-RANKED_BY = ("miou_last", "neg_elbo", "mse_last")  # clips, where a run's own choice is not scored
 MOST_RANKED = 10
 
 
@@ -90,7 +89,7 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
     Args:
       workdir: the run.
       dataset, split, step: of the evaluation.
-      chosen_by: metrics; the first that is scored says which clip is worse, else `RANKED_BY` does.
+      chosen_by: metrics; the first that is scored says which clip is worse, else of `table.RANKS_CLIPS`.
 
     Returns:
       All of them; those whose score is not finite come first. None if there is no file of them, or
@@ -106,7 +105,7 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{key: int(value) if key == "clip" else value if key == "id" else float(value)
                      for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
-        metric = next((name for name in (*chosen_by, *RANKED_BY)
+        metric = next((name for name in (*chosen_by, *table.RANKS_CLIPS)
                        if rows and name in rows[0] and table.direction(name)), None)
         if any(row["clip"] < 0 or not isinstance(row["id"], str) for row in rows):
             raise ValueError("a clip has no position in its split")

@@ -89,7 +89,8 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
     Args:
       workdir: the run.
       dataset, split, step: of the evaluation.
-      chosen_by: metrics; the first that is scored says which clip is worse, else of `table.RANKS_CLIPS`.
+      chosen_by: metrics, before those of `table.RANKS_CLIPS`; the first that is scored says which
+        clip is worse.
 
     Returns:
       All of them; those whose score is not finite come first. None if there is no file of them, or

@@ -202,8 +202,9 @@ def test_evaluations_in_training_leave_files_under_the_same_name(finished):
     assert all(lines[step][f"{HELD_OUT}/miou"] == record["miou"] and record["hardware"]
                for step, record in records.items())
     assert all((finished / "evaluation" / f"{HELD_OUT}-{step}.png").is_file() for step in records)
-    assert [path.name for path in (finished / "evaluation").glob("*.csv")] == [
-        f"sim_clevrer_tiny-test-{LAST_STEP}.csv"]
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}"
+    assert {path.name for path in (finished / "evaluation").glob("*.csv")} == {
+        f"{name}.csv", f"{name}-rollout.csv"}
 
 
 def test_every_clip_has_its_scores_and_its_id(finished):

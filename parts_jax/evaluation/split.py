@@ -32,7 +32,7 @@ def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
                 lambda output: by_clip.metrics_of_clips(output, stages), stages[0], num_shown)
 
 
-def predict_split(evaluator: Evaluator, params: Any, split: str,
+def predict_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
                   num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Rolls out every clip of a split.
 

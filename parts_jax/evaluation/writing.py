@@ -1,11 +1,11 @@
 """Evaluates a checkpoint and writes what it finds: JSON, pictures, TensorBoard, a line of the log.
 
 An evaluation has one name everywhere, <dataset>-<split>. Into `workdir`/evaluation go
-<dataset>-<split>-<step>.json, .png and, with the scores of each clip, .csv; and -rollout.json and
-.png. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
+<dataset>-<split>-<step>.json, .png and, with the scores of each clip, .csv; and -rollout.json, .png
+and .csv. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,9 @@ def _write(evaluator: Evaluator, step: int, split: str, workdir: str | Path, wri
     if jax.process_index() == 0:
         shown = {k: v for k, v in shown.items() if k != "boxes"}
         grid = grids.picture_grid(**shown) if shown else None
-        count = len(next(iter(clips.values())))
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}", make_record(evaluator, step, split, clips) | made_by(), grid,
-            None if ids is None else {"clip": range(count), "id": ids(count)} | clips)
+            None if ids is None else columns(ids, clips))
         if shown:
             writer.write_images(step, {f"{name}/last_frame": grid[None]})
         if shown and ids is not None:
@@ -113,7 +112,8 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
     """
     config = evaluator.config
     name, num_shown = name_of(config, split), config.eval.num_pictures
-    clips, shown = split_of.predict_split(evaluator, params, split, num_shown)
+    opened, ids = split_of.with_ids(pipeline.open_split(config.data, split))
+    clips, shown = split_of.predict_split(evaluator, params, opened, num_shown)
     means = {k: v.mean(0) for k, v in clips.items()}
     writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
                                 for h, v in enumerate(values, start=1)})
@@ -122,7 +122,9 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
         grid = grids.rollout_grid(**shown) if shown else None
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}-rollout",
-            make_rollout_record(evaluator, step, split, clips) | made_by(), grid)
+            make_rollout_record(evaluator, step, split, clips) | made_by(), grid,
+            columns(ids, {f"{k}_{h}": values[:, h - 1] for k, values in clips.items()
+                          for h in range(1, values.shape[1] + 1)}))
         if shown:
             writer.write_videos(step, {f"{name}/rollout/clips": grids.rollout_clips(**shown)})
     writer.flush()
@@ -131,6 +133,18 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
         config.eval.burn_in + 1, config.eval.burn_in + config.eval.rollout_steps,
         ", ".join(f"{k} {v.mean():.4g}" for k, v in means.items()))
     return means
+
+
+def columns(ids: Callable[[int], list[str]],
+            clips: dict[str, np.ndarray]) -> dict[str, Sequence]:
+    """What a CSV has of each clip: its position in the split, its id, and its scores.
+
+    Args:
+      ids: of so many clips, their ids.
+      clips: scores by name, float64 [number of clips] each.
+    """
+    count = len(next(iter(clips.values())))
+    return {"clip": range(count), "id": ids(count)} | clips
 
 
 def is_written(config: ml_collections.ConfigDict, workdir: str | Path, step: int,

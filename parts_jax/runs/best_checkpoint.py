@@ -47,6 +47,11 @@ class Best:
         self.record, self.warned = read(workdir), False
         if (self.record.get("metric") not in self.metrics
                 or self.record["stage"] not in range(len(self.resolutions))):
+            if self.record and self.metrics:
+                logging.warning("%s is by %s, at stage %s; the best is chosen anew by the first of "
+                                "%s, which eval.best_by names now.", self.path,
+                                self.record["metric"], self.record["stage"],
+                                ", ".join(self.metrics))
             self.record = {}
 
     def forget_after(self, step: int) -> None:

@@ -85,8 +85,9 @@ def test_the_first_metric_that_there_is_counts(tmp_path, caplog):
     best = best_checkpoint.Best(tmp_path, ("fg_ari_last", "neg_elbo"), (16, 32))
     assert offer(best, 1, neg_elbo=5.0, kl=1.0) == 1 and best.record["metric"] == "neg_elbo"
     # What is known is of another metric.
-    none = best_checkpoint.Best(tmp_path, ("fg_ari_last",), (16, 32))
     with caplog.at_level(logging.WARNING):
+        none = best_checkpoint.Best(tmp_path, ("fg_ari_last",), (16, 32))
+        assert "best.json is by neg_elbo, at stage 0; the best is chosen anew by" in caplog.text
         assert offer(none, 2, neg_elbo=1.0) is None
     assert "none of eval.best_by, fg_ari_last" in caplog.text
 

@@ -170,7 +170,7 @@ def read_metrics(workdir: pathlib.Path, dataset: str, split: str) -> list[dict[s
         return []
     held_out = f"{_prefix(dataset)}-{split}"
     return [table.current_metrics(record, held_out) for record in map(
-        _line, path.read_text(encoding="utf-8").splitlines()) if record is not None]
+        _line, path.read_bytes().splitlines()) if record is not None]
 
 
 def curve(records: Sequence[Mapping[str, Any]], key: str) -> charts.Line | None:
@@ -256,20 +256,21 @@ def _prefix(dataset: str) -> str:
 def _read(path: pathlib.Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
     if not isinstance(record, dict):
         raise ValueError(f"{str(path)!r} is no evaluation.")
     return record
 
 
-def _line(text: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None if a run was killed while writing it."""
+def _line(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None if a run was killed while writing it, or it is damaged."""
     try:
-        record = json.loads(text)
-    except ValueError:
+        record = json.loads(line, parse_int=float)  # one of hundreds of digits becomes infinite
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and "step" in record else None
+    step = record.get("step") if isinstance(record, dict) else None
+    return record if is_number(step) else None
 
 
 def figures(drawn: Sequence[str]) -> str:

@@ -324,6 +324,15 @@ def test_curves_of_names_of_before_and_a_metric_of_a_models_own(workdir, splits,
     assert ">30</text>" in page and ">20</text>" in page and "glimpses" not in page
 
 
+def test_damaged_lines_of_metrics_are_left_out(workdir):
+    good = b'{"step": 1, "train/loss": 2.0}\n{"step": 2, "train/loss": 1.0}\n'
+    for damaged in (b"\xff\n", b"[" * 100_000 + b"\n", b'{"step": null}\n', b'{"step": true}\n',
+                    b'{"step": "3"}\n', b'{"step": 1' + b"0" * 400 + b"}\n", b"3\n", b'{"st'):
+        (workdir / "metrics.jsonl").write_bytes(good + damaged)
+        records = numbers.read_metrics(workdir, "sim_clevrer/tiny", "test")
+        assert [record["step"] for record in records] == [1, 2], damaged[:20]
+
+
 def test_curves_of_long_runs_are_thinned(workdir, splits):
     write_metrics(workdir, 1777)
     page = write(workdir, num_clips=1)

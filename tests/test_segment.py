@@ -11,6 +11,7 @@ import pytest
 
 import parts_jax
 from parts_jax import segment
+from parts_jax.api import segmenting
 from parts_jax.data.formats import video_files
 from parts_jax.pictures import colours, grids
 
@@ -78,7 +79,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
     seen = model.segment(model.resize(video_files.read_video(clip)))  # all at once
     for t in (0, 15, 16, 19):
         shown = tiles(written[t])
-        slots = colours.masked_slots(seen.slots[t], seen.masks[t])
+        slots = colours.masked_slots(seen.slot_pictures[t], seen.masks[t])
         expected = [seen.video[t], colours.colour_masks(seen.masks[t]),
                     colours.to_uint8(seen.recon[t]), *slots]
         for tile, picture in zip(shown, expected, strict=True):
@@ -89,7 +90,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
 def test_parts_are_exact_and_have_one_length(workdir, clip):
     model = parts_jax.load(workdir)
     video = model.resize(video_files.read_video(clip))
-    parts = list(segment.segment_parts(model, iter(video)))
+    parts = list(segmenting.segment_parts(model, iter(video)))
     assert [count for _, count in parts] == [16, 4]
     assert model._segment._cache_size() == 1
     whole = model.segment(video)
@@ -142,7 +143,7 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
 @pytest.mark.parametrize("changes, message", [
     ({"--workdir": "nowhere"}, "no folder '.*nowhere' to load a model from"),
     ({"--out": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
-    ({"--out": "no/such/folder/out.mp4"}, "No such file or directory"),
+    ({"--out": "nodir/c.mp4"}, r"The folder \S+nodir of --out=nodir/c.mp4 does not exist"),
     ({"--step": "3"}, "no checkpoint of step 3"),
     ({"--stride": "0"}, "--stride is 0, but must be 1 or more"),
     ({"--tile": "0"}, "--tile is 0, but must be 1 or more"),

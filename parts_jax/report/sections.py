@@ -88,8 +88,8 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[st
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
         columns |= {"masks": _masks(seen.masks[i]), "reconstruction": _picture(seen.recon[i])}
-        if seen.slots is not None:
-            slots = _transparent(seen.slots[i], seen.masks[i])
+        if seen.slot_pictures is not None:
+            slots = _transparent(seen.slot_pictures[i], seen.masks[i])
             columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
         parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
     return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}

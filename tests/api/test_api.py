@@ -62,12 +62,12 @@ def test_a_clip_is_segmented_alone_as_in_a_batch(model, video):
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch))
     assert clip.masks.shape == clip.attention.shape == (T, K, S, S)
     assert clip.recon.shape == clip.video.shape == (T, S, S, 3)
-    assert clip.slots.shape == (T, K, S, S, 3)
+    assert clip.slot_pictures.shape == (T, K, S, S, 3)
     assert clip.posterior.mean.shape == clip.posterior.log_std.shape == (T, K, D)
     assert clip.num_frames == T
     np.testing.assert_allclose(clip.masks.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(
-        clip.recon, (clip.masks[..., None] * clip.slots).sum(1), atol=1e-5)
+        clip.recon, (clip.masks[..., None] * clip.slot_pictures).sum(1), atol=1e-5)
     np.testing.assert_array_equal(clip.segmentation, clip.masks.argmax(1))
 
 
@@ -96,7 +96,7 @@ def test_the_posterior_is_the_models(model, workdir, video):
     np.testing.assert_allclose(result.posterior.mean, mean, atol=1e-5)
     np.testing.assert_allclose(result.attention, step.maps["attention"], atol=1e-5)
     at = net.apply({"params": params}, mean, (S, S), method="decode")
-    np.testing.assert_allclose(result.slots, at.means, atol=1e-5)
+    np.testing.assert_allclose(result.slot_pictures, at.means, atol=1e-5)
 
 
 def test_two_parts_of_a_video_give_what_the_whole_gives(model_with_actions, video, actions):
@@ -123,7 +123,7 @@ def test_prediction_sees_what_was_given_and_rolls_out_by_the_transition(model_wi
         state = InferenceState(posterior, hidden)
         np.testing.assert_allclose(result.posterior.mean[:, step], posterior.mean, atol=1e-5)
     mixture = net.apply({"params": model._params}, posterior.mean, (S, S), method="decode")
-    np.testing.assert_allclose(result.slots[:, -1], mixture.means, atol=1e-5)
+    np.testing.assert_allclose(result.slot_pictures[:, -1], mixture.means, atol=1e-5)
 
     def changed(t):
         other = actions.copy()
@@ -149,16 +149,16 @@ def test_a_traversal_changes_one_number_of_one_slot_or_of_all(model, video):
     assert result.masks.shape == (3, K, S, S) and result.values == (-2, 0, 2)
     seen = model.segment(video[0])
     untouched = [0, 2]
-    for picture in result.slots:
-        np.testing.assert_allclose(picture[untouched], seen.slots[-1, untouched], atol=1e-5)
-    assert np.abs(result.slots[0, 1] - result.slots[2, 1]).max() > 1e-4
+    for picture in result.slot_pictures:
+        np.testing.assert_allclose(picture[untouched], seen.slot_pictures[-1, untouched], atol=1e-5)
+    assert np.abs(result.slot_pictures[0, 1] - result.slot_pictures[2, 1]).max() > 1e-4
     own = float(seen.posterior.mean[-1, 1, 2])
     back = model.traverse(video[0], slot=1, dim=2, values=[own])
     np.testing.assert_allclose(back.recon[0], seen.recon[-1], atol=1e-5)
     everyone = model.traverse(video, slot=None, dim=2, values=values)
     assert everyone.masks.shape == (2, 3, K, S, S)
-    np.testing.assert_allclose(everyone.slots[0, :, 1], result.slots[:, 1], atol=1e-5)
-    assert all(np.abs(everyone.slots[0, 0, k] - everyone.slots[0, 2, k]).max() > 1e-4
+    np.testing.assert_allclose(everyone.slot_pictures[0, :, 1], result.slot_pictures[:, 1], atol=1e-5)
+    assert all(np.abs(everyone.slot_pictures[0, 0, k] - everyone.slot_pictures[0, 2, k]).max() > 1e-4
                for k in range(K))
 
 
@@ -209,7 +209,7 @@ def test_any_video_can_be_resized(model):
     wide[:, :, 16:48] = 200
     assert (model.resize(wide) == 200).all() and model.resize(wide).shape == (2, S, S, 3)
     assert (model.resize(wide, crop="none") == 0).any()
-    with pytest.raises(ValueError, match="must be none or center; got 'left'"):
+    with pytest.raises(ValueError, match="must be center, none or pad; got 'left'"):
         model.resize(wide, crop="left")
 
 

@@ -15,21 +15,26 @@ docs/segment.md says what the files hold. Models know the speed that things had 
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 INTERRUPTED = 130  # as a shell has it of a process that Ctrl-C ended: 128 + SIGINT
+SAID_THEN = "Interrupted: of what was being written nothing is left."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line, writes, and says what; a fault of the user's: exit code 2."""
     flags = parse(arguments)
     try:
-        # Here, as they take seconds: --help is quick, and Ctrl-C meanwhile is one as any other.
-        from absl import logging
+        # Here, as they take seconds: --help is quick, and Ctrl-C meanwhile leaves no traceback.
+        with _interrupted_at_once():
+            from absl import logging
 
-        from parts_jax.api import segmenting
+            from parts_jax.api import segmenting
         logging.set_verbosity(logging.ERROR)  # orbax warns of every checkpoint that is only read
         for line in segmenting.run(flags):
             print(_printable(line))
@@ -37,8 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_printable(f"Error: {error}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted: of what was being written nothing is left.", file=sys.stderr)
+        print(SAID_THEN, file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _interrupted_at_once() -> Iterator[None]:
+    """Ends the process by Ctrl-C itself: a library half imported may abort when asked for again."""
+    def leave(*_) -> None:
+        print(SAID_THEN, file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+
+    before = signal.getsignal(signal.SIGINT)
+    changes = (before is signal.default_int_handler
+               and threading.current_thread() is threading.main_thread())
+    if changes:
+        signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        if changes:
+            signal.signal(signal.SIGINT, before)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,6 +1,8 @@
 """parts_jax.load and what the model that it returns can do, with untrained parameters."""
 
 import base64
+import importlib
+import inspect
 import io
 import re
 import shutil
@@ -347,6 +349,67 @@ def test_other_numbers_out_of_range_are_refused(model, video):
         model.segment(video, after=first)
     with pytest.raises(ValueError, match="after has 3 slots, but num_slots is 4"):
         model.segment(video[0], num_slots=4, after=first)
+
+
+@pytest.mark.parametrize("seed", [2**31, -2**31 - 1, 0.5, np.nan])
+def test_a_seed_has_32_bits(model, seed):
+    with pytest.raises(ValueError, match="seed is .*, but must be a whole number from -2147483648"):
+        model.segment(ZEROS, seed=seed)
+
+
+def test_ids_of_many_slots_do_not_wrap(model, video):
+    result = model.segment(video[0, :1], num_slots=300)
+    assert result.segmentation.dtype == np.uint16
+    np.testing.assert_array_equal(result.segmentation, result.masks.argmax(1))
+    with pytest.raises(ValueError, match="num_slots is 65536, but must be .* at most 65535"):
+        model.segment(ZEROS, num_slots=65536)
+
+
+def test_what_slots_look_like_has_one_name_and_the_old_ones_warn(model, video):
+    seen = model.segment(video[0])
+    changed = model.traverse(video[0], 0, 0, [1.0])
+    future, decoded = model.predict(video[0], None, 2), model.decode(seen.posterior.mean)
+    for result, name in ((seen, "slots"), (changed, "slots"), (future, "slots"),
+                         (decoded, "means")):
+        with pytest.warns(DeprecationWarning, match=f"{name} is called slot_pictures now"):
+            assert getattr(result, name) is result.slot_pictures
+    np.testing.assert_allclose(decoded.slot_pictures, seen.slot_pictures, atol=1e-5)
+
+
+def test_results_are_read_only_and_keep_no_array_of_the_users(model, video):
+    mine = video[0].copy()
+    results = (model.segment(mine), model.predict(video, None, 2), model.decode(np.zeros((1, K, D))))
+    assert not any(leaf.flags.writeable for leaf in jax.tree.leaves(results))
+    mine[:] = 0  # still the user's own, and no part of the result
+    np.testing.assert_array_equal(results[0].video, video[0])
+
+
+def public_functions() -> list:
+    """Of the package and of its rooms for users, with the methods of their classes."""
+    found = []
+    for name in ("", ".api.pretrained_model", ".api.results", ".api.saving", ".api.places",
+                 ".api.slot_files", ".api.clips", ".api.outputs", ".api.segmenting", ".api.checks",
+                 ".api.inference", ".segment", ".pictures.overlay", ".pictures.colours",
+                 ".pictures.grids"):
+        module = importlib.import_module(f"parts_jax{name}")
+        for member in vars(module).values():
+            if getattr(member, "__module__", "") != module.__name__:
+                continue
+            members = vars(member).values() if inspect.isclass(member) else [member]
+            functions = (getattr(m, "fget", m) for m in members)
+            found += [f for f in functions if inspect.isfunction(f)
+                      and f.__module__ == module.__name__
+                      and (f.__name__ == "__init__" or not f.__name__.startswith("_"))]
+    return found
+
+
+@pytest.mark.parametrize("function", public_functions(), ids=lambda function: function.__qualname__)
+def test_the_public_api_says_all_types(function):
+    signature = inspect.signature(function)
+    untyped = [name for name, parameter in signature.parameters.items()
+               if parameter.annotation is parameter.empty and name != "self"]
+    assert not untyped and (function.__name__ == "__init__"
+                            or signature.return_annotation is not signature.empty)
 
 
 def test_importing_data_imports_no_model():

@@ -5,8 +5,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import av
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -296,6 +298,18 @@ def test_ctrl_c_while_libraries_are_imported():
             "segment.main(['--workdir=a', 'b.mp4', '--out=c.mp4'])")
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (130, segment.SAID_THEN + "\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError("1 TB"), jax.errors.JaxRuntimeError(
+    "RESOURCE_EXHAUSTED: Out of memory allocating 1 TB")])
+def test_too_little_memory_is_a_sentence(error):
+    def fails(*_, **__):
+        raise error
+
+    model = types.SimpleNamespace(segment=fails, num_slots=3)
+    with pytest.raises(ValueError, match="too little memory for 16 frames with 9000 slots") as got:
+        next(segmenting.segment_parts(model, iter(np.zeros((2, S, S, 3), np.uint8)), None, 9000))
+    assert got.value.__cause__ is error
 
 
 def test_frames_are_counted_on_a_terminal_only(workdir, clip, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import tqdm
 
@@ -82,7 +83,7 @@ def run(flags: argparse.Namespace) -> list[str]:
                   for path in (job.out, job.overlay, job.save) if path]
     if flags.slots:
         slot_files.save_slots(flags.slots, collector.arrays())
-        lines.append(f"{flags.slots}: slots of {len(jobs)} clips.")
+        lines.append(_said(flags.slots, len(jobs)))
     return lines
 
 
@@ -182,7 +183,11 @@ def segment_split(flags: argparse.Namespace) -> list[str]:
     outputs.check({f"--slots={flags.slots}": flags.slots}, [], flags.workdir)
     arrays = slot_files.slots_of_split(load(flags), flags.split, flags.num_slots, seed=flags.seed)
     slot_files.save_slots(flags.slots, arrays)
-    return [f"{flags.slots}: slots of {len(arrays['names'])} clips."]
+    return [_said(flags.slots, len(arrays["names"]))]
+
+
+def _said(path: str, num_clips: int) -> str:
+    return f"{path}: slots of {num_clips} clip{'s' * (num_clips != 1)}."
 
 
 def segment_clip(model: PretrainedModel, job: Job, rate: float, actions: np.ndarray | None,
@@ -270,7 +275,8 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
       video's: the end of the last part repeats the last frame.
 
     Raises:
-      ValueError: as `PretrainedModel.segment`, or there are fewer actions than frames.
+      ValueError: as `PretrainedModel.segment`, or there are fewer actions than frames, or there is
+        too little memory.
     """
     frames, start, before = iter(frames), 0, None
     while part := list(itertools.islice(frames, FRAMES_AT_ONCE)):
@@ -283,6 +289,12 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                 raise ValueError(f"There are {len(actions)} actions, but {start + len(part)} "
                                  "frames or more; there must be an action for each frame.")
             taken = np.pad(taken, ((0, missing), *((0, 0),) * (taken.ndim - 1)))
-        result = model.segment(video, taken, num_slots, seed=seed, after=before)
+        try:
+            result = model.segment(video, taken, num_slots, seed=seed, after=before)
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+                raise ValueError(f"There is too little memory for {len(video)} frames with "
+                                 f"{num_slots or model.num_slots} slots.") from error
+            raise
         yield result, len(part)
         start, before = start + len(part), result

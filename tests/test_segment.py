@@ -3,6 +3,7 @@
 import io
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -16,6 +17,7 @@ from PIL import Image
 import parts_jax
 from parts_jax import segment
 from parts_jax.api import places, segmenting
+from parts_jax.api.clips import Clip
 from parts_jax.data import pipeline
 from parts_jax.data.formats import video_files
 from parts_jax.pictures import colours, grids, overlay
@@ -207,6 +209,7 @@ def test_the_users_video_is_not_replaced(capsys, workdir, clip, tmp_path):
 def test_clips_of_all_kinds_give_files_of_the_frames_own_size(capsys, workdir, clip, tmp_path):
     """A file of two parts and a folder of frames: videos, overlays, masks and slots of both."""
     video = video_files.read_video(clip)
+    clip = pathlib.Path(shutil.copy(clip, tmp_path / "clip.v2.mp4"))
     (tmp_path / "frames").mkdir()
     for t, frame in enumerate(video[:3]):
         grids.save_png(str(tmp_path / "frames" / f"f{t}.png"), frame)
@@ -215,11 +218,11 @@ def test_clips_of_all_kinds_give_files_of_the_frames_own_size(capsys, workdir, c
                 f"--slots={tmp_path}/slots.npz", "--crop=pad")
     assert text.splitlines() == [
         f"{tmp_path}/{path}: {count} frames." for path, count in (
-            ("out/clip.mp4", 20), ("overlay/clip.mp4", 20), ("save/clip", 20),
-            ("out/frames.mp4", 3), ("overlay/frames.mp4", 3), ("save/frames", 3))
+            ("out/clip.v2.mp4", 20), ("overlay/clip.v2.mp4", 20), ("save/clip.v2/", 20),
+            ("out/frames.mp4", 3), ("overlay/frames.mp4", 3), ("save/frames/", 3))
     ] + [f"{tmp_path}/slots.npz: slots of 2 clips."]
     model = parts_jax.load(workdir)
-    for name, count in (("clip", 20), ("frames", 3)):
+    for name, count in (("clip.v2", 20), ("frames", 3)):
         assert len(video_files.read_video(tmp_path / "out" / f"{name}.mp4")) == count
         seen = model.segment(model.resize(video[:count], crop="pad"))
         shown = video_files.read_video(tmp_path / "overlay" / f"{name}.mp4")
@@ -234,7 +237,7 @@ def test_clips_of_all_kinds_give_files_of_the_frames_own_size(capsys, workdir, c
             expected = overlay.overlay(video[t], ids, K).astype(int)
             assert np.abs(expected - shown[t]).mean() < 6
     slots = np.load(tmp_path / "slots.npz")
-    assert slots["names"].tolist() == ["clip", "frames"] and slots["slots"].shape == (23, K, 4)
+    assert slots["names"].tolist() == ["clip.v2", "frames"] and slots["slots"].shape == (23, K, 4)
     assert slots["clip"].tolist() == [0] * 20 + [1] * 3
     assert slots["frame"].tolist() == [*range(20), *range(3)]
     np.testing.assert_allclose(slots["slots"][20:], seen.posterior.mean, atol=1e-5)
@@ -310,6 +313,14 @@ def test_too_little_memory_is_a_sentence(error):
     with pytest.raises(ValueError, match="too little memory for 16 frames with 9000 slots") as got:
         next(segmenting.segment_parts(model, iter(np.zeros((2, S, S, 3), np.uint8)), None, 9000))
     assert got.value.__cause__ is error
+
+
+def test_an_overlay_of_frames_of_two_sizes_is_refused(clip):
+    job, sizes = segmenting.Job(Clip(clip, "clip"), None, "o.mp4", None), []
+    for _ in range(2):
+        segmenting._check_size(np.zeros((4, 6, 3)), sizes, job)
+    with pytest.raises(ValueError, match="clip.mp4 has 4x6 pixels in its first frame and 6x4"):
+        segmenting._check_size(np.zeros((6, 4, 3)), sizes, job)
 
 
 def test_frames_are_counted_on_a_terminal_only(workdir, clip, tmp_path, monkeypatch):

@@ -122,17 +122,17 @@ def plan(flags: argparse.Namespace) -> list[Job]:
     paths: dict[str, list[str | None]] = {}
     for name in ("out", "overlay", "save"):
         path = getattr(flags, name)
-        flag, suffix = f"--{name}={path}", "" if name == "save" else ".mp4"
+        flag, suffix = f"--{name}={path}", os.sep if name == "save" else ".mp4"
         paths[name] = [None] * len(found)
         if not path:
             continue
         outputs.check_parent(flag, path)
-        if many or (suffix and (path.endswith(os.sep) or os.path.isdir(path))):
+        if many or (name != "save" and (path.endswith(os.sep) or os.path.isdir(path))):
             _check_is_folder(flag, path)
             paths[name] = [os.path.join(path, clip.name + suffix) for clip in found]
             written |= {f"{flag} ({path})": path for path in paths[name]}
         else:
-            if suffix and pathlib.Path(path).suffix.lower() not in VIDEOS:
+            if name != "save" and pathlib.Path(path).suffix.lower() not in VIDEOS:
                 raise ValueError(f"Videos are written as {' or '.join(VIDEOS)}; got {path!r}.")
             paths[name], written[flag] = [path], path
     files = [file for clip in found for file in clip.files()]
@@ -232,6 +232,8 @@ def _open_writers(job: Job, rate: float, num_slots: int, flags: argparse.Namespa
         video_files.open_writer(job.overlay, rate))
     to_save: Any = job.save and stack.enter_context(saving.open_writer(job.save, num_slots))
 
+    sizes: list[tuple[int, ...]] = []
+
     def append(result: Segmentation, frames: Sequence[np.ndarray], numbers: np.ndarray) -> None:
         if to_out:
             for picture in result.animation(tile=flags.tile)[:len(frames)]:
@@ -245,9 +247,19 @@ def _open_writers(job: Job, rate: float, num_slots: int, flags: argparse.Namespa
             if to_save:
                 to_save(kept)
             if to_overlay:
+                _check_size(frame, sizes, job)
                 to_overlay(overlay.overlay(frame, places.ids(kept.masks), num_slots))
 
     return append
+
+
+def _check_size(frame: np.ndarray, sizes: list[tuple[int, ...]], job: Job) -> None:
+    """Raises a ValueError if a frame has not the size of the first one, which is put in `sizes`."""
+    sizes[:] = sizes or [frame.shape]
+    if frame.shape != sizes[0]:
+        raise ValueError(f"All frames of an overlay must have the same size, but {job.clip.path} "
+                         f"has {sizes[0][0]}x{sizes[0][1]} pixels in its first frame and "
+                         f"{frame.shape[0]}x{frame.shape[1]} in another.")
 
 
 def _check_width(path: str, picture: np.ndarray) -> None:

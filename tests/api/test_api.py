@@ -152,15 +152,18 @@ def test_a_traversal_changes_one_number_of_one_slot_or_of_all(model, video):
     seen = model.segment(video[0])
     untouched = [0, 2]
     for picture in result.slot_pictures:
-        np.testing.assert_allclose(picture[untouched], seen.slot_pictures[-1, untouched], atol=1e-5)
-    assert np.abs(result.slot_pictures[0, 1] - result.slot_pictures[2, 1]).max() > 1e-4
+        np.testing.assert_allclose(
+            picture[untouched], seen.slot_pictures[-1, untouched], atol=1e-5)
+    pictures = result.slot_pictures
+    assert np.abs(pictures[0, 1] - pictures[2, 1]).max() > 1e-4
     own = float(seen.posterior.mean[-1, 1, 2])
     back = model.traverse(video[0], slot=1, dim=2, values=[own])
     np.testing.assert_allclose(back.recon[0], seen.recon[-1], atol=1e-5)
     everyone = model.traverse(video, slot=None, dim=2, values=values)
     assert everyone.masks.shape == (2, 3, K, S, S)
-    np.testing.assert_allclose(everyone.slot_pictures[0, :, 1], result.slot_pictures[:, 1], atol=1e-5)
-    assert all(np.abs(everyone.slot_pictures[0, 0, k] - everyone.slot_pictures[0, 2, k]).max() > 1e-4
+    moved = everyone.slot_pictures[0]
+    np.testing.assert_allclose(moved[:, 1], pictures[:, 1], atol=1e-5)
+    assert all(np.abs(moved[0, k] - moved[2, k]).max() > 1e-4
                for k in range(K))
 
 
@@ -378,7 +381,8 @@ def test_what_slots_look_like_has_one_name_and_the_old_ones_warn(model, video):
 
 def test_results_are_read_only_and_keep_no_array_of_the_users(model, video):
     mine = video[0].copy()
-    results = (model.segment(mine), model.predict(video, None, 2), model.decode(np.zeros((1, K, D))))
+    results = (model.segment(mine), model.predict(video, None, 2),
+               model.decode(np.zeros((1, K, D))))
     assert not any(leaf.flags.writeable for leaf in jax.tree.leaves(results))
     mine[:] = 0  # still the user's own, and no part of the result
     np.testing.assert_array_equal(results[0].video, video[0])

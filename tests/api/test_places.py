@@ -1,4 +1,4 @@
-"""The way to the model's square and back: what the model saw at a place comes back to that place."""
+"""The way to the model's square and back: what was seen at a place comes back to that place."""
 
 import numpy as np
 import pytest

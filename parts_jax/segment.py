@@ -22,6 +22,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
+from parts_jax.files import local_path
+
 INTERRUPTED = 130  # as a shell has it of a process that Ctrl-C ended: 128 + SIGINT
 SAID_THEN = "Interrupted: of what was being written nothing is left."
 
@@ -70,30 +72,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m parts_jax.segment", allow_abbrev=False, description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    path = os.path.expanduser
-    parser.add_argument("videos", nargs="*", type=path,
+    parser.add_argument("videos", nargs="*",
                         help="mp4 or another, gif, a folder of frames, or a folder of clips")
-    parser.add_argument("--workdir", required=True, type=path,
+    parser.add_argument("--workdir", required=True,
                         help="of the run, or one of its checkpoints")
-    parser.add_argument("--out", type=path, help=".mp4 or .gif to write: frame, masks, "
+    parser.add_argument("--out", help=".mp4 or .gif to write: frame, masks, "
                         "reconstruction and slots, side by side; of several clips a folder")
-    parser.add_argument("--overlay", type=path, help="video to write: the slots' colours over the "
+    parser.add_argument("--overlay", help="video to write: the slots' colours over the "
                         "frames, in their own size; of several clips a folder")
-    parser.add_argument("--save", type=path, help="masks in the frames' own size: a folder, for "
+    parser.add_argument("--save", help="masks in the frames' own size: a folder, for "
                         "palette PNGs, npz and COCO's JSON; or one file, .npz or .json")
-    parser.add_argument("--slots", type=path, help=".npz to write: the slots of all clips")
+    parser.add_argument("--slots", help=".npz to write: the slots of all clips")
     parser.add_argument("--split", help="of the set that the model was trained on, such as test, "
                         "in place of videos; with --slots")
     parser.add_argument("--step", type=int, default=-1,
                         help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--num_slots", type=int, help="K; that of training if not given")
-    parser.add_argument("--actions", type=path, help=".npy of [frames, A], for a model with them")
+    parser.add_argument("--actions", help=".npy of [frames, A], for a model with them")
     parser.add_argument("--crop", choices=("center", "none", "pad"), default="center")
     parser.add_argument("--stride", type=int, default=1, help="takes every so many-th frame")
     parser.add_argument("--frames_per_second", type=float, help="of what is written")
     parser.add_argument("--tile", type=int, default=128, help="height of a picture, in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another gives slots other objects")
-    return parser.parse_intermixed_args(arguments)
+    return parser.parse_intermixed_args(
+        local_path.with_homes(sys.argv[1:] if arguments is None else arguments))
 
 
 def _printable(text: str) -> str:

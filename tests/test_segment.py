@@ -176,6 +176,7 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
     ({"--slots": "slots.txt"}, "Slots are saved as a .npz file; got 'slots.txt'"),
     ({"--overlay": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
     ({"--overlay": "out.mp4"}, "--overlay=.*out.mp4 and --out=.*out.mp4 would replace each other"),
+    ({"--save": "gs://bucket/masks"}, "--save is 'gs://bucket/masks', an address, but must be"),
     ({"--split": "test"}, "--split is of the set that the model was trained on, and goes with"),
     ({"--workdir": "~/nowhere"}, "no folder '/[^~]*/nowhere' to load a model from"),
     ({"--out": "~/nodir/c.mp4"}, "The folder /[^~]*/nodir of --out=/[^~]* does not exist"),

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from parts_jax.api import saving
-from parts_jax.runs import checkpoint
+from parts_jax.runs import checkpoint, shipped
 
 
 def check(outputs: Mapping[str, str], inputs: Iterable[str | os.PathLike], workdir: str,
@@ -99,5 +99,5 @@ def _is_below(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
 
 
 def _run_folder(workdir: str) -> str:
-    path = pathlib.Path(os.path.abspath(workdir))
+    path = shipped.find_model(workdir)
     return str(path.parents[1] if path.parent.name == checkpoint.FOLDER else path)

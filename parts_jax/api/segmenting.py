@@ -18,6 +18,7 @@ from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Segmentation
 from parts_jax.data.formats import video_files
+from parts_jax.files import local_path
 from parts_jax.pictures import overlay
 
 FRAMES_AT_ONCE = 16
@@ -58,6 +59,8 @@ def run(flags: argparse.Namespace) -> list[str]:
       ValueError, OSError: with a message for the user. Clips before the one at fault are written.
     """
     check_numbers(flags)
+    for name in ("workdir", "out", "overlay", "save", "slots"):
+        local_path.checked(getattr(flags, name) or "", f"--{name}")
     if not (flags.out or flags.save or flags.overlay or flags.slots):
         raise ValueError("Nothing is asked for: give --out, --save, --overlay or --slots.")
     if flags.slots:

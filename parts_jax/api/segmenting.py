@@ -97,8 +97,8 @@ def check_numbers(flags: argparse.Namespace) -> None:
     for name, (least, most) in RANGES.items():
         value = getattr(flags, name)
         if not least <= value <= most:
-            raise ValueError(f"--{name} is {value}, but must be {least} or more, and at most "
-                             f"{most}.")
+            allowed = f"{least} or more" if value < least else f"{most} or less"
+            raise ValueError(f"--{name} is {value}, but must be {allowed}.")
     if flags.frames_per_second is not None:
         _check_rate(flags.frames_per_second, "")
 

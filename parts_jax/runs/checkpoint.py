@@ -211,11 +211,13 @@ def restore(
         checkpoint_record.check_config(record, config, what)
     try:
         restored = manager.restore(step, args=ocp.args.Composite(state=_restore_args(state_shape)))
-        _check_shapes(restored.state, state_shape)
+        checkpoint_record.check_shapes(restored.state, state_shape)
         checkpoint_record.check_checksums(restored.state, record, what)
         place = _read_place(folder / "iterator")
         checkpoint_record.check_place(place, record, what)
         iterator.set_state(place)
+    except UnreadableError:
+        raise
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
         raise UnreadableError(f"{what} cannot be read: {_first_line(error)}") from error
     checkpoint_record.note_versions(record)
@@ -256,8 +258,10 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
         with open_checkpoints(workdir) as manager:
             restored = manager.restore(step, args=ocp.args.Composite(state=args))
         params = restored.state["params"]
-        _check_shapes(params, params_shape)
+        checkpoint_record.check_shapes(params, params_shape)
         checkpoint_record.check_checksums({"params": params}, record, what)
+    except UnreadableError:
+        raise
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
         raise UnreadableError(f"{what} cannot be read: it is damaged, or not of the model that "
                               f"config.json describes ({error}).") from error
@@ -316,17 +320,6 @@ def _restore_args(shape: Any, **options: Any) -> ocp.args.PyTreeRestore:
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), shape
     )
     return ocp.args.PyTreeRestore(shape, restore_args=as_numpy, **options)
-
-
-def _check_shapes(params: Any, shape: Any) -> None:
-    """Raises a ValueError if arrays are missing or of another shape, which orbax lets pass."""
-    found = dict(jax.tree_util.tree_leaves_with_path(params))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(shape):
-        array = found.get(path)
-        if not isinstance(array, np.ndarray) or array.shape != leaf.shape:
-            got = list(array.shape) if isinstance(array, np.ndarray) else "nothing"
-            raise ValueError(f"{jax.tree_util.keystr(path)} should have the shape "
-                             f"{list(leaf.shape)}; got {got}")
 
 
 def _check_folder(workdir: str) -> None:

@@ -145,6 +145,22 @@ def check_format(record: Mapping[str, Any], what: str) -> None:
             "Install that version or a later one.")
 
 
+def check_shapes(tree: Any, shape: Any) -> None:
+    """Raises a ValueError if arrays are missing or of another shape, which orbax lets pass.
+
+    Args:
+      tree: pytree of arrays, as restored.
+      shape: pytree of `jax.ShapeDtypeStruct`s of the form it should have.
+    """
+    found = dict(jax.tree_util.tree_leaves_with_path(tree))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shape):
+        array = found.get(path)
+        if not isinstance(array, np.ndarray) or array.shape != leaf.shape:
+            got = list(array.shape) if isinstance(array, np.ndarray) else "nothing"
+            raise ValueError(f"{jax.tree_util.keystr(path)} should have the shape "
+                             f"{list(leaf.shape)}; got {got}")
+
+
 def check_checksums(tree: Any, record: Mapping[str, Any], what: str) -> None:
     """Raises an UnreadableError if arrays are not those that were saved.
 
@@ -158,8 +174,8 @@ def check_checksums(tree: Any, record: Mapping[str, Any], what: str) -> None:
     saved = record["checksums"]
     damaged = [name for name, found in checksums(tree).items() if saved.get(name) != found]
     if damaged:
-        raise UnreadableError(f"{what} is damaged: the bytes of {', '.join(damaged)} are not those "
-                              "that were saved")
+        raise UnreadableError(f"{what} cannot be read: the bytes of {', '.join(damaged)} are not "
+                              "those that were saved.")
 
 
 def check_place(place: Any, record: Mapping[str, Any], what: str) -> None:
@@ -171,8 +187,8 @@ def check_place(place: Any, record: Mapping[str, Any], what: str) -> None:
       what: names the checkpoint in the message.
     """
     if "place" in record and record["place"] != json_checksum(place):
-        raise UnreadableError(f"{what} is damaged: the place in the data is not the one that was "
-                              "saved")
+        raise UnreadableError(f"{what} cannot be read: the place in the data is not the one that "
+                              "was saved.")
 
 
 def check_config(record: Mapping[str, Any], config: Mapping[str, Any], what: str) -> None:

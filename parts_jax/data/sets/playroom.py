@@ -60,6 +60,10 @@ class Playroom(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         source_dir = self.builder_config.source_dir
+        if not source_dir and (self.data_path / "features.json").exists():  # it is prepared
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict.from_config(self.data_path),
+                metadata=tfds.core.MetadataDict())
         first = splits.find(source_dir, find_episodes, WHAT)
         _, has_masks = read_header(next(iter(first.values()))[0])
         return tfds.core.DatasetInfo(

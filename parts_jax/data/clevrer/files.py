@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import functools
 import http.client
-import json
 import os
 import pathlib
 import re
@@ -13,12 +12,13 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import tqdm
 from absl import logging
+
+from parts_jax.data.formats import reading
 
 BASE_URL = "http://data.csail.mit.edu/clevrer/"
 ZIPS = (  # below BASE_URL
@@ -54,11 +54,10 @@ class File:
           ValueError: if the zip is damaged.
         """
         if not self.member:
-            return pathlib.Path(self.path).read_bytes()
-        try:
+            with reading.naming(self.path):
+                return pathlib.Path(self.path).read_bytes()
+        with reading.naming(str(self), f"{self} is damaged, fetch the zip again"):
             return _open_zip(self.path, os.stat(self.path).st_mtime_ns).read(self.member)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ValueError(f"{self} is damaged ({error}): fetch the zip again.") from error
 
     def read_json(self) -> Any:
         """What a JSON file holds.
@@ -66,10 +65,7 @@ class File:
         Raises:
           ValueError: if it is no JSON.
         """
-        try:
-            return json.loads(self.read())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"The file {self} is no JSON: {error}.") from error
+        return reading.parse_json(self.read(), str(self))
 
 
 Files = dict[str, dict[int, File]]
@@ -89,17 +85,16 @@ def find(folder: str) -> Files:
         folders.sort()
         for name in sorted(names):
             path = os.path.join(root, name)
+            if name.startswith("._"):  # macOS keeps these beside files
+                continue
             if name.endswith(".zip"):
                 zips.append(path)
             else:
                 _sort_in(files, File(path), pathlib.PurePath(path).as_posix())
     for path in sorted(zips):
-        try:
+        with reading.naming(path, f"The file {path} ({os.path.getsize(path):,} bytes) is no whole "
+                                  "zip, delete it and fetch it again: it is truncated or damaged"):
             members = _open_zip(path, os.stat(path).st_mtime_ns).namelist()
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"The file {path} ({os.path.getsize(path):,} bytes) is no whole zip: it is "
-                f"truncated or damaged ({error}). Delete it and fetch it again.") from error
         for member in members:
             _sort_in(files, File(path, member), member)
     return files

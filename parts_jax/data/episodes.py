@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import preprocess
-from parts_jax.data.formats import frames, limits
+from parts_jax.data.formats import frames, limits, reading
 
 MAX_ID = 255
 
@@ -77,25 +77,26 @@ def encode(source: str, video: np.ndarray, *, id: str, resolution: int, crop: st
       ValueError: if an array has a wrong shape or dtype, there is no frame, an id is negative or
         above 255, or an action is not finite.
     """
-    clip = {"video": np.asarray(video)}
-    if segmentation is not None:
-        clip["segmentation"] = checked_ids(source, segmentation)
-    if actions is not None:
-        clip["actions"] = checked_actions(source, actions)
-    if clip["video"].ndim == 4 and 0 in clip["video"].shape:
-        raise ValueError(f"{source} cannot be read as an episode: a video must have at least 1 "
-                         f"frame of 1x1 pixels; got {list(clip['video'].shape)}.")
-    try:
-        preprocess.check_clip(clip)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be read as an episode. {error}") from error
-    clip = preprocess.resize(preprocess.crop(clip, crop), resolution)
-    example = {"video": frames.encode(clip["video"]), "id": id}
-    if "segmentation" in clip:
-        example["segmentation"] = frames.encode(clip["segmentation"])
-    if "actions" in clip:
-        example["actions"] = clip["actions"]
-    return example | extra
+    with reading.naming(source, f"{source} cannot be read as an episode"):
+        clip = {"video": np.asarray(video)}
+        if segmentation is not None:
+            clip["segmentation"] = checked_ids(source, segmentation)
+        if actions is not None:
+            clip["actions"] = checked_actions(source, actions)
+        if clip["video"].ndim == 4 and 0 in clip["video"].shape:
+            raise ValueError(f"{source} cannot be read as an episode: a video must have at least 1 "
+                             f"frame of 1x1 pixels; got {list(clip['video'].shape)}.")
+        try:
+            preprocess.check_clip(clip)
+        except ValueError as error:
+            raise ValueError(f"{source} cannot be read as an episode. {error}") from error
+        clip = preprocess.resize(preprocess.crop(clip, crop), resolution)
+        example = {"video": frames.encode(clip["video"]), "id": id}
+        if "segmentation" in clip:
+            example["segmentation"] = frames.encode(clip["segmentation"])
+        if "actions" in clip:
+            example["actions"] = clip["actions"]
+        return example | extra
 
 
 def checked_ids(source: str, segmentation: np.ndarray) -> np.ndarray:

@@ -7,8 +7,10 @@ TokenError (npy), KeyError (h5py), struct.error (PIL), RecursionError (JSON), Me
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from absl import logging
 
 MOST_WORDS = 300  # letters of what a library said
 
@@ -60,3 +62,44 @@ def _names(error: Exception, source: str) -> bool:
         return True
     return (isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError)
             and source in str(error))
+
+
+class LeftOut:
+    """Episodes, or files of them, that cannot be read: an error, or with `data.skip_bad` left out.
+
+    Attributes:
+      what: they are, for messages, such as "episodes".
+      skip_bad: see `episodes.SourceConfig`.
+      count: how many were left out.
+    """
+
+    def __init__(self, what: str, skip_bad: bool):
+        self.what, self.skip_bad, self.count = what, skip_bad, 0
+
+    def attempt(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        """What `read` returns; None if it cannot be read and is left out.
+
+        Raises:
+          ValueError, OSError: it cannot be read and nothing is to be left out.
+        """
+        try:
+            return read(*arguments)
+        except (ValueError, OSError) as error:
+            self.note(error)
+            return None
+
+    def note(self, error: Exception) -> None:
+        """Names and counts what cannot be read; raises the error if nothing is to be left out."""
+        if not self.skip_bad:
+            if isinstance(error, OSError):
+                raise error
+            raise ValueError(f"{error} With --config.data.skip_bad=True {self.what} that cannot be "
+                             "read are named, counted and left out.") from error
+        logging.warning("Left out: %s", error)
+        self.count += 1
+
+    def say(self, split: str) -> None:
+        """Says how many were left out of a split, if any were."""
+        if self.count:
+            logging.warning("Left out of the split %r: %d %s that cannot be read, by "
+                            "data.skip_bad.", split, self.count, self.what)

@@ -91,7 +91,8 @@ def encode(source: str, video: np.ndarray, *, id: str, resolution: int, crop: st
         except ValueError as error:
             raise ValueError(f"{source} cannot be read as an episode. {error}") from error
         clip = preprocess.resize(preprocess.crop(clip, crop), resolution)
-        example = {"video": frames.encode(clip["video"]), "id": id}
+        example = {"video": frames.encode(clip["video"]),
+                   "id": id.encode("utf-8", "backslashreplace").decode()}  # names may be no UTF-8
         if "segmentation" in clip:
             example["segmentation"] = frames.encode(clip["segmentation"])
         if "actions" in clip:

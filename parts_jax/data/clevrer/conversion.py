@@ -8,12 +8,13 @@ import numpy as np
 
 from parts_jax.data import episodes
 from parts_jax.data.clevrer import files, masks
-from parts_jax.data.formats import reading, video_files
+from parts_jax.data.formats import limits, reading, video_files
 
 LARGEST = float(np.finfo(np.float32).max)
 
 WITHOUT_PROPOSALS = "clips without proposals"
 UNDECODABLE = "clips whose video cannot be decoded"
+UNREADABLE = "clips with a file that cannot be read"
 WRONG_LENGTH = "clips whose video has not {} frames"
 NO_RUN = "clips whose objects are never all in view for long enough"
 WITHOUT_ANNOTATION = "clips without their annotation"
@@ -39,6 +40,8 @@ class Settings:
       masks: "proposals", "mask_videos" or "none".
       num_frames: that a whole clip has; T.
       shortest_run: frames that the test clips of the 2D-LSTM paper have at least.
+      max_bytes, skip_bad: see `episodes.SourceConfig`. Not in the names of chunks: neither changes
+        what is made of a clip.
     """
 
     resolution: int
@@ -46,6 +49,8 @@ class Settings:
     masks: str
     num_frames: int
     shortest_run: int
+    max_bytes: int = dataclasses.field(default=limits.MAX_BYTES, repr=False)
+    skip_bad: bool = dataclasses.field(default=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,15 +102,25 @@ def convert(clip: Clip, settings: Settings) -> Converted | Skipped:
     """Makes an example of a clip, or skips it where a file is known to be missing or broken.
 
     Raises:
-      ValueError: if a file is not in CLEVRER's format.
+      ValueError: if a file is not in CLEVRER's format; with skip_bad, the clip is skipped.
     """
+    try:
+        return _convert_files(clip, settings)
+    except (ValueError, OSError) as error:
+        if settings.skip_bad:
+            return Skipped(clip.number, UNREADABLE, str(error))
+        raise
+
+
+def _convert_files(clip: Clip, settings: Settings) -> Converted | Skipped:
     if settings.masks != "none" and clip.masks is None:
         return Skipped(clip.number, WITHOUT_PROPOSALS, f"{clip.video} has no proposals.")
-    annotation = clip.annotation and read_annotation(clip.annotation, settings.num_frames)
+    annotation = clip.annotation and read_annotation(clip.annotation, settings.num_frames,
+                                                    settings.max_bytes)
     run = annotation and first_run(annotation.inside_camera_view, settings.shortest_run)
     if settings.masks == "mask_videos" and not run:
         return Skipped(clip.number, NO_RUN, f"{clip.video} has masks of no known frames.")
-    content = clip.video.read()
+    content = clip.video.read(settings.max_bytes)
     try:
         video = video_files.read_video(str(clip.video), content=content)
     except ValueError as error:
@@ -126,9 +141,11 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     segmentation = None
     if settings.masks != "none":
         if settings.masks == "proposals":
-            found = masks.read_proposals(clip.masks, names, video.shape[:3])
+            found = masks.read_proposals(clip.masks, names, video.shape[:3],
+                                         settings.max_bytes)
         else:
-            found = masks.read_mask_video(clip.masks, len(names), video.shape[:3])
+            found = masks.read_mask_video(clip.masks, len(names), video.shape[:3],
+                                          settings.max_bytes)
         segmentation, names, notes = found.segmentation, names or found.names, notes + found.notes
     annotated = annotation or no_annotation(len(video))
     example = episodes.encode(
@@ -139,7 +156,8 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     return Converted(clip.number, example, len(annotated.names), run, notes)
 
 
-def read_annotation(file: files.File, num_frames: int) -> Annotation:
+def read_annotation(file: files.File, num_frames: int,
+                    max_bytes: int = limits.MAX_BYTES) -> Annotation:
     """Reads annotation_00000.json. Ids are the places in `object_property`, counted from 1.
 
     Frames, and collisions, past the end of the video are left out.
@@ -147,7 +165,7 @@ def read_annotation(file: files.File, num_frames: int) -> Annotation:
     Raises:
       ValueError: if the file is no JSON, lacks a key, or holds what is no annotation.
     """
-    content = file.read_json()
+    content = file.read_json(max_bytes)
     with reading.naming(str(file), f"The annotation {file} is not as annotations are"):
         try:
             properties = content["object_property"]

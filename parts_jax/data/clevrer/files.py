@@ -18,7 +18,7 @@ from typing import Any
 import tqdm
 from absl import logging
 
-from parts_jax.data.formats import reading
+from parts_jax.data.formats import limits, reading
 
 BASE_URL = "http://data.csail.mit.edu/clevrer/"
 ZIPS = (  # below BASE_URL
@@ -47,25 +47,29 @@ class File:
     def __str__(self) -> str:
         return f"{self.member} in {self.path}" if self.member else self.path
 
-    def read(self) -> bytes:
+    def read(self, max_bytes: int = limits.MAX_BYTES) -> bytes:
         """The bytes of the file.
 
         Raises:
-          ValueError: if the zip is damaged.
+          ValueError: if the zip is damaged, or the file is larger than allowed.
         """
+        status = os.stat(self.path)
         if not self.member:
+            limits.check_declared(self, status.st_size, max_bytes)
             with reading.naming(self.path):
                 return pathlib.Path(self.path).read_bytes()
         with reading.naming(str(self), f"{self} is damaged, fetch the zip again"):
-            return _open_zip(self.path, os.stat(self.path).st_mtime_ns).read(self.member)
+            archive = _open_zip(self.path, status.st_mtime_ns)
+            limits.check_declared(str(self), archive.getinfo(self.member).file_size, max_bytes)
+            return archive.read(self.member)
 
-    def read_json(self) -> Any:
+    def read_json(self, max_bytes: int = limits.MAX_BYTES) -> Any:
         """What a JSON file holds.
 
         Raises:
-          ValueError: if it is no JSON.
+          ValueError: if it is no JSON, or larger than allowed.
         """
-        return reading.parse_json(self.read(), str(self))
+        return reading.parse_json(self.read(max_bytes), str(self))
 
 
 Files = dict[str, dict[int, File]]

@@ -15,7 +15,7 @@ import numpy as np
 
 from parts_jax.data import episodes
 from parts_jax.data.clevrer import files, run_length
-from parts_jax.data.formats import reading, video_files
+from parts_jax.data.formats import limits, reading, video_files
 
 # Of 255, in the channel that differs most: what a codec does to one colour within an area of it.
 COLOUR_RADIUS = 10
@@ -53,7 +53,7 @@ def whole_number(value: Any, what: str) -> int:
 
 
 def read_proposals(file: files.File, names: Sequence[str] | None,
-                   shape: tuple[int, int, int]) -> Masks:
+                   shape: tuple[int, int, int], max_bytes: int = limits.MAX_BYTES) -> Masks:
     """The proposals of a clip as a segmentation.
 
     Objects have no ids there: they are told apart by color, material and shape, which no two
@@ -67,6 +67,7 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
       file: proposal_00000.json, or sim_00000.json of older dumps.
       names: `name_of` the objects of the annotation; None: there is none.
       shape: T, H and W of the video.
+      max_bytes: that the file may take.
 
     Raises:
       ValueError: if the file lacks a key, or a mask has another size than the video.
@@ -74,7 +75,7 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
     known = {} if names is None else {name: i + 1 for i, name in reversed(list(enumerate(names)))}
     segmentation = np.zeros(shape, np.uint8)
     notes = collections.Counter()
-    content = file.read_json()
+    content = file.read_json(max_bytes)
     seen = set()
     with reading.naming(str(file), f"The file {file} is not as proposals are"), _keys(file):
         for frame in sorted(content["frames"], key=lambda frame: frame["frame_index"]):
@@ -118,7 +119,8 @@ def _paint(ids: np.ndarray, found: Sequence[tuple[int, np.ndarray]]) -> None:
         ids[mask] = number
 
 
-def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, int]) -> Masks:
+def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, int],
+                    max_bytes: int = limits.MAX_BYTES) -> Masks:
     """A colour-coded mask video as a segmentation.
 
     The background and the objects are the `num_objects` + 1 colours that fill most of the areas of
@@ -130,12 +132,13 @@ def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, i
       file: video_00000/video.mp4.
       num_objects: how many objects the clip has; N.
       shape: T, H and W of the part of the video that the masks belong to.
+      max_bytes: that the file may take.
 
     Raises:
       ValueError: if the video cannot be decoded, has not this shape or is no mask video.
     """
     with reading.naming(str(file)):
-        video = video_files.read_video(str(file), content=file.read())
+        video = video_files.read_video(str(file), content=file.read(max_bytes))
     if video.shape[:3] != tuple(shape):
         raise ValueError(f"The mask video {file} has {_words(video.shape)}, but what it belongs to "
                          f"has {_words(shape)}.")

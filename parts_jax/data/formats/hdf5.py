@@ -1,4 +1,4 @@
-"""HDF5 files of strangers: only what lies in the file itself is read, and not more than was allowed.
+"""HDF5 files of strangers: what lies in the file itself is read, and not more than was allowed.
 
 An HDF5 file may name other files for its values (external storage, external links, virtual
 datasets); they are refused, since such a file reads whatever its reader may read.

@@ -10,7 +10,8 @@ import numpy as np
 from parts_jax.data.formats import limits
 
 SUFFIX = ".npy"
-VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class Npz(Mapping):
@@ -49,7 +50,7 @@ class Npz(Mapping):
         member = self._archive.getinfo(self._members[name])
         self._take(member.file_size)
         with self._archive.open(member) as stream:
-            declared = _header_bytes(stream)
+            declared = header_bytes(stream)
         if declared != member.file_size:
             if declared > member.file_size:
                 self._take(declared - member.file_size)
@@ -63,7 +64,7 @@ class Npz(Mapping):
         limits.check_declared(self._path, self._limit - self._left, self._limit)
 
 
-def _header_bytes(stream) -> int:
+def header_bytes(stream) -> int:
     """The bytes of an npy file by its header: its own, and those of the array."""
     version = np.lib.format.read_magic(stream)
     if version not in VERSIONS:

@@ -24,7 +24,8 @@ def naming(source: str | os.PathLike, sentence: str = "") -> Iterator[None]:
 
     Args:
       source: the name of the file, as it stands in messages.
-      sentence: what to say, without its end; "": that it is truncated, damaged or of another kind.
+      sentence: what to say before what the library said, which stands in brackets or, where this
+        ends in a colon, behind it; "": that it is truncated, damaged or of another kind.
     """
     try:
         yield
@@ -33,7 +34,8 @@ def naming(source: str | os.PathLike, sentence: str = "") -> Iterator[None]:
             raise
         sentence = sentence or (f"The file {source} cannot be read: it is truncated, damaged or of "
                                 "another kind")
-        raise ValueError(f"{sentence} ({words(error)}).") from error
+        said = words(error) if sentence.endswith(":") else f"({words(error)})"
+        raise ValueError(f"{sentence} {said}.") from error
 
 
 def words(error: Exception) -> str:
@@ -53,7 +55,7 @@ def parse_json(content: bytes | str, source: str | os.PathLike, what: str = "The
     Raises:
       ValueError: if it is no JSON, no UTF-8, or nested too deep.
     """
-    with naming(source, f"{what} {source} is no JSON"):
+    with naming(source, f"{what} {source} is no JSON:"):
         return json.loads(content)
 
 

@@ -80,8 +80,8 @@ class BouncingBalls(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, num_clips: int) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        clips = tqdm.tqdm(read_clips(self._path, split, config.max_bytes), total=num_clips, unit=" clips",
-                          mininterval=1.0, desc=f"Preparing {self.name}, {split}")
+        clips = tqdm.tqdm(read_clips(self._path, split, config.max_bytes), total=num_clips,
+                          unit=" clips", mininterval=1.0, desc=f"Preparing {self.name}, {split}")
         left_out = reading.LeftOut("clips", config.skip_bad)
         count = 0
         for clip, (features, groups) in enumerate(clips):
@@ -149,7 +149,8 @@ def read_clips(path: pathlib.Path, split: str,
     with hdf5.opened(path) as file:
         found = [hdf5.dataset(file, f"{GROUPS[split]}/{name}") for name in ("features", "groups")]
         num_clips = found[0].shape[1]
-        hdf5.check_declared(path, found, max_bytes, share=min(CLIPS_AT_ONCE / max(num_clips, 1), 1.0))
+        share = min(CLIPS_AT_ONCE / max(num_clips, 1), 1.0)
+        hdf5.check_declared(path, found, max_bytes, share)
         for first in range(0, num_clips, CLIPS_AT_ONCE):
             features, ids = (one[:, first:first + CLIPS_AT_ONCE, ..., 0] for one in found)
             yield from zip(np.moveaxis(features, 1, 0), np.moveaxis(ids, 1, 0), strict=True)

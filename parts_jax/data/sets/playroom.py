@@ -152,7 +152,8 @@ def read_note(source_dir: str) -> dict[str, Any]:
     note = reading.parse_json(path.read_bytes(), path, "The note")
     source = note.get("source") if isinstance(note, dict) else None
     if not (isinstance(source, str) and source.strip()):
-        raise ValueError(f'The note {path} must be a JSON object with a text "source"; got {note!r:.200}.')
+        raise ValueError(f'The note {path} must be a JSON object with a text "source"; got '
+                         f"{note!r:.200}.")
     return note
 
 

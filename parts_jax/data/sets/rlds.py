@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import local_tfds, tfrecord
+from parts_jax.data.formats import local_tfds, reading, tfrecord
 from parts_jax.data.sets import robotics_arm
 
 
@@ -75,41 +75,50 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
-        source = local_tfds.open_set(config.source_dir, config.dataset)
+        source = local_tfds.open_set(config.source_dir, config.dataset, config.max_bytes)
         return {split: self._generate_examples(source, split) for split in source.splits}
 
     def _generate_examples(self, source: local_tfds.LocalSet,
                            split: str) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        progress = tqdm.tqdm(source.read(split), total=source.num_examples(split), unit=" episodes",
-                             mininterval=1.0, desc=f"Preparing {config.dataset}, {split}")
-        count = too_short = 0
+        left_out = reading.LeftOut("episodes", config.skip_bad)
+        progress = tqdm.tqdm(source.read(split, left_out), total=source.num_examples(split),
+                             unit=" episodes", mininterval=1.0,
+                             desc=f"Preparing {config.dataset}, {split}")
+        count, too_short = 0, []
         for index, episode in enumerate(progress):
-            before = count
-            for example in _clips(episode, f"{split}-{index:05d}", config):
+            clips = left_out.attempt(_clips, episode, f"{split}-{index:05d}", config)
+            if clips is None:
+                continue
+            for example in clips:
                 yield count, example
                 count += 1
-            too_short += count == before
+            if not clips:
+                too_short.append(episode.source)
+        left_out.say(split)
         robotics_arm.report_short(split, too_short, config.clip_length)
         if not count:
             raise ValueError(f"The split {split!r} of the TFDS set in {source.folder} has no "
                              f"episode of {config.clip_length} frames or more.")
 
 
-def _clips(episode: tfrecord.Example, name: str, config: RldsConfig) -> Iterator[dict]:
+def _clips(episode: tfrecord.Example, name: str, config: RldsConfig) -> list[dict]:
     """The examples of an episode."""
     num_frames = len(episode.strings(config.camera))
+    if num_frames == 0 and not any(episode.numbers(key).size for key in config.actions):
+        return []
     actions = np.concatenate(
         [_per_step(episode, key, num_frames) for key in config.actions], axis=1)
     episodes.check_same_action_size((config.dataset, episode.source),
                                     (robotics_arm.ACTION_SIZE, actions.shape[1]))
-    length = config.clip_length
+    length, clips = config.clip_length, []
     for start in range(0, num_frames - length + 1, length):
         # Only the frames of a clip are decoded at a time: whole episodes can be large.
         video = episode.pictures(config.camera, slice(start, start + length))
-        yield episodes.encode(
+        clips.append(episodes.encode(
             episode.source, video, id=f"{name}-{start:05d}", actions=actions[start:start + length],
-            resolution=config.resolution, crop=config.crop)
+            resolution=config.resolution, crop=config.crop))
+    return clips
 
 
 def _per_step(episode: tfrecord.Example, key: str, num_frames: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Annotations and proposals of CLEVRER that are not as they should be are refused by name."""
 
 import copy
+import dataclasses
 import json
 import re
+import zipfile
 
 import pytest
 
@@ -95,3 +97,41 @@ def test_what_is_no_json(tmp_path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match="annotation_00001.json is no JSON"):
         conversion.read_annotation(files.File(str(path)), 8)
+
+
+def test_bad_clips_are_left_out_on_demand(tmp_path):
+    writer.write_files(tmp_path, writer.files_of(SCENE))
+    (tmp_path / "derender_proposals" / "proposal_00001.json").write_text("[" * 100_000)
+    found = files.find(str(tmp_path))
+    clip = conversion.Clip(1, found["video"][1], found["annotation"][1], found["proposals"][1])
+    settings = conversion.Settings(16, "none", "proposals", 8, 4)
+    with pytest.raises(ValueError, match="proposal_00001.json is no JSON: it is nested too deep"):
+        conversion.convert(clip, settings)
+    left_out = conversion.convert(clip, dataclasses.replace(settings, skip_bad=True))
+    assert left_out.number == 1 and left_out.reason == conversion.UNREADABLE
+    assert "proposal_00001.json is no JSON" in left_out.detail
+    with pytest.raises(ValueError, match="_00001.json declares .* at most 99 are allowed"):
+        conversion.convert(clip, dataclasses.replace(settings, max_bytes=99))
+    # Neither is part of the name of a chunk, so that what was converted before is found.
+    assert repr(settings) == repr(dataclasses.replace(settings, skip_bad=True, max_bytes=99))
+
+
+def test_files_of_macos_are_left_alone(tmp_path):
+    writer.write_zips(tmp_path, writer.files_of(SCENE))
+    (tmp_path / "._video_train.zip").write_bytes(b"of a file system")
+    (tmp_path / "._video_00001.mp4").write_bytes(b"of a file system")
+    assert files.find(str(tmp_path))["video"][1].member.endswith("/video_00001.mp4")
+
+
+def test_members_of_zips_are_held_against_the_limit(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotation_00001.json", bytes(10 ** 6))
+    file = files.find(str(tmp_path))["annotation"][1]
+    with pytest.raises(ValueError, match=r"annotation_00001.json in .*a.zip declares 1,000,000"):
+        file.read(10 ** 5)
+    content = (tmp_path / "a.zip").read_bytes()
+    for kind, message in ((b"\x63\x00", "NotImplementedError|compression"), (b"\x0c\x00", "")):
+        place = content.rindex(b"PK\x01\x02") + 10
+        (tmp_path / "b.zip").write_bytes(content[:place] + kind + content[place + 2:])
+        with pytest.raises(ValueError, match=rf"json in .*b.zip is damaged.*({message})"):
+            files.File(str(tmp_path / "b.zip"), "annotation_00001.json").read()

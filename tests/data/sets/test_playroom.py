@@ -212,7 +212,8 @@ def test_pickled_arrays_are_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("not json", "source.json is no JSON"), ("[" * 100_000, "source.json is no JSON .it is nested"),
+    ("not json", "source.json is no JSON"),
+    ("[" * 100_000, "source.json is no JSON: it is nested too deep"),
     ("[]", r'source.json must be a JSON object with a text "source"; got \[\]'),
     ('{"licence": "mine"}', "source.json must be a JSON object with a text"),
     ('{"source": " "}', "source.json must be a JSON object with a text"),

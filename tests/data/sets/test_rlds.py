@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from parts_jax import data
 from parts_jax.data.formats import frames, local_tfds
 from parts_jax.data.sets import rlds
 from tests.data.formats import tfrecord_writer as writer
@@ -316,3 +317,38 @@ def test_no_more_memory_than_allowed(copy, tmp_path):
     refuse("bridge", copy, tmp_path, "Record 0 of .* declares .* at most 700 are", max_bytes=700)
     with pytest.raises(ValueError, match="dataset_info.json declares"):
         local_tfds.open_set(copy, "bridge", 99)
+
+
+def test_camera_and_actions_by_flag(tmp_path):
+    wrist = [writer.picture(np.full((SIZE, SIZE, 3), 9, np.uint8))] * 16
+    records = [writer.example(make_episode("bridge", seed, 16)[2] | {
+        "steps/observation/wrist": wrist, "steps/action/gripper": np.full((16, 1), float(seed))})
+        for seed in (1, 2, 3)]
+    writer.write_tfds(tmp_path / "copy", "bridge", {"train": [records]})
+
+    def train(**settings):
+        return data.prepare("rlds/bridge", str(tmp_path / "data"), str(tmp_path / "copy"),
+                            **settings).as_data_source("train")[0]
+
+    chosen = train(camera="steps/observation/wrist",
+                   actions="steps/action/world_vector, steps/action/gripper")
+    assert (frames.decode(chosen["video"]) == 9).all()
+    assert chosen["actions"].shape == (16, 4) and (chosen["actions"][:, 3] == 3).all()
+    assert train()["actions"].shape == (16, 7), "another camera is another set"
+    with pytest.raises(ValueError, match="no feature 'steps/observation/no' in record 2 of"):
+        train(camera="steps/observation/no")
+    for name, setting in (("playroom", {"camera": "x"}), ("robotics_arm", {"actions": "x"})):
+        with pytest.raises(ValueError, match=f"data.{next(iter(setting))} is for rlds .*alone, and "
+                                             f"must be empty for the data set '{name}'; got 'x'"):
+            data.prepare(name, str(tmp_path / "data"), str(tmp_path / "copy"), **setting)
+
+
+def test_chosen_actions_must_be_of_one_size(tmp_path):
+    records = [make_episode("bridge", seed)[2] for seed in (1, 2, 3)]
+    records[2]["steps/action/open_gripper"] = np.zeros((9, 2))
+    writer.write_tfds(tmp_path / "copy", "bridge",
+                      {"train": [[writer.example(record) for record in records]],
+                       "validation": [[writer.example(records[0])]],
+                       "test": [[writer.example(records[0])]]})
+    refuse("bridge", tmp_path / "copy", tmp_path, "record 0 of .* has actions of size 1 and record "
+           "2 of .* of size 2", actions=("steps/action/open_gripper",), action_size=0)

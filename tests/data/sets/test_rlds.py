@@ -338,7 +338,7 @@ def test_camera_and_actions_by_flag(tmp_path):
     with pytest.raises(ValueError, match="no feature 'steps/observation/no' in record 2 of"):
         train(camera="steps/observation/no")
     for name, setting in (("playroom", {"camera": "x"}), ("robotics_arm", {"actions": "x"})):
-        with pytest.raises(ValueError, match=f"data.{next(iter(setting))} is for rlds .*alone, and "
+        with pytest.raises(ValueError, match=f"data.{next(iter(setting))} is for .*rlds alone, and "
                                              f"must be empty for the data set '{name}'; got 'x'"):
             data.prepare(name, str(tmp_path / "data"), str(tmp_path / "copy"), **setting)
 

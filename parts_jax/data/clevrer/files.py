@@ -102,10 +102,18 @@ def find(folder: str) -> Files:
     for path in sorted(zips):
         with reading.naming(path, f"The file {path} ({os.path.getsize(path):,} bytes) is no whole "
                                   "zip, delete it and fetch it again: it is truncated or damaged"):
-            members = _open_zip(path, os.stat(path).st_mtime_ns).namelist()
+            members = _members(_open_zip(path, os.stat(path).st_mtime_ns))
         for member in members:
             _sort_in(files, File(path, member), member)
     return files
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    """The names in a zip, each of which stands in it twice and must be the same."""
+    for member in archive.infolist():
+        if not member.is_dir():
+            archive.open(member).close()
+    return archive.namelist()
 
 
 def _sort_in(files: Files, file: File, name: str) -> None:

@@ -34,6 +34,15 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     return video
 
 
+def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
+    """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
+    if index is None and none_allowed:
+        return
+    if not rules.is_whole(index) or not 0 <= index < size:
+        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
+                         f"{size - 1}{more}.")
+
+
 def _hint(video: np.ndarray) -> str:
     """What to do about floats that do not lie in [0, 1]."""
     if not np.isfinite(video).all():
@@ -43,12 +52,3 @@ def _hint(video: np.ndarray) -> str:
     if video.min() >= -1.1 and video.max() <= 1.1 and video.min() < -0.1:
         return "If they lie in [-1, 1], take (video + 1) / 2."
     return "If they are off by rounding alone, take np.clip(video, 0, 1)."
-
-
-def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
-    """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
-    if index is None and none_allowed:
-        return
-    if not rules.is_whole(index) or not 0 <= index < size:
-        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
-                         f"{size - 1}{more}.")

@@ -33,7 +33,8 @@ from ml_collections import ConfigDict, config_flags
 from parts_jax import evaluate, models, report, train
 from parts_jax.data import pipeline
 from parts_jax.devices import distributed
-from parts_jax.runs import checkpoint, checkpoint_record, config_rules, configuration, run_lock
+from parts_jax.runs import (
+    checkpoint, checkpoint_record, config_rules, configuration, repeated_flags, run_lock)
 from parts_jax.training import optimizer
 
 FLAGS = flags.FLAGS
@@ -121,13 +122,16 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
                              f"{jax.process_count()}.")
         if not config.eval.watch:
             checkpoint.choose_step(workdir, config.eval.step)
+        config.data.prepared = pipeline.prepare(config.data)
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
     use_precision(config)
     config_rules.check(config, jax.device_count())
     check_model(config)
+    configuration.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
+    config.data.prepared = pipeline.prepare(config.data)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
         if jax.process_index() == 0:
@@ -222,6 +226,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         raise ValueError("--config=FILE[:variant] is missing; the files are in configs/.")
     for key in overridden:
         configuration.check_key(known, key)
+    if overridden:
+        argv = repeated_flags.last_of_tuples(argv, known)
     with configuration.importable_siblings(file) if file else contextlib.nullcontext():
         rest = FLAGS(argv)
     if len(rest) > 1:

@@ -14,6 +14,7 @@ import numpy as np
 
 from parts_jax import data
 from parts_jax.data import prepared, preprocess
+from parts_jax.data.formats import limits
 
 NUM_PREFETCHED = 8  # batches
 NUM_PLACED = 2      # of them, placed on the devices ahead of their step
@@ -186,8 +187,15 @@ def prepare(data_config: ml_collections.ConfigDict) -> str:
     c = data_config
     if c.prepared or not c.source_dir:
         return c.prepared
-    return data.prepare(c.name, c.data_dir, c.source_dir, c.download, c.max_bytes,
-                        c.skip_bad).builder_config.name
+    return data.prepare(c.name, c.data_dir, c.source_dir, c.download, *_choices(c)
+                        ).builder_config.name
+
+
+def _choices(data_config: ml_collections.ConfigDict) -> tuple:
+    """What `data.prepare` may be told of a set's files, as far as a config has it, in its order."""
+    defaults = {"max_bytes": limits.MAX_BYTES, "skip_bad": False, "prepared": "", "camera": "",
+                "actions": ""}
+    return tuple(data_config.get(key, default) for key, default in defaults.items())
 
 
 def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
@@ -198,8 +206,7 @@ def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
       OSError: what is prepared of it is damaged.
     """
     c = data_config
-    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, c.max_bytes, c.skip_bad,
-                           c.prepared)
+    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, *_choices(c))
     if name not in builder.info.splits:
         raise ValueError(f"The data set {c.name!r} has no split {name!r}; "
                          f"it has: {', '.join(builder.info.splits)}.")

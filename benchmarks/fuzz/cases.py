@@ -1,0 +1,153 @@
+"""One case: a file is mutated and read under limits, and what comes of it is named."""
+
+import hashlib
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import traceback
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.fuzz import damage
+from benchmarks.fuzz.readers import Reader
+
+SECONDS = 10.0  # of processor time that a case may take
+MEMORY = 2 ** 30  # bytes that a case may take over what the process had before all
+# refused: ValueError or OSError whose message names the file. equal: read as the healthy file.
+# altered: read with other content, where no checksum could tell. The others are faults; silent is
+# read with other content in spite of a checksum, or what must not be read.
+OUTCOMES = ("refused", "equal", "altered", "silent", "nameless", "traceback", "hang", "over",
+            "crash")
+FAULTS = OUTCOMES[3:]
+
+
+class Hang(BaseException):
+    """A case took too long; no reader may catch it as an Exception."""
+
+
+class Result(NamedTuple):
+    """What came of a case: one of OUTCOMES, the mutation in words, and the error if any."""
+
+    outcome: str
+    what: str
+    detail: str = ""
+
+
+class Bench:
+    """A reader with its healthy source in a folder, and what is read of it."""
+
+    def __init__(self, name: str, reader: Reader, folder: pathlib.Path):
+        self.name, self.reader, self.folder = name, reader, folder
+        folder.mkdir(parents=True)
+        self.path = reader.make(folder)
+        self.healthy = self.path.read_bytes()
+        self.digest = self._read()
+
+    def _read(self) -> str:
+        try:
+            return digest(self.reader.read(self.folder, self.path))
+        finally:
+            if "data" not in self.path.parts:
+                shutil.rmtree(self.folder / "data", ignore_errors=True)
+
+    def mutation(self, seed: int, number: int) -> damage.Mutation:
+        """That of a case: always the same."""
+        rng = np.random.default_rng([seed, zlib.crc32(self.name.encode()), number])
+        mutators = self.reader.mutators
+        if rng.integers(2):
+            return damage.damaged(self.healthy, rng)
+        return mutators[rng.integers(len(mutators))](self.healthy, rng)
+
+    def run(self, seed: int, number: int) -> Result:
+        """Mutates, reads, and puts the healthy file back."""
+        mutation = self.mutation(seed, number)
+        self.path.write_bytes(mutation.content)
+        try:
+            return self._judged(mutation)
+        finally:
+            self.path.write_bytes(self.healthy)
+
+    def _judged(self, mutation: damage.Mutation) -> Result:
+        _forget_peak()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        try:
+            found, error = self._read(), None
+        except (Exception, Hang) as caught:
+            found, error = "", caught
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        words = "" if error is None else f"{type(error).__name__}: {str(error)[:300]}"
+        if isinstance(error, Hang):
+            return Result("hang", mutation.what, _place(error))
+        if isinstance(error, MemoryError) or _peak() > _base + MEMORY:
+            return Result("over", mutation.what, words or f"{(_peak() - _base) >> 20} MiB")
+        if isinstance(error, (ValueError, OSError)):
+            named = self.path.name in str(error) or str(self.folder) in str(error)
+            return Result("refused" if named else "nameless", mutation.what,
+                          words if named else f"{words} {_place(error)}")
+        if error is not None:
+            return Result("traceback", mutation.what, f"{words} {_place(error)}")
+        if found == self.digest and not mutation.forbidden:
+            return Result("equal", mutation.what)
+        known = self.reader.checksums and not mutation.sealed
+        return Result("silent" if known or mutation.forbidden else "altered", mutation.what)
+
+
+def digest(value: Any) -> str:
+    """Of whatever a reader returns: arrays by type, shape and bytes."""
+    return hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        content = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+        return value.dtype.str, value.shape, hashlib.sha256(content).hexdigest()
+    if isinstance(value, Mapping):
+        return [(str(key), _plain(inner)) for key, inner in value.items()]
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def limit() -> None:
+    """Sets the limits of this process, in which cases then run."""
+    global _base
+    _forget_peak()
+    _base = _peak()
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    # Twice: threads reserve addresses that they never use.
+    most = pages * resource.getpagesize() + 2 * MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    signal.signal(signal.SIGPROF, _too_long)
+
+
+_base = 0
+
+
+def _too_long(*_: Any) -> None:
+    raise Hang
+
+
+def _forget_peak() -> None:
+    """Lets the kernel count the highest use of memory from now on."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The highest use of memory, in bytes."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _place(error: BaseException) -> str:
+    """Where an error comes from: the last line of the project, and the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}parts_jax{os.sep}" in frame.filename]
+    shown = [f"{'/'.join(pathlib.Path(frame.filename).parts[-2:])}:{frame.lineno} ({frame.name})"
+             for frame in (*ours[-1:], *frames[-1:])]
+    return f"at {', '.join(dict.fromkeys(shown))}"

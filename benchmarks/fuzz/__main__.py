@@ -24,6 +24,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
@@ -60,7 +61,11 @@ def work(todo: Sequence[Task], seed: int, folder: str, pipe: connection.Connecti
             if bench is not None:
                 shutil.rmtree(bench.folder)
             bench = cases.Bench(name, READERS[name], pathlib.Path(folder, name))
-        pipe.send((name, number, bench.run(seed, number)))
+        try:
+            result = bench.run(seed, number)
+        except Exception:  # a fault of the mutation, not of a reader
+            result = traceback.format_exc()
+        pipe.send((name, number, result))
     pipe.close()
 
 
@@ -95,6 +100,8 @@ class Worker:
         except EOFError:
             return self.ended("crash")
         self.place, self.heard = self.place + 1, time.monotonic()
+        if isinstance(result[2], str):
+            raise RuntimeError(f"The case {result[0]}:{result[1]} has no mutation. {result[2]}")
         return result
 
     def ended(self, outcome: str) -> tuple[str, int, cases.Result] | None:

@@ -17,7 +17,7 @@ from benchmarks.fuzz import damage
 from benchmarks.fuzz.readers import Reader
 
 SECONDS = 10.0  # of processor time that a case may take
-MEMORY = 2 ** 30  # bytes that a case may take over what the process had before all
+MEMORY = 2 ** 30  # bytes that a case may take over what the process had before it
 # refused: ValueError or OSError whose message names the file. equal: read as the healthy file.
 # altered: read with other content, where no checksum could tell. The others are faults; silent is
 # read with other content in spite of a checksum, or what must not be read.
@@ -74,6 +74,7 @@ class Bench:
 
     def _judged(self, mutation: damage.Mutation) -> Result:
         _forget_peak()
+        before = _peak()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             found, error = self._read(), None
@@ -81,11 +82,12 @@ class Bench:
             found, error = "", caught
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
+        taken = _peak() - before
         words = "" if error is None else f"{type(error).__name__}: {str(error)[:300]}"
         if isinstance(error, Hang):
             return Result("hang", mutation.what, _place(error))
-        if isinstance(error, MemoryError) or _peak() > _base + MEMORY:
-            return Result("over", mutation.what, words or f"{(_peak() - _base) >> 20} MiB")
+        if isinstance(error, MemoryError) or taken > MEMORY:
+            return Result("over", mutation.what, f"{taken >> 20} MiB {words}")
         if isinstance(error, (ValueError, OSError)):
             named = self.path.name in str(error) or str(self.folder) in str(error)
             return Result("refused" if named else "nameless", mutation.what,
@@ -114,17 +116,11 @@ def _plain(value: Any) -> Any:
 
 def limit() -> None:
     """Sets the limits of this process, in which cases then run."""
-    global _base
-    _forget_peak()
-    _base = _peak()
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     # Twice: threads reserve addresses that they never use.
     most = pages * resource.getpagesize() + 2 * MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     signal.signal(signal.SIGPROF, _too_long)
-
-
-_base = 0
 
 
 def _too_long(*_: Any) -> None:

@@ -86,7 +86,7 @@ def json_line(content: bytes, rng: np.random.Generator) -> Mutation:
     """One line of a file of JSON lines is changed as JSON."""
     lines = content.splitlines()
     at = int(rng.integers(len(lines)))
-    changed = (json_value, json_text)[rng.integers(4) == 0](lines[at], rng)
+    changed = (json_text, *(json_value,) * 3)[rng.integers(4)](lines[at], rng)
     lines[at] = changed.content
     return changed._replace(content=b"\n".join(lines) + b"\n" * int(rng.integers(2)))
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 
 def find(source_dir: str | os.PathLike, name: re.Pattern[str] | str, what: str,
@@ -22,11 +23,33 @@ def find(source_dir: str | os.PathLike, name: re.Pattern[str] | str, what: str,
         raise ValueError(f"This data set is made from files on this machine, {what}: name their "
                          "folder with --config.data.source_dir=PATH.")
     folder = existing_folder(source_dir)
-    paths = sorted(path for path in folder.rglob("*")
-                   if re.fullmatch(name, path.name) and path.is_file())
+    paths = sorted(path for path in below(folder)
+                   if re.fullmatch(name, path.name) and path.is_file()
+                   and not path.name.startswith("._"))  # macOS keeps these beside files
     if not paths:
         raise FileNotFoundError(f"There are no {what} in the folder {folder} or below it.")
     return paths
+
+
+def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields all that is in a folder or below it and is no folder; links are followed.
+
+    Raises:
+      ValueError: if a link leads back to a folder that it lies in.
+      OSError: if a folder cannot be read.
+    """
+    waiting = [(folder, frozenset())]
+    while waiting:
+        here, above = waiting.pop()
+        status = here.stat()
+        place = (status.st_dev, status.st_ino)
+        if place in above:
+            raise ValueError(f"The link {here} leads back to a folder that it lies in: remove it.")
+        for path in sorted(here.iterdir()):
+            if path.is_dir():
+                waiting.append((path, above | {place}))
+            else:
+                yield path
 
 
 def existing_folder(source_dir: str | os.PathLike) -> pathlib.Path:

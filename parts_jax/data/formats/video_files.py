@@ -1,15 +1,17 @@
 """Frames of video files: mp4 and others by PyAV, whose wheel brings its own codecs; gif by PIL.
 
-A file that ends too early, or breaks off in the middle, is an error and never a shorter video.
+A file that ends too early, or is damaged in the middle, is an error and never a shorter video. What
+is changed within one frame is noticed where the codec or the container lets it be: H.264, H.265,
+MPEG and Matroska with checksums do, raw pictures cannot.
 """
 
 import contextlib
 import fractions
 import io
 import itertools
+import math
 import os
 import pathlib
-import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -17,13 +19,13 @@ import av
 import numpy as np
 from PIL import Image, ImageSequence
 
-from parts_jax.data.formats import declared_size
+from parts_jax.data.formats import container_parts, declared_size, decoder, limits
 from parts_jax.files import whole
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
-GIF_START, GIF_END = b"GIF8", b"\x3b"
-# PyAV's, and all that PIL raises where a file ends or goes wrong.
-DECODING_ERRORS = (av.FFmpegError, OSError, EOFError, IndexError, SyntaxError, struct.error)
+SUFFIXES = (".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg",
+            ".mpeg", ".gif")
+GIF_START = b"GIF8"
+FASTEST, SLOWEST = 1000.0, 0.001  # frames a second that are written
 
 
 def is_video(path: str | os.PathLike) -> bool:
@@ -32,7 +34,7 @@ def is_video(path: str | os.PathLike) -> bool:
 
 
 def read_video(path: str | os.PathLike, max_frames: int | None = None, *,
-               content: bytes | None = None) -> np.ndarray:
+               content: bytes | None = None, max_bytes: int = limits.MAX_BYTES) -> np.ndarray:
     """The frames of a video file in the order in which they are shown.
 
     Args:
@@ -41,16 +43,22 @@ def read_video(path: str | os.PathLike, max_frames: int | None = None, *,
         all.
       content: the bytes of the file where it is not on disk by itself, such as a member of a
         zip; `path` is then only its name in messages.
+      max_bytes: of all frames together; see formats/limits.py.
 
     Returns:
-      uint8 [T, H, W, 3], RGB, upright where the file says how the camera was held.
+      uint8 [T, H, W, 3], RGB; upright, and not mirrored, where the file says how the camera was
+      held; with square pixels.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is no video, is truncated or cannot be decoded, if it has no frames,
-        or if its frames differ in size.
+      ValueError: if the file is no video, is truncated or damaged or cannot be decoded, if it has
+        no frames, if they differ in size, or if they take more than max_bytes.
     """
-    video = list(itertools.islice(iter_frames(path, content=content), max_frames))
+    video = []
+    frames = iter_frames(path, content=content, max_bytes=max_bytes)
+    for frame in itertools.islice(frames, max_frames):
+        video.append(frame)
+        limits.check_declared(path, len(video) * frame.nbytes, max_bytes)
     if not video:
         raise ValueError(f"The file {path} has no frames to read; it may be truncated.")
     sizes = sorted({frame.shape[:2] for frame in video})
@@ -60,51 +68,33 @@ def read_video(path: str | os.PathLike, max_frames: int | None = None, *,
     return np.stack(video)
 
 
-def iter_frames(path: str | os.PathLike, *,
-                content: bytes | None = None) -> Iterator[np.ndarray]:
+def iter_frames(path: str | os.PathLike, *, content: bytes | None = None,
+                max_bytes: int = limits.MAX_BYTES) -> Iterator[np.ndarray]:
     """Yields the frames of a video file one by one, uint8 [H, W, 3]: for videos of any length.
 
-    Args and raises as `read_video`; an error comes when what is wrong is reached.
+    Args and raises as `read_video`, but max_bytes is that of one frame; an error comes when what
+    is wrong is reached.
     """
-    path = os.fspath(path)
-    if content is None and not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no video file {path}.")
-    if (os.path.getsize(path) if content is None else len(content)) == 0:
-        raise ValueError(f"The video {path} is empty.")
     count = 0
-    with open(path, "rb") if content is None else io.BytesIO(content) as file:
-        is_gif = file.read(len(GIF_START)) == GIF_START
-        file.seek(0)
-        try:
-            for frame in _gif_frames(path, file) if is_gif else _decoded_frames(path, file):
+    with _opened(path, content) as (path, file):
+        check_parts(path, file)
+        is_gif = _is_gif(file)
+        with _named(path, lambda: f"cannot be decoded past its first {count} frames"):
+            for frame in (_gif_frames if is_gif else decoder.iter_decoded)(path, file, max_bytes):
                 yield frame
                 count += 1
-        except DECODING_ERRORS as error:
-            raise ValueError(
-                f"The video {path} cannot be decoded past its first {count} frames: it is "
-                f"truncated, damaged or of an unknown kind ({error}).") from error
 
 
-def _gif_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
-    """By PIL: FFmpeg leaves out frames of gifs that give no durations."""
-    if not file.read().rstrip(b"\0").endswith(GIF_END):
-        raise ValueError(f"The gif {path} is truncated: the mark of its end is missing.")
-    with Image.open(file) as picture:
-        for frame in ImageSequence.Iterator(picture):
-            yield np.asarray(frame.convert("RGB"))
+def check_parts(path: str | os.PathLike, file: BinaryIO) -> None:
+    """Raises ValueError for what can be seen of damage without decoding.
 
-
-def _decoded_frames(path: str, file: BinaryIO) -> Iterator[np.ndarray]:
-    """By PyAV."""
-    declared_size.check_whole(path, file)
-    file.seek(0)
-    with av.open(file) as container:
-        if not container.streams.video:
-            raise ValueError(f"The file {path} holds no video.")
-        for frame in container.decode(video=0):
-            picture = frame.to_ndarray(format="rgb24")
-            quarters = round(frame.rotation / 90) % 4
-            yield np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
+    Args:
+      path: the name of the file in messages.
+      file: the file itself; its position is moved.
+    """
+    with _named(path, lambda: "cannot be read"):
+        declared_size.check_whole(path, file)
+        container_parts.check_unbroken(path, file)
 
 
 def frame_rate(path: str | os.PathLike) -> float | None:
@@ -114,14 +104,57 @@ def frame_rate(path: str | os.PathLike) -> float | None:
       FileNotFoundError, ValueError: as `read_video`.
     """
     next(iter_frames(path), None)  # says what is wrong with the file, if anything is
-    with open(path, "rb") as file:
-        if file.read(len(GIF_START)) == GIF_START:
-            with Image.open(file) as picture:
+    with _opened(path, None) as (path, file), _named(path, lambda: "cannot be read"):
+        if _is_gif(file):
+            with Image.open(file, formats=("GIF",)) as picture:
                 milliseconds = picture.info.get("duration", 0)
             return 1000.0 / milliseconds if milliseconds else None
-    with av.open(os.fspath(path)) as container:
-        rate = container.streams.video[0].average_rate
-    return float(rate) if rate else None
+        return decoder.frame_rate(file)
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike, content: bytes | None) -> Iterator[tuple[str, BinaryIO]]:
+    """The name of a video, with the home folder for ~, and its bytes as an open file."""
+    path = os.path.expanduser(os.fspath(path))
+    if content is None and not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no video file {path}.")
+    if (os.path.getsize(path) if content is None else len(content)) == 0:
+        raise ValueError(f"The video {path} is empty.")
+    with open(path, "rb") if content is None else io.BytesIO(content) as file:
+        yield path, file
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike, problem: Callable[[], str]) -> Iterator[None]:
+    """Turns whatever PIL, PyAV and others raise at bad bytes into a sentence that names the file.
+
+    They raise nearly anything: OSError, EOFError, IndexError, SyntaxError, struct.error,
+    DecompressionBombError, MemoryError, OverflowError, and classes of their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is ValueError and str(path) in str(error):
+            raise  # it is such a sentence
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"The video {path} {problem()}: it is truncated, damaged or of an unknown "
+                         f"kind ({said}).") from error
+
+
+def _is_gif(file: BinaryIO) -> bool:
+    file.seek(0)
+    start = file.read(len(GIF_START))
+    file.seek(0)
+    return start == GIF_START
+
+
+def _gif_frames(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarray]:
+    """By PIL: FFmpeg leaves out frames of gifs that give no durations."""
+    with Image.open(file, formats=("GIF",)) as picture:
+        limits.check_declared(f"A frame of the video {path}", 4 * math.prod(picture.size),
+                              max_bytes)
+        for frame in ImageSequence.Iterator(picture):
+            yield np.asarray(frame.convert("RGB"))
 
 
 @contextlib.contextmanager
@@ -134,14 +167,15 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
     The file is there once all is written; after an error there is none.
 
     Raises:
-      ValueError: if the name ends otherwise, or frames_per_second is not above 0.
+      ValueError: if the name ends otherwise, or frames_per_second is not from 0.001 to 1000.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     writers = {".mp4": _mp4_writer, ".gif": _gif_writer}
     if path.suffix.lower() not in writers:
         raise ValueError(f"Videos are written as {' or '.join(writers)}; got {str(path)!r}.")
-    if not frames_per_second > 0:
-        raise ValueError(f"The frames a second must be above 0; got {frames_per_second}.")
+    if not SLOWEST <= frames_per_second <= FASTEST:
+        raise ValueError("The frames a second must be above 0; got "
+                         f"{frames_per_second}. Allowed are {SLOWEST:g} to {FASTEST:g}.")
     with (whole.replacing(path) as part,
           writers[path.suffix.lower()](part, frames_per_second) as append):
         yield append
@@ -150,7 +184,8 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
 @contextlib.contextmanager
 def _mp4_writer(path: pathlib.Path, frames_per_second: float) -> Iterator[Callable]:
     rate = fractions.Fraction(frames_per_second).limit_denominator(1001)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    # With its protocol before it, a name may have colons.
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
         stream.pix_fmt = "yuv420p"
 

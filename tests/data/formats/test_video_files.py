@@ -161,12 +161,12 @@ def test_a_truncated_gif_is_refused(tmp_path):
     cut_file(path, len(content) * 2 // 3)
     with pytest.raises(ValueError, match="gif .*clip.gif is truncated"):
         video_files.read_video(path)
-    with pytest.raises(ValueError, match=r"clip.gif cannot be decoded past its first \d+ frames"):
+    with pytest.raises(ValueError, match="gif clip.gif is truncated or damaged"):
         video_files.read_video("clip.gif", content=content[:len(content) * 2 // 3] + b";")
 
 
 def write_sound(path):
-    with av.open(str(path), "w", format="wav") as container:
+    with av.open(str(path), "w", format="matroska") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16",
                                            layout="mono")
@@ -192,7 +192,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_frames_of_different_sizes_are_refused(monkeypatch):
     frames = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 6, 3), np.uint8)]
-    monkeypatch.setattr(video_files, "iter_frames", lambda path, content=None: iter(frames))
+    monkeypatch.setattr(video_files, "iter_frames", lambda path, **how: iter(frames))
     with pytest.raises(ValueError, match="same size, but a.mkv has frames of 4x4 and 4x6 pixels"):
         video_files.read_video("a.mkv")
 

@@ -51,7 +51,7 @@ def get_base() -> ml_collections.ConfigDict:
     evaluation.watch = False             # evaluate all, and go on as training writes more
     evaluation.split = "validation"      # during training and of --mode=evaluate
     evaluation.final_split = "test"      # evaluated once, after training
-    evaluation.batch_size = 32
+    evaluation.batch_size = 32           # of all devices together, which it is filled up to
     evaluation.num_sequences = 0         # 0: the whole split
     evaluation.num_pictures = 8
     evaluation.report = True             # write report/index.html after evaluation

@@ -78,5 +78,11 @@ forward_term() {  # forward_term PID: waits for a process, passes TERM on to it,
     wait "$child" || again=$?
     [ "$again" = 127 ] || code="$again"  # 127: it was waited for already
   done
-  return "$code"
+  as_told "$code"
+}
+
+as_told() {  # as_told CODE: returns the exit code of a process that this launcher told to leave
+  # 143: TERM ended Python before it listened, so nothing had begun: 75, as if it had.
+  [ "$1" != 143 ] || return 75
+  return "$1"
 }

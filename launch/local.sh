@@ -7,5 +7,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+trap 'exit 75' TERM  # nothing has begun yet: docs/launch.md has the exit codes
 ./launch/install.sh
 exec .venv/bin/python -m parts_jax.main "$@"

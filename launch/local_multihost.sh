@@ -11,8 +11,8 @@
 #   PARTS_JAX_PYTHON=...      a Python that has parts_jax installed; else .venv is set up
 #   --dry-run                 prints each command and runs none
 #
-# The output of process 0 is shown. TERM and Ctrl-C go to all processes. The exit code is that of
-# the first process that failed, or 0.
+# The output of process 0 is shown. TERM and Ctrl-C go to all processes, as TERM. The exit code is
+# that of the first process that failed, or 0.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/common.sh
@@ -42,7 +42,8 @@ all=()
 signal_all() {
   kill "-$1" "${all[@]}" 2>/dev/null || true
 }
-trap 'signal_all TERM' INT TERM
+told=0
+trap 'told=1; signal_all TERM' INT TERM
 for ((process = 0; process < NUM_PROCESSES; process++)); do
   command=("$python" -m parts_jax.main "${arguments[@]}" --coordinator_address="localhost:$port"
     --num_processes="$NUM_PROCESSES" --process_id="$process")
@@ -70,6 +71,7 @@ while [ "${#running[@]}" -gt 0 ]; do
       continue
     fi
     wait "$pid" || code=$?
+    [ "$told" = 0 ] || as_told "$code" || code=$?
     if [ "$code" != 0 ] && [ "$first_failure" = 0 ]; then
       first_failure="$code"
       signal_all TERM

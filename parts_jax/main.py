@@ -3,6 +3,7 @@
     python -m parts_jax.main --config=configs/parts_clevrer.py:demo
     python -m parts_jax.main --config=configs/parts_clevrer.py:demo --config.seed=1 --workdir=runs/1
     python -m parts_jax.main --mode=evaluate --workdir=runs/1 --config.eval.split=test
+    python -m parts_jax.main --list
 
 Training goes on from the newest checkpoint in the workdir, if it has one. Evaluation takes the
 config that the workdir's model was trained with, and sets on top only --config.eval.* and
@@ -20,34 +21,49 @@ import contextlib
 import logging as standard_logging
 import os
 import pathlib
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from parts_jax.devices import signals
+
+if __name__ == "__main__":
+    signals.leave_at_once()  # what is imported below takes seconds
+
 import jax
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from parts_jax import evaluate, models, report, train
+from parts_jax import data, evaluate, models, report, train
 from parts_jax.data import pipeline
 from parts_jax.devices import distributed
-from parts_jax.runs import checkpoint, checkpoint_record, config_rules, configuration, run_lock
+from parts_jax.files import local_path
+from parts_jax.runs import (
+    checkpoint,
+    checkpoint_record,
+    command_line,
+    config_rules,
+    configuration,
+    run_lock,
+)
 from parts_jax.training import optimizer
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", help_string="Config file, FILE or FILE:variant.")
-flags.DEFINE_string("workdir", None, "Where the run is kept; else runs/<config file>[-variant].")
-flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+command_line.define_config()
+flags.DEFINE_string("workdir", None, "the run's folder; else runs/<config file>[-variant]")
+flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "train (the default) or evaluate")
+flags.DEFINE_bool("list", False, "shows all configs, trained models and data sets, and ends")
 flags.DEFINE_string("coordinator_address", None,
-                    "Where processes meet, HOST:PORT of process 0; else as the cluster says.")
-flags.DEFINE_integer("num_processes", None, "Processes of the run; else as the cluster says.")
-flags.DEFINE_integer("process_id", None, "0 to num_processes - 1; else as the cluster says.")
+                    "where processes meet, HOST:PORT of process 0; else as the cluster says")
+flags.DEFINE_integer("num_processes", None, "processes of the run; else as the cluster says")
+flags.DEFINE_integer("process_id", None, "0 to num_processes - 1; else as the cluster says")
 flags.DEFINE_integer("initialization_timeout", distributed.INITIALIZATION_TIMEOUT,
-                     "Seconds to wait for the other processes at the start.")
+                     "seconds to wait for the other processes at the start")
 flags.DEFINE_integer("heartbeat_timeout", distributed.HEARTBEAT_TIMEOUT,
-                     "Seconds after which a process that gives no sign of life counts as dead.")
+                     "seconds after which a process that gives no sign of life counts as dead")
+EXPLAINED = ("config", "mode", "workdir", *distributed.FLAGS, "initialization_timeout",
+             "heartbeat_timeout")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,12 +76,17 @@ def main(arguments: Sequence[str]) -> None:
         stop(error)
     except RuntimeError as error:
         stop(error, exit_code=distributed.UNAVAILABLE)
-    with contextlib.ExitStack() as held:
-        try:
-            config, workdir = prepare(held)
-        except (ValueError, OSError) as error:
-            stop(error)
-        train_or_evaluate(config, workdir)
+    try:
+        with contextlib.ExitStack() as held:
+            try:
+                config, workdir = prepare(held)
+            except (ValueError, OSError) as error:
+                stop(error)
+            train_or_evaluate(config, workdir)
+    except KeyboardInterrupt:
+        print("Stopped by Ctrl-C. The same command goes on from the newest checkpoint, if there "
+              "is one.", file=sys.stderr)
+        sys.exit(signals.INTERRUPTED)
 
 
 def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
@@ -81,7 +102,7 @@ def train_or_evaluate(config: ConfigDict, workdir: str) -> None:
             step, split = -1, config.eval.final_split
     except distributed.Preempted as error:
         logging.warning("%s The same command goes on from there.", error)
-        sys.exit(distributed.START_AGAIN)
+        sys.exit(error.exit_code)
     except train.NonFiniteError as error:
         stop(error, exit_code=1)
     except (checkpoint.UnreadableError, checkpoint_record.FormatError,
@@ -106,14 +127,17 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
       ValueError, OSError: with a message for the user.
     """
     flag = FLAGS["config"]
-    workdir = FLAGS.workdir or default_workdir(flag.config_filename)
+    workdir = local_path.checked(
+        FLAGS.workdir or default_workdir(flag.config_filename), "--workdir")
     check_writable(workdir)
     if FLAGS.mode == "evaluate":
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
+        if hasattr(flag, "config_filename"):
+            configuration.check_file_of(trained, flag.value, overrides, workdir)
+        config_rules.check(config, num_devices=None)
         use_precision(config)
-        config_rules.check(config, jax.device_count())
         check_model(config)
         if config.eval.watch and jax.process_count() > 1:
             raise ValueError("config.eval.watch is True, but processes would not see a checkpoint "
@@ -124,8 +148,8 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
-    use_precision(config)
     config_rules.check(config, jax.device_count())
+    use_precision(config)
     check_model(config)
     configuration.check_workdir(workdir, config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
@@ -154,6 +178,9 @@ def check_model(config: ConfigDict) -> None:
 
 def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
     """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
+    for key in ("data_dir", "source_dir"):
+        local_path.checked(config.data[key], f"data.{key}")
+    local_path.checked(os.environ.get("TFDS_DATA_DIR", ""), "The variable TFDS_DATA_DIR")
     num_steps = config.eval.rollout_steps
     pipeline.check(config.data, train_split, eval_splits, config.data.action_size,
                    config.eval.burn_in if num_steps else 0, num_steps,
@@ -163,7 +190,10 @@ def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -
 def check_writable(workdir: str) -> None:
     """Raises an OSError if `workdir` cannot be written to, or not be created; writes nothing."""
     path = pathlib.Path(os.path.abspath(workdir))
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    try:
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    except OSError as error:  # such as of a name that is too long
+        raise OSError(f"The workdir {workdir!r} cannot be written to: {error.strerror}.") from error
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise OSError(f"The workdir {workdir!r} cannot be written to: {str(nearest)!r} is not a "
                       "folder that one may write in.")
@@ -181,7 +211,7 @@ def prepare_devices() -> None:
     TERM from now on ends a process on its own with the exit code on which launchers start again, as
     nothing is lost before training begins; then `distributed.preemption_notice` takes it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(distributed.START_AGAIN))
+    signals.leave_in_order()
     distributed.initialize(FLAGS.coordinator_address, FLAGS.num_processes, FLAGS.process_id,
                            FLAGS.initialization_timeout, FLAGS.heartbeat_timeout)
     if not jax.config.jax_compilation_cache_dir:
@@ -202,41 +232,23 @@ def quiet_libraries() -> None:
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a fault in it becomes one clear message and exit code 2."""
+    if command_line.asks_for(argv, command_line.HELP):
+        end(command_line.help_text(__doc__, EXPLAINED))
+    if command_line.asks_for(argv, ("helpfull",)):
+        end(FLAGS.get_help())
+    if command_line.asks_for(argv, ("list",)):
+        end(command_line.list_text(data.KNOWN_NAMES))
     try:
-        return _parse_flags(list(argv))
+        command_line.parse(argv)
     except (flags.Error, ValueError, OSError) as error:
         stop(error)
+    return list(argv[:1])
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    overridden = [argument.lstrip("-").partition("=")[0].partition(".")[2] for argument in argv
-                  if argument.startswith(("--config.", "-config.", "--noconfig.", "-noconfig."))]
-    file, mode, workdir = (_value_of(argv, name) for name in ("config", "mode", "workdir"))
-    if file is not None:
-        known = configuration.read(file)
-    elif mode == "evaluate" and workdir is not None:
-        known = configuration.load(workdir)
-        delattr(FLAGS, "config")  # the workdir's config takes the place of a config file's
-        config_flags.DEFINE_config_dict("config", known, sys_argv=argv)
-    elif not any(argument.startswith(("--help", "-help")) for argument in argv):
-        raise ValueError("--config=FILE[:variant] is missing; the files are in configs/.")
-    for key in overridden:
-        configuration.check_key(known, key)
-    with configuration.importable_siblings(file) if file else contextlib.nullcontext():
-        rest = FLAGS(argv)
-    if len(rest) > 1:
-        raise ValueError(f"{rest[1]!r} is no flag; flags are given as --name=value.")
-    return rest
-
-
-def _value_of(argv: list[str], flag: str) -> str | None:
-    """Returns the last value of --flag=value or --flag value in `argv`, before it is parsed."""
-    found = None
-    for argument, following in zip(argv, argv[1:] + [None], strict=True):
-        name, equals, value = argument.partition("=")
-        if name in (f"--{flag}", f"-{flag}"):
-            found = value if equals else following
-    return found
+def end(text: str) -> NoReturn:
+    """Prints what was asked for."""
+    print(text)
+    sys.exit(0)
 
 
 def stop(error: Exception, exit_code: int = 2) -> NoReturn:

@@ -20,6 +20,7 @@ from absl import logging
 from parts_jax.api import pretrained_model
 from parts_jax.api.results import Segmentation
 from parts_jax.data.formats import video_files
+from parts_jax.files import local_path
 
 FRAMES_AT_ONCE = 16
 FRAMES_PER_SECOND = 8.0  # where the file does not say
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames_per_second", type=float, help="of what is written")
     parser.add_argument("--tile", type=int, default=128, help="height of a picture, in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another gives slots other objects")
-    flags = parser.parse_args(arguments)
+    flags = parser.parse_args(
+        local_path.with_homes(sys.argv[1:] if arguments is None else arguments))
     logging.set_verbosity(logging.ERROR)  # orbax warns of every checkpoint that is only read
     try:
         num_frames = segment_file(flags)

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from flax import struct
 from parts_jax import models
 from parts_jax.api import inference
 from parts_jax.data import pipeline, preprocess
-from parts_jax.devices import distributed, sharding
+from parts_jax.devices import distributed, sharding, signals
 from parts_jax.equations import truncation
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import table
@@ -61,7 +61,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     Raises:
       NonFiniteError: config.train.max_bad_steps steps in a row were not finite. The checkpoint
         before them is kept.
-      distributed.Preempted: the process got TERM; the run was saved.
+      distributed.Preempted: the process got TERM, or Ctrl-C; the run was saved.
       checkpoint.SaveError: the disk has no room for checkpoints, or one could not be written.
       checkpoint.UnreadableError: there are checkpoints, but all are damaged.
       ValueError: the newest checkpoint is of another config, or of an unknown format.
@@ -103,7 +103,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
     log = progress.Log(writer, config, step)
-    with (distributed.preemption_notice() as leaves_at, contextlib.closing(writer),
+    with (distributed.preemption_notice() as (notice, leaves_at), contextlib.closing(writer),
           checkpoint.closing(checkpoints), contextlib.closing(log)):
         for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
             factor = config.data.resolution // config.schedule.resolution[stage]
@@ -136,14 +136,28 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 if saves and (step == end or not log.latest["skipped_in_a_row"]):
                     checkpoint.save(checkpoints, step, state, data, config.to_dict())
                 if leaves:
-                    raise distributed.Preempted(
-                        f"TERM: left after step {step} of {end}; the newest checkpoint is of step "
-                        f"{checkpoint.latest_step(checkpoints)}.")
+                    leave(notice, step, end, checkpoint.latest_step(checkpoints))
 
         checkpoint.wait(checkpoints)
         return writing.evaluate_and_write(  # the split that is kept for last
             stages.compile_stages(config, model, mesh), state.params, end,
             config.eval.final_split, workdir, writer)
+
+
+def leave(notice: signals.Notice, step: int, end: int, saved: int | None) -> NoReturn:
+    """Raises distributed.Preempted, which says where the run left, and what is kept of it.
+
+    Args:
+      notice: how this process was told.
+      step: that was taken last.
+      end: number of steps of the whole run.
+      saved: the step of the newest checkpoint; None if there is none.
+    """
+    kept = "there is no checkpoint yet" if saved is None else (
+        f"the newest checkpoint is of step {saved}")
+    raise distributed.Preempted(
+        f"{'Ctrl-C' if notice.interrupted else 'TERM'}: left after step {step} of {end}; {kept}.",
+        signals.INTERRUPTED if notice.interrupted else signals.START_AGAIN)
 
 
 def create_state(config: ml_collections.ConfigDict, model: Model, tx) -> TrainState:

@@ -14,9 +14,12 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from parts_jax import evaluate, main, train
+from parts_jax import evaluate, main, segment, train
 from parts_jax.data import pipeline
 from parts_jax.data.sets import simulated
+from parts_jax.devices import distributed
+from parts_jax.files import local_path
+from parts_jax.report import __main__ as report_command
 from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -76,16 +79,26 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.model.name=slotty"], ["model.name is 'slotty'", "there is: parts"]),
     # Four devices, as all tests have.
     (["--config.train.batch_size=6"], ["train.batch_size is 6", "4 devices", "multiple of 4"]),
-    (["--config.eval.batch_size=10"], ["eval.batch_size is 10", "4 devices", "multiple of 4"]),
     # The data set.
     (["--config.data.name=sim_clever/demo"],
      ["no data set 'sim_clever/demo'", "nearest are: sim_clevrer/demo", "All data sets: "]),
     (["--config.data.name=playroom"], ["made from files", "--config.data.source_dir=FOLDER"]),
     # The command itself.
     (["--mode=tarin"], ["mode", "tarin", "train|evaluate"]),
-    (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "workdir"]),
+    (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "nearest is --workdir"]),
     (["seed=3"], ["'seed=3' is no flag", "--name=value"]),
-])
+    (["--config.model=3"], ["sets a whole part of the config", "--config.model.KEY=VALUE"]),
+    (["--config.model.encoder.channels=" + "-" * 50_000 + "1"], ["cannot be read as", "Memory"]),
+    # Paths.
+    (["--workdir=gs://bucket/run"], ["--workdir is 'gs://bucket/run', an address", "gcsfuse"]),
+    (["--workdir=gs:/bucket/run"], ["--workdir is 'gs:/bucket/run', an address"]),
+    (["--workdir=a\udcff"], ["--workdir is 'a\\udcff', whose name is not UTF-8"]),
+    (["--workdir=a\0b"], ["--workdir is 'a\\x00b'", "character 0"]),
+    (["--workdir=~nobody-at-all/run"], ["there is no user 'nobody-at-all'"]),
+    ([f"--workdir={'x' * 300}"], ["cannot be written to: File name too long."]),
+    (["--config.data.data_dir=gs://bucket"], ["data.data_dir is 'gs://bucket', an address"]),
+    (["--config.data.source_dir=s3://b/x"], ["data.source_dir is 's3://b/x', an address"]),
+], ids=lambda value: str(value)[:60])
 def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts):
     message = refused(DEMO, *arguments)
     assert all(part in message for part in parts), message
@@ -93,13 +106,126 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 @pytest.mark.parametrize("config, parts", [
     (f"{FILE}:demmo", ["no variant 'demmo'",
-                       "it has: paper, small, laptop, demo, demo_full_colour"]),
+                       "it has: paper, small, laptop, demo, demo_full_colour, tiny"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
-    (None, ["--config=FILE[:variant] is missing", "configs/"]),
+    (None, ["--config=FILE[:variant] is missing", "--list shows"]),
+    ("gs://bucket/mine.py:demo", ["--config is 'gs://bucket/mine.py:demo', an address"]),
+    ("parts_clevrer:huge", ["no variant 'huge'"]),
 ])
 def test_a_config_that_is_not_there_is_named(refused, config, parts):
     message = refused(*([f"--config={config}"] if config else []))
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"x = = 1", "cannot be run: SyntaxError: invalid syntax"),
+    (b"import nothing_here", "cannot be run: ModuleNotFoundError: No module named 'nothing_here' "
+                             "(line 1)."),
+    (b"def get_config():\n    return 1 / 0", "get_config of .*: division by zero (line 2)."),
+    (b"def get_config():\n    return 3", "must return an ml_collections.ConfigDict; got int."),
+    (b"get_config = 3", "has no function get_config"), (b"\xff\0", "cannot be run: "),
+])
+def test_a_config_file_that_fails_is_named_with_its_line(refused, tmp_path, content, message):
+    (tmp_path / "mine.py").write_bytes(content)
+    told = refused(f"--config={tmp_path}/mine.py")
+    assert all(part in told for part in message.split(".*")) and f"{tmp_path}/mine.py" in told
+
+
+def test_flags_of_a_file_are_flags(refused, tmp_path):
+    """--config among them, and what is set of it."""
+    file = tmp_path / "flags"
+    file.write_text(f"{DEMO}\n--config.model.num_slots=0\n")
+    assert "model.num_slots is 0" in refused(f"--flagfile={file}")
+    assert "model.num_slots is -1" in refused(f"--flagfile={file}", "--config.model.num_slots=-1")
+    assert "Unable to open flagfile" in refused(f"--flagfile={file}s")
+    file.write_bytes(b"\xff")
+    assert f"--flagfile={file} is no text" in refused(f"--flagfile={file}")
+
+
+@pytest.mark.parametrize("flag, said", [
+    ("--help", "--config.KEY=VALUE"), ("-h", "--workdir"), ("--helpfull", "--coordinator_address"),
+    ("--list", "configs/parts_clevrer.py          paper, small, laptop, demo")])
+def test_what_is_only_asked_for_is_printed_with_exit_code_0(capsys, flag, said):
+    for others in ([], [DEMO], ["--mode=evaluate"]):
+        with pytest.raises(SystemExit) as exit:
+            main.parse_flags(["main.py", *others, flag])
+        printed = capsys.readouterr()
+        assert exit.value.code == 0 and said in printed.out and printed.err == ""
+        assert flag == "--helpfull" or len(printed.out.splitlines()) < 45
+
+
+def test_the_list_names_sets_variants_and_trained_models(capsys):
+    with pytest.raises(SystemExit):
+        main.parse_flags(["main.py", "--list"])
+    printed = capsys.readouterr().out
+    for words in ("  demo\n", "folder              64, 128", "sim_clevrer         demo",
+                  "configs/parts_playroom.py         paper, small"):
+        assert words in printed
+
+
+def test_home_is_written_as_users_write_it(refused, tmp_path, monkeypatch):
+    """No shell expands ~ behind --workdir=."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_bytes(pathlib.Path(FILE).read_bytes())
+    (tmp_path / "file").write_text("")
+    message = refused("--config=~/mine.py:demo", "--workdir=~/file/run")
+    assert f"'{tmp_path}/file/run' cannot be written to" in message
+    assert f"'{tmp_path}/run' holds no run" in refused("--mode=evaluate", "--workdir=~/run")
+    assert local_path.with_homes(["~/a.mp4", "--out=~/b.gif", "--step=-1", "a~b"]) == [
+        f"{tmp_path}/a.mp4", f"--out={tmp_path}/b.gif", "--step=-1", "a~b"]
+
+
+def test_evaluating_by_the_config_of_another_run_is_refused(refused, tmp_path):
+    workdir = tmp_path / "run"
+    configuration.claim_workdir(str(workdir), configuration.read(f"{FILE}:demo"))
+    call = ("--mode=evaluate", f"--workdir={workdir}")
+    message = refused(*call, f"--config={FILE}:small")
+    assert f"--config is not the config that '{workdir}' was trained with" in message
+    assert "leave --config out" in message and "model.num_slots: 4 there, 6 now" in message
+    for own in ([], [DEMO], [DEMO, "--config.data.num_frames=4", "--config.eval.split=test"]):
+        assert "no checkpoint" in refused(*call, *own)  # which comes after
+
+
+# The commands that stand first in README.md and docs/, each with one wrong argument.
+@pytest.mark.parametrize("command, arguments, sentence", [
+    ("main", "--mode=evaluate --workdir=pretrained/dmeo --config.eval.split=test",
+     "'pretrained/dmeo' holds no run: it has no file config.json."),
+    ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.spilt=test",
+     "The config has no key 'eval.spilt'; the nearest is 'eval.split'."),
+    ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.step=7",
+     "There is no checkpoint of step 7 in '{root}/pretrained/demo/checkpoints'; it has those of "
+     "steps 6800."),
+    ("main", "--config=configs/parts_clevrer.py:dmo --workdir=runs/demo",
+     "configs/parts_clevrer.py has no variant 'dmo'; it has: paper, small, laptop, demo, "),
+    ("main", "--config=configs/parts_clevrer.py:demo --config.seed=one --workdir=runs/demo-1",
+     "flag --config.seed=one: invalid literal for int() with base 10: 'one'"),
+    ("main", "--config=configs/parts_clevrer.py --config.data.name=folder/46 "
+             "--config.data.source_dir={root}", "There is no data set 'folder/46'. The nearest "),
+    ("main", "--config=configs/parts_playroom.py:small --config.data.source_dir=videos",
+     "The data set 'sim_playroom' is simulated, not made from files: data.source_dir must be "),
+    ("main", "--config=configs/parts_clevrer.py:demo --num_processes=4 --process_id=0",
+     "--coordinator_address, --num_processes, --process_id are given all three or not at all; "
+     "missing: --coordinator_address."),
+    ("segment", "--workdir=runs/dmeo clip.mp4 --out=out.mp4", "clip.mp4"),
+    ("segment", "--workdir={root}/pretrained/demo clip.mp4 --out=out.mp4 --stride=0",
+     "--stride is 0, but must be 1 or more."),
+    ("report", "--workdir=runs/dmeo", "runs/dmeo"),
+    ("report", "--workdir={root}/pretrained/demo --step=7", "There is no checkpoint of step 7 in "),
+])
+def test_the_first_commands_with_one_wrong_argument(refused, capsys, monkeypatch, command,
+                                                    arguments, sentence):
+    words = arguments.format(root=ROOT).split()
+    if command == "main":
+        monkeypatch.setattr(main, "prepare_devices", lambda: distributed.check(
+            *(flags.FLAGS[name].value for name in distributed.FLAGS)))
+        message = refused(*words)
+    else:
+        with pytest.raises(SystemExit) as exit:
+            {"segment": segment.main, "report": report_command.main}[command](words)
+        assert exit.value.code == 2 and os.listdir() == []
+        message, = capsys.readouterr().err.splitlines()
+        assert message.startswith("Error: ")
+    assert sentence.format(root=ROOT) in message
 
 
 def test_clevrer_missing_tells_how_to_get_it_and_how_to_do_without(refused):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from benchmarks import kills
-from parts_jax.devices import distributed
+from parts_jax.devices import distributed, signals
 from parts_jax.runs import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -84,7 +84,8 @@ def test_the_files_of_a_run(undisturbed):
     assert best["value"] == max(scores.values()) == scores[best["step"]]
 
 
-def test_term_saves_and_the_same_command_goes_on_to_the_same_end(folder, command, undisturbed):
+def test_term_and_ctrl_c_save_and_the_same_command_goes_on(folder, command, undisturbed):
+    """To the same end, bit for bit."""
     workdir = folder / "term"
     process = start_and_wait_for(command(workdir), workdir, 9)
     process.send_signal(signal.SIGTERM)
@@ -95,6 +96,17 @@ def test_term_saves_and_the_same_command_goes_on_to_the_same_end(folder, command
             f"{saved}. The same command goes on from there.") in message
     assert saved >= 9 and saved < LAST_STEP and "Traceback" not in message
     assert not (workdir / "run.lock").exists()
+
+    call = command(workdir)
+    call["args"] = ["env", "--default-signal=INT", *call["args"]]
+    process = start_and_wait_for(call, workdir, saved + 2)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=120)[1]
+    assert process.returncode == signals.INTERRUPTED == 130
+    saved = steps_of(workdir)[-1]
+    assert (f"Ctrl-C: left after step {saved} of {LAST_STEP}; the newest checkpoint is of step "
+            f"{saved}. The same command goes on from there.") in message
+    assert saved < LAST_STEP and "Traceback" not in message
     assert f"From step {saved} of {LAST_STEP}" in run(command(workdir))
     a, b = kills.outcome(undisturbed), kills.outcome(workdir)
     assert kills.differences(a, b) in ([], ["files"])  # the step of TERM may be the best one kept

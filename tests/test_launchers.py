@@ -219,6 +219,24 @@ def test_slurm_passes_term_on_and_waits(tools, tmp_path, number, again):
     assert requeued.read_text() == again
 
 
+def test_slurm_puts_in_the_queue_again_what_was_told_before_it_listened(tools, tmp_path):
+    """While packages were installed, or while Python started: TERM ends it, with 143."""
+    ready = tmp_path / "ready"
+    repository = tmp_path / "repository"
+    shutil.copytree(LAUNCH, repository / "launch")
+    (repository / "launch" / "install.sh").write_text(f"echo >{ready}; sleep 0.5\n")
+    stand_in(tools, "srun", "sleep 20 & wait")
+    requeued = stand_in(tools, "scontrol", "")
+    process = subprocess.Popen(
+        ["bash", str(repository / "launch" / "slurm.sbatch"), CONFIG, "--workdir=/x"],
+        stderr=subprocess.DEVNULL, env={"PATH": str(tools), "SLURM_JOB_ID": "7",
+                                        "SLURM_SUBMIT_DIR": str(repository)})
+    wait_for(ready)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(20) == 75
+    assert requeued.read_text() == "requeue 7\n"
+
+
 # ---- Several processes on this machine -----------------------------------------------------------
 def wait_for(*paths: pathlib.Path, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
@@ -272,6 +290,15 @@ def test_when_a_local_process_fails_the_others_are_stopped(local, ignores):
                     NUM_PROCESSES="3")
     process.communicate(timeout=20)
     assert process.returncode == 7 and time.monotonic() - start < 10
+
+
+def test_a_local_process_that_term_ends_before_it_listens_is_to_be_started_again(local, tmp_path):
+    process = local(WAIT)
+    wait_for(tmp_path / "0.pid", tmp_path / "1.pid")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 75
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

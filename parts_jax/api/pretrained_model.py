@@ -31,7 +31,7 @@ from parts_jax.data import preprocess
 from parts_jax.equations.notation import Slots
 from parts_jax.models import rules
 from parts_jax.models.contract import View
-from parts_jax.runs import checkpoint, configuration
+from parts_jax.runs import checkpoint, configuration, shipped
 
 
 def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "PretrainedModel":
@@ -39,16 +39,17 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
 
     Args:
       workdir_or_checkpoint: a run's folder, or that of one checkpoint, such as
-        runs/demo/checkpoints/6800.
+        runs/demo/checkpoints/6800; or the name of a model that comes with the package, "demo".
       step: which checkpoint of a workdir; -1: the newest; -2: the best.
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.
       ValueError: config.json or the checkpoint cannot be read.
     """
-    path = pathlib.Path(os.path.abspath(workdir_or_checkpoint))
+    path = shipped.find_model(workdir_or_checkpoint)
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from.")
+        raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from; by name "
+                                f"there is: {', '.join(shipped.trained_models())}.")
     if path.parent.name == checkpoint.FOLDER and path.name.isdecimal():
         if step not in (-1, int(path.name)):
             raise ValueError(f"{str(path)!r} is the checkpoint of step {path.name}, but step is "

@@ -5,7 +5,7 @@ that never comes, for one that dies, and for one that does not leave. On CPU the
 gloo, which is JAX's default (JAX_CPU_COLLECTIVES_IMPLEMENTATION).
 
 Who takes machines away says so first by TERM: `preemption_notice` tells all processes of it at the
-same step.
+same step. It does the same after Ctrl-C.
 """
 
 import contextlib
@@ -25,15 +25,25 @@ from absl import logging
 from jax._src import clusters
 from jax.experimental import multihost_utils
 
+from parts_jax.devices import signals
+
 INITIALIZATION_TIMEOUT = 300  # seconds
 HEARTBEAT_TIMEOUT = 60
-UNAVAILABLE = 69  # exit codes, of those in sysexits.h
-START_AGAIN = 75  # saved after TERM; the launchers start such a run again
+UNAVAILABLE = 69  # exit code, of those in sysexits.h
+START_AGAIN = signals.START_AGAIN  # saved after TERM; the launchers start such a run again
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 
 
 class Preempted(Exception):
-    """The run got TERM, and has saved: the same command goes on."""
+    """The run got TERM, or Ctrl-C, and has saved: the same command goes on.
+
+    Attributes:
+      exit_code: of the process.
+    """
+
+    def __init__(self, message: str, exit_code: int = START_AGAIN):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,28 +104,39 @@ def initialize(coordinator_address: str | None = None, num_processes: int | None
             shutdown_timeout_seconds=heartbeat_timeout)
 
 
+class _SharedNotice(signals.Notice):
+    """Of several processes: what one of them hears, all do, by JAX's service, which hears TERM."""
+
+    def hear_interrupt(self, number, frame):
+        """Passes Ctrl-C on as TERM."""
+        super().hear_interrupt(number, frame)
+        signal.raise_signal(signal.SIGTERM)
+
+
 @contextlib.contextmanager
-def preemption_notice() -> Iterator[Callable[[int], bool]]:
-    """Within it TERM does not end the process; what is yielded tells when to save and leave.
+def preemption_notice() -> Iterator[tuple[signals.Notice, Callable[[int], bool]]]:
+    """Within it TERM and Ctrl-C do not end the process; what is yielded tells when to leave.
 
     Yields:
-      step -> whether all processes are to save after this step and leave. To be asked after every
-      step. Of several processes each learns of it within a few seconds, whichever got TERM, by
-      JAX's pre-emption service; a process on its own, at once. In a thread other than the main one
-      Python hears no signals, and TERM ends the process as before.
+      How this process was told; and step -> whether all processes are to save after this step and
+      leave. To be asked after every step. Of several processes each learns of it within a few
+      seconds, whichever was told, by JAX's pre-emption service; a process on its own, at once. In a
+      thread other than the main one Python hears no signals, and they end the process as before.
     """
-    if jax.distributed.is_initialized():
-        yield multihost_utils.reached_preemption_sync_point
-        return
+    shared = jax.distributed.is_initialized()
+    notice = _SharedNotice() if shared else signals.Notice()
+    leaves_at = multihost_utils.reached_preemption_sync_point if shared else lambda _: notice.told
     if threading.current_thread() is not threading.main_thread():
-        yield lambda step: False
+        yield notice, leaves_at
         return
-    noticed = threading.Event()
-    former = signal.signal(signal.SIGTERM, lambda *_: noticed.set())
+    interrupt = signals.answer_interrupt(notice.hear_interrupt)
+    term = None if shared else signal.signal(signal.SIGTERM, notice.hear_term)
     try:
-        yield lambda step: noticed.is_set()
+        yield notice, leaves_at
     finally:
-        signal.signal(signal.SIGTERM, former)
+        signals.answer_interrupt(interrupt)
+        if not shared:
+            signal.signal(signal.SIGTERM, term)
 
 
 @contextlib.contextmanager

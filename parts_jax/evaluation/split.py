@@ -52,13 +52,15 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str, num_f
     """Runs a program of an evaluator over the first `num_frames` frames of each clip of a split.
 
     An example is evaluated on its own, and only where it is `valid`, so neither batches nor
-    devices change a number by more than rounding.
+    devices change a number by more than rounding: batches are as large as `eval.batch_size` says,
+    or a little larger, so that every device has the same number of clips.
     """
     config = evaluator.config
     data_config = config.data.copy_and_resolve_references()
     data_config.num_frames = num_frames
     batches = pipeline.eval_iterator(
-        data_config, split, batch_size=config.eval.batch_size // jax.process_count(),
+        data_config, split,
+        batch_size=divisible(config.eval.batch_size, evaluator.mesh.size) // jax.process_count(),
         num_sequences=config.eval.num_sequences, action_size=config.data.action_size,
         cues=evaluator.model.cues, process_index=jax.process_index(),
         process_count=jax.process_count())
@@ -80,6 +82,11 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str, num_f
             shown.append(arrays)
             missing -= min(missing, int(valid.sum()))
     return concatenate(metrics), concatenate(shown)
+
+
+def divisible(batch_size: int, num_devices: int) -> int:
+    """The least multiple of `num_devices` that is not less than `batch_size`."""
+    return -(-batch_size // num_devices) * num_devices
 
 
 def concatenate(parts_of: list[dict]) -> dict:

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from absl import logging
 
+from parts_jax.files import json_text
+
 # What a file system says that was mounted without locks, as Lustre often is.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -76,7 +78,7 @@ def _open_locked(path: pathlib.Path, wait: bool) -> TextIO:
 def holder(path: str | os.PathLike) -> str:
     """Who holds a lock, by its file."""
     try:
-        found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        found = json_text.parse(pathlib.Path(path).read_bytes())
         return f"process {found['pid']} on {found['host']}, since {found['since']}"
-    except (OSError, ValueError, KeyError):  # it has only just begun to write
+    except (OSError, ValueError, KeyError, TypeError):  # it has only just begun to write
         return f"it holds {path}"

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 from absl import logging
 
+from parts_jax.files import local_path
 from parts_jax.report.page import write_report
 
 
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", help="of the run's data set; else the one that was evaluated")
     parser.add_argument("--num_clips", type=int, default=6, help="how many clips are shown")
     parser.add_argument("--num_slots", type=int, help="K of the pictures; else that of training")
-    flags = parser.parse_args(arguments)
+    flags = parser.parse_args(
+        local_path.with_homes(sys.argv[1:] if arguments is None else arguments))
     logging.set_verbosity(logging.ERROR)  # orbax warns of every checkpoint that is only read
     if not absl_flags.FLAGS.is_parsed():  # grain's readers ask for that
         absl_flags.FLAGS(sys.argv[:1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from parts_jax.files import whole
+from parts_jax.files import json_text, whole
 from parts_jax.metrics import table
 
 FILE_NAME = "best.json"
@@ -91,14 +91,28 @@ def read(workdir: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_text.parse(path.read_bytes())
+        _check(record)
         name, factor = table.current_name(record["metric"])
         return {"step": record["step"], "stage": record["stage"], "metric": name,
                 "value": factor * record["value"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
         logging.warning("%s is damaged, so which checkpoint was the best is not known: %s.",
                         path, error)
         return {}
+
+
+def _check(record: Mapping[str, Any]) -> None:
+    """Raises a ValueError if a value is not of the kind that `Best.offer` writes."""
+    for key, kinds in (("step", int), ("stage", int), ("metric", str), ("value", (int, float))):
+        value = record[key]
+        if not isinstance(value, kinds) or isinstance(value, bool) or (
+                kinds is not str and not 0 <= abs(value) < math.inf):
+            raise ValueError(f"{key} is {value!r}")
+    if record["step"] < 0 or record["stage"] < 0 or not table.direction(
+            table.current_name(record["metric"])[0]):
+        raise ValueError("step or stage is negative, or nobody knows which values of "
+                         f"{record['metric']!r} are better")
 
 
 def _rank(record: Mapping[str, Any]) -> tuple[int, float]:

@@ -18,7 +18,7 @@ from parts_jax.models import rules
 from parts_jax.models.rules import Rule
 from parts_jax.runs import best_checkpoint, configuration
 
-# A key that a config does not have is not checked: configs of one's own may lack some.
+# Every config has all of these keys, and beside them those of its model.
 RULES = {
     "seed": rules.whole(0),
     "data.name": rules.text(),
@@ -75,36 +75,45 @@ GROUP_RULES = {
 }
 
 
-def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
+def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
     """Raises a ValueError for the first value that no run could use.
 
     To be called before anything is downloaded, allocated or compiled.
 
     Args:
       config: as of configs/.
-      num_devices: number of devices of all processes together, over which batches are divided.
+      num_devices: number of devices of all processes together, over which the batches of training
+        are divided; None: nothing is trained.
     """
-    family = models.family_of(config.model)
     values = configuration.flatten(config)
+    rules.text().check("model.name", values.get("model.name"))
+    family = models.family_of(config.model)
     every = RULES | {f"model.{key}": rule for key, rule in family.KEYS.items()}
     _check_moved(values, every)
+    _check_complete(values)
     _check_known(values)
     _check_keys("model", configuration.flatten(config.model), family.KEYS,
                 f"models of the family {config.model.name!r}")
     for key, rule in every.items():
-        if key in values:
-            rule.check(key, values[key])
+        rule.check(key, values[key])
     if hasattr(family, "check"):
         family.check(config.model)
     _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
-    if values.get("eval.watch") and values["eval.step"] != -1:
+    if values["eval.watch"] and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
                          "checkpoint: eval.step must be -1 with it.")
-    for key in ("train.batch_size", "eval.batch_size"):
-        if key in values and values[key] % num_devices:
-            raise ValueError(f"{key} is {values[key]}, which cannot be divided evenly over "
-                             f"{num_devices} devices; it must be a multiple of {num_devices}.")
+    batch_size = values["train.batch_size"]
+    if num_devices and batch_size % num_devices:
+        raise ValueError(f"train.batch_size is {batch_size}, which cannot be divided evenly over "
+                         f"{num_devices} devices; it must be a multiple of {num_devices}.")
+
+
+def _check_complete(values: Mapping[str, Any]) -> None:
+    """Refuses a config that lacks a key, but for those of its model."""
+    for key, rule in RULES.items():
+        if key not in values:
+            raise ValueError(f"The config has no key {key!r}, which must be {rule.words}.")
 
 
 def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -16,15 +16,18 @@ import os
 import pathlib
 import runpy
 import sys
+import traceback
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
 
-from parts_jax.files import whole
+from parts_jax.files import json_text, whole
 from parts_jax.metrics import table
 
 FILE_NAME = "config.json"
+SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
 
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
@@ -72,20 +75,41 @@ def read(path_and_variant: str) -> ml_collections.ConfigDict:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file has no `get_config`, or no such variant.
+      ValueError: the file cannot be run, has no `get_config`, or no such variant.
     """
     path, colon, variant = path_and_variant.partition(":")
     if not os.path.isfile(path):
+        if os.path.isfile(path_and_variant):
+            raise ValueError("The path of a config file may hold no colon, as a variant's name "
+                             f"stands behind it; got {path_and_variant!r}.")
         raise FileNotFoundError(f"There is no config file {path!r} (in {os.getcwd()}).")
     with importable_siblings(path):
-        get_config = runpy.run_path(path).get("get_config")
-        if get_config is None:
+        try:
+            get_config = runpy.run_path(path).get("get_config")
+        except Exception as error:  # whatever the user's Python raises
+            raise ValueError(f"The config file {path} cannot be run: {_where(error, path)}."
+                             ) from error
+        if not isinstance(get_config, types.FunctionType):
             raise ValueError(f"{path} has no function get_config, so it is no config file.")
-        if not colon:
-            return get_config().lock()
-        if get_config.__code__.co_argcount == 0:
+        if colon and get_config.__code__.co_argcount == 0:
             raise ValueError(f"{path} has no variants, but was asked for {variant!r}.")
-        return get_config(variant).lock()
+        try:
+            config = get_config(variant) if colon else get_config()
+        except ValueError:
+            raise  # such as of a variant that there is not
+        except Exception as error:
+            raise ValueError(f"get_config of {path} fails: {_where(error, path)}.") from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ValueError(f"get_config of {path} must return an ml_collections.ConfigDict; got "
+                         f"{type(config).__name__}.")
+    return config.lock()
+
+
+def _where(error: Exception, path: str) -> str:
+    """An error of a file's Python, with the line of the file that it came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+             if frame.filename == path]
+    return f"{type(error).__name__}: {error}" + (f" (line {lines[-1]})" if lines else "")
 
 
 @contextlib.contextmanager
@@ -152,8 +176,19 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """Reads what `to_json` wrote, now or in an earlier version: a locked ConfigDict."""
-    return ml_collections.ConfigDict(modernised(json.loads(text))).lock()
+    """Reads what `to_json` wrote, now or in an earlier version: a locked ConfigDict.
+
+    Raises:
+      ValueError: it is no such text.
+    """
+    values = json_text.parse(text)
+    if not isinstance(values, dict):
+        raise ValueError("it holds no keys")
+    config = ml_collections.ConfigDict(modernised(values))
+    for name in SECTIONS:
+        if not isinstance(config.get(name), ml_collections.ConfigDict):
+            raise ValueError(f"it has no part {name!r}")
+    return config.lock()
 
 
 def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,8 +239,11 @@ def load(workdir: str) -> ml_collections.ConfigDict:
         raise FileNotFoundError(f"{workdir!r} holds no run: it has no file {FILE_NAME}.")
     try:
         return from_json(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as a config: {error}.") from error
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a config: {error}. To train on, move it away: the command "
+            "that began the run writes it again, and each checkpoint is compared with it."
+        ) from error
 
 
 def for_evaluation(trained: ml_collections.ConfigDict,
@@ -229,6 +267,25 @@ def for_evaluation(trained: ml_collections.ConfigDict,
     return config.lock()
 
 
+def check_file_of(trained: ml_collections.ConfigDict, config: ml_collections.ConfigDict,
+                  overrides: Mapping[str, Any], workdir: str) -> None:
+    """Raises a DifferentConfigError if --config names another config than a run was trained with.
+
+    Args:
+      trained: the run's.
+      config: that of --config, with `overrides` applied.
+      overrides: {dotted key: value} from the command line, of which eval.* and data.* may differ.
+      workdir: the run's folder.
+    """
+    asked = tuple(key for key in overrides if key.startswith(EVALUATION_KEYS))
+    rows = [row for row in differences(trained, config)
+            if not row[0].startswith(FREE_KEYS) and row[0] not in asked]
+    if rows:
+        raise DifferentConfigError(
+            f"--config is not the config that {workdir!r} was trained with, which is evaluated: "
+            f"leave --config out, or name its own run by --workdir. They differ in:\n{_rows(rows)}")
+
+
 def check_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     """Raises a ValueError if `workdir` holds a run with another config; writes nothing.
 
@@ -249,10 +306,13 @@ def check_same(there: Mapping[str, Any], config: Mapping[str, Any], what: str) -
     """
     rows = [row for row in differences(there, config) if not row[0].startswith(FREE_KEYS)]
     if rows:
-        table = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in rows)
         raise DifferentConfigError(
             f"{what} with another config, which this run cannot go on from. "
-            f"Give another --workdir, or the same config. They differ in:\n{table}")
+            f"Give another --workdir, or the same config. They differ in:\n{_rows(rows)}")
+
+
+def _rows(rows: list[tuple[str, Any, Any]]) -> str:
+    return "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, old, new in rows)
 
 
 def claim_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:

@@ -30,7 +30,7 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-from parts_jax.files import whole
+from parts_jax.files import json_text, whole
 from parts_jax.pictures import grids
 
 FILE_NAME = "metrics.jsonl"
@@ -154,17 +154,19 @@ class JsonLinesWriter:
     in it, so the file of a run that was killed and went on equals that of one that was not.
 
     Args:
-      path: the file; appended to.
+      path: the file; appended to. What a killed run or a full disk left of its last line is
+        dropped; other lines that cannot be read are moved to a file beside it, with a warning.
       resume_step: step that the run goes on from. Lines of later steps are dropped first, and those
         of evaluations of this step, which comes first again; all lines if it is 0. None drops none.
     """
 
     def __init__(self, path: str, resume_step: int | None = None):
         path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if resume_step is not None and path.exists():
-            _drop_lines_after(path, resume_step)
-        self._file = path.open("a", encoding="utf-8")
+        with _full_sentence(os.fspath(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                _repair(path, resume_step)
+            self._file = path.open("a", encoding="utf-8")
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes one line."""
@@ -230,18 +232,37 @@ def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str,
         whole.write_whole(folder / f"{name}{ending}", content)
 
 
-def _drop_lines_after(path: pathlib.Path, resume_step: int) -> None:
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def _repair(path: pathlib.Path, resume_step: int | None) -> None:
+    """Leaves whole lines in a file of metrics, and of them those that `resume_step` keeps.
+
+    Bytes of lines that are kept stay as they are.
+    """
+    content = path.read_bytes()
+    lines, ended = content.splitlines(), content.endswith(b"\n")
+    kept, damaged = [], []
+    for number, line in enumerate(lines, start=1):
         try:
-            values = json.loads(line)
+            values = json_text.parse(line)
             step = values["step"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue  # half a line, of a run that was killed while writing it
+            if not isinstance(step, int) or isinstance(step, bool):
+                raise TypeError(f"step is {step!r}")
+        except (ValueError, KeyError, TypeError):
+            if ended or number < len(lines):  # else half a line, of a run that was killed
+                damaged.append(line)
+            continue
         of_training = any(key.startswith("train/") for key in values)
-        if 0 < resume_step and (step < resume_step or step == resume_step and of_training):
-            kept.append(line + "\n")
-    whole.write_whole(path, "".join(kept))
+        if resume_step is None or 0 < resume_step and (
+                step < resume_step or step == resume_step and of_training):
+            kept.append(line)
+    if damaged:
+        aside = path.with_name(f"{path.name}.damaged")
+        with aside.open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in damaged))
+        logging.warning("%d of the %d lines of %s cannot be read; they are moved to %s. Curves "
+                        "lack them; the run itself needs none.", len(damaged), len(lines), path,
+                        aside)
+    if len(kept) < len(lines) or not ended:
+        whole.write_whole(path, b"".join(line + b"\n" for line in kept))
 
 
 def _number(value: Any) -> int | float:

@@ -154,7 +154,7 @@ def test_term_is_told_of_and_the_former_handler_comes_back():
     heard = []
     former = signal.signal(signal.SIGTERM, lambda *_: heard.append("former"))
     try:
-        with distributed.preemption_notice() as leaves_at:
+        with distributed.preemption_notice() as (_, leaves_at):
             assert not leaves_at(1)
             os.kill(os.getpid(), signal.SIGTERM)
             assert leaves_at(2) and leaves_at(3) and heard == []
@@ -164,9 +164,59 @@ def test_term_is_told_of_and_the_former_handler_comes_back():
         signal.signal(signal.SIGTERM, former)
 
 
+def test_ctrl_c_is_told_of_and_a_second_one_ends_it(capfd):
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with distributed.preemption_notice() as (notice, leaves_at):
+            assert not leaves_at(1)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert leaves_at(2) and notice.interrupted
+            assert "Ctrl-C: the run saves and leaves after this step" in capfd.readouterr().err
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts commands with &
+        with distributed.preemption_notice():
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def test_ctrl_c_of_one_of_several_processes_goes_to_all_as_term(monkeypatch):
+    """JAX's service hears TERM alone."""
+    heard = []
+    monkeypatch.setattr(distributed.jax.distributed, "is_initialized", lambda: True)
+    former = signal.signal(signal.SIGTERM, lambda *_: heard.append("TERM"))
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with distributed.preemption_notice() as (notice, _):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert heard == ["TERM"] and notice.interrupted
+    finally:
+        signal.signal(signal.SIGTERM, former)
+        signal.signal(signal.SIGINT, interrupt)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_signals_are_heard_while_python_imports(tmp_path, number, code):
+    """A package that never ends to be imported stands in for JAX."""
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-m", "parts_jax.main"], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(number)
+    message = process.communicate(timeout=20)[1]
+    assert process.returncode == code and "Traceback" not in message
+
+
 def test_in_another_thread_no_signal_is_asked_for():
     def ask():
-        with distributed.preemption_notice() as leaves_at:
+        with distributed.preemption_notice() as (_, leaves_at):
             return leaves_at(1)
 
     before = signal.getsignal(signal.SIGTERM)

@@ -110,9 +110,17 @@ def test_a_list_of_checkpoints_is_answered_in_its_order(tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    "{", "[1]", '{"step": 3}', "3", '{"step": 3, "stage": 0, "metric": null, "value": 1}'])
+    "{", "[1]", '{"step": 3}', "3", '{"step": 3, "stage": 0, "metric": null, "value": 1}',
+    '{"step": "3", "stage": 0, "metric": "miou", "value": 1}',
+    '{"step": 3, "stage": null, "metric": "miou", "value": 1}',
+    '{"step": 3, "stage": 0, "metric": "miou", "value": "0.5"}',
+    '{"step": 3, "stage": 0, "metric": "miou", "value": NaN}',
+    '{"step": -3, "stage": 0, "metric": "miou", "value": 1}',
+    '{"step": true, "stage": 0, "metric": "miou", "value": 1}',
+    '{"step": 3, "stage": 0, "metric": "fun", "value": 1}', "[" * 100_000, "\udcff"],
+    ids=lambda content: content[:70])
 def test_a_damaged_record_is_warned_of_and_written_anew(tmp_path, caplog, content):
-    (tmp_path / "best.json").write_text(content)
+    (tmp_path / "best.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with caplog.at_level("WARNING"):
         best = best_checkpoint.Best(tmp_path, ("miou",))
     assert "best.json is damaged" in caplog.text

@@ -14,7 +14,7 @@ from parts_jax.runs import config_rules, configuration
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
-VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour")
+VARIANTS = ("paper", "small", "laptop", "demo", "demo_full_colour", "tiny")
 
 
 def config_with(**changes) -> ml_collections.ConfigDict:
@@ -189,19 +189,24 @@ def test_keys_of_before_in_a_config_file_are_refused(old, new):
         config_rules.check(config, 1)
 
 
-def test_a_config_of_ones_own_may_lack_keys_that_are_no_model_s():
+def test_a_key_that_every_config_has_is_missed():
     config = config_with()
     with config.unlocked():
-        del config.eval.rollout_steps, config.eval.watch
-    config_rules.check(config, 1)
+        del config.eval.watch
+    with pytest.raises(ValueError, match="has no key 'eval.watch', which must be one of False, Tr"):
+        config_rules.check(config, 1)
 
 
 def test_batch_and_devices_are_both_named():
     with pytest.raises(ValueError, match=r"train\.batch_size is 6, .* over 4 devices"):
         config_rules.check(config_with(train__batch_size=6), 4)
-    with pytest.raises(ValueError, match=r"eval\.batch_size is 6, .* over 4 devices"):
-        config_rules.check(config_with(eval__batch_size=6), 4)
     config_rules.check(config_with(train__batch_size=6), 2)
+
+
+def test_evaluation_asks_for_no_number_of_devices():
+    """It trains on no batch, and fills its own up."""
+    config_rules.check(config_with(train__batch_size=6), None)
+    config_rules.check(config_with(eval__batch_size=6), 4)
 
 
 def test_stages_of_different_lengths_are_counted():
@@ -279,8 +284,16 @@ def test_an_unusable_workdir_is_named(tmp_path):
         configuration.claim_workdir(str(tmp_path / "file"), config_with())
     with pytest.raises(FileNotFoundError, match="holds no run"):
         configuration.load(str(tmp_path))
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot be read as a config"):
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b"3", b"null", b"{}", b"\xff", b"[" * 100_000, b'{"eval": 3}',
+    b'{"eval": {"best_by": [3]}}', b'{"a.b": 3}', b'{"data": {}, "eval": {}, "model": 7}'],
+    ids=lambda content: repr(content)[:40])
+def test_a_damaged_config_is_one_sentence_that_says_how_to_go_on(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match="config.json cannot be read as a config: .*To train on, "
+                                         "move it away: the command that began the run writes"):
         configuration.load(str(tmp_path))
 
 

@@ -54,6 +54,34 @@ def test_going_on_drops_what_a_killed_run_wrote_later(tmp_path, resume_step, kep
     assert sum("eval/mse" in line for line in lines(tmp_path)) == len(kept) // 2
 
 
+@pytest.mark.parametrize("resume_step", [20, None])
+@pytest.mark.parametrize("damage", [
+    b'{"step": 1\xff, "train/loss": 1.0}', b"\0" * 40, b'{"step": null, "train/loss": 1.0}',
+    b'{"step": "10"}', b'{"step": true}', b"[1]", b"7", b"[" * 100_000, b'{"step": 1e999}'],
+    ids=lambda content: repr(content)[:40])
+def test_a_damaged_line_costs_itself_alone(tmp_path, caplog, resume_step, damage):
+    path = tmp_path / metric_writer.FILE_NAME
+    good = b'{"step": 10, "train/loss": 1.0}\n'
+    path.write_bytes(good + damage + b"\n" + good)
+    with caplog.at_level("WARNING"):
+        writer = metric_writer.JsonLinesWriter(str(path), resume_step)
+    writer.write_scalars(21, {"train/loss": 2.0})
+    writer.close()
+    assert [line["step"] for line in lines(tmp_path)] == [10, 10, 21]
+    assert "1 of the 3 lines of" in caplog.text and "cannot be read" in caplog.text
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == damage + b"\n"
+
+
+def test_half_a_line_is_dropped_and_a_whole_one_without_its_end_is_kept(tmp_path, caplog):
+    """Also where nothing is dropped for a step: else the next line would stand behind it."""
+    path = tmp_path / metric_writer.FILE_NAME
+    for half, kept in ((b'{"step": 20, "lo', [10]), (b'{"step": 20}', [10, 20])):
+        path.write_bytes(b'{"step": 10}\n' + half)
+        metric_writer.JsonLinesWriter(str(path)).close()
+        assert [line["step"] for line in lines(tmp_path)] == kept
+    assert caplog.text == "" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_tensorboard_forgets_what_a_killed_run_wrote_later(tmp_path):
     for resume_step, steps in ((0, (10, 20, 30)), (20, (30, 40))):
         writer = metric_writer.TensorBoardWriter(str(tmp_path), resume_step)

@@ -98,3 +98,10 @@ def test_without_locks_it_warns_and_goes_on(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(fcntl, "flock", unsupported)
     with caplog.at_level("WARNING"), run_lock.hold(tmp_path / "run"):
         assert "keeps no locks (Function not implemented)" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"7", b"[]", b"{}", b"\xff", b"[" * 100_000],
+                         ids=lambda content: repr(content)[:40])
+def test_a_lock_that_does_not_say_whose_it_is_is_named(tmp_path, content):
+    (tmp_path / "run.lock").write_bytes(content)
+    assert lock.holder(tmp_path / "run.lock") == f"it holds {tmp_path / 'run.lock'}"

@@ -73,8 +73,7 @@ class Bench:
             self.path.write_bytes(self.healthy)
 
     def _judged(self, mutation: damage.Mutation) -> Result:
-        _forget_peak()
-        before = _peak()
+        before = _limited()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             found, error = self._read(), None
@@ -115,12 +114,18 @@ def _plain(value: Any) -> Any:
 
 
 def limit() -> None:
-    """Sets the limits of this process, in which cases then run."""
+    """Prepares this process for cases."""
+    signal.signal(signal.SIGPROF, _too_long)
+
+
+def _limited() -> int:
+    """Limits the memory of this process from now on; returns what it has."""
+    _forget_peak()
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
     # Twice: threads reserve addresses that they never use.
-    most = pages * resource.getpagesize() + 2 * MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    signal.signal(signal.SIGPROF, _too_long)
+    resource.setrlimit(resource.RLIMIT_AS, (
+        pages * resource.getpagesize() + 2 * MEMORY, resource.RLIM_INFINITY))
+    return _peak()
 
 
 def _too_long(*_: Any) -> None:

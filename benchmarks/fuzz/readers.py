@@ -5,10 +5,12 @@ test of the first episodes of a file only training is read, with none held out.
 """
 
 import functools
+import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from benchmarks.fuzz import damage, hdf5, pictures, records, sources, texts
@@ -119,13 +121,29 @@ def _evaluation(place: pathlib.Path, path: pathlib.Path) -> Any:
 
 
 def _record(place: pathlib.Path, path: pathlib.Path) -> Any:
+    """As a run reads it that goes on from the checkpoint."""
     what = f"The checkpoint {path}"
-    record = checkpoint_record.read(place, what)
-    checkpoint_record.check_format(record, what)
+    record = checkpoint_record.read(path.parents[1], what)
     checkpoint_record.check_config(record, sources.config().to_dict(), what)
     checkpoint_record.check_checksums(sources.arrays(), record, what)
+    checkpoint_record.check_place(sources.PLACE, record, what)
     checkpoint_record.note_versions(record)
     return record
+
+
+def _sealed(content: bytes, rng: np.random.Generator) -> damage.Mutation:
+    """A record with one value changed, and its checksum made right."""
+    mutation = texts.json_value(content, rng)
+    record = json.loads(mutation.content)
+    if isinstance(record, dict):
+        record["checksum"] = checkpoint_record.json_checksum(
+            {key: value for key, value in record.items() if key != "checksum"})
+    return mutation._replace(content=json.dumps(record).encode())
+
+
+def _unsealed(content: bytes, rng: np.random.Generator) -> damage.Mutation:
+    """A record with one value changed, which its checksum tells."""
+    return _JSON[rng.integers(len(_JSON))](content, rng)._replace(sealed=False)
 
 
 def _actions(place: pathlib.Path, path: pathlib.Path) -> Any:
@@ -208,6 +226,6 @@ READERS = {
     "metrics.jsonl": Reader(sources.metrics, _metrics, (texts.json_line,)),
     "best.json": Reader(sources.best, _best, _JSON),
     "evaluation.json": Reader(sources.evaluation, _evaluation, _JSON),
-    "record": Reader(sources.record, _record, _JSON),
+    "record": Reader(sources.record, _record, (_sealed, _unsealed), checksums=True),
     "actions.npy": Reader(sources.actions_file, _actions, (records.npy,)),
 }

@@ -25,7 +25,8 @@ from tests.data.formats import tfrecord_writer
 
 SIZE, LENGTH = 16, 4
 CODECS = {"mp4": "libx264", "mov": "mpeg4", "mkv": "libx264", "webm": "libvpx", "avi": "mpeg4"}
-CLIP, MASKED_CLIP = 0, 10000  # numbers of CLEVRER's clips
+MASKED_CLIP = 10000  # number of a clip of CLEVRER's that has an annotation and may have masks
+PLACE = {"next_index": 8}  # in the data, of a checkpoint
 
 
 def frames(size: int = SIZE, length: int = LENGTH, width: int = SIZE) -> np.ndarray:
@@ -221,9 +222,9 @@ def arrays() -> dict:
 
 
 def record(folder: pathlib.Path) -> pathlib.Path:
-    path = folder / "record" / "metadata"
-    path.parent.mkdir()
-    path.write_text(json.dumps(checkpoint_record.make(arrays(), config().to_dict())))
+    path = folder / "8" / "record" / "metadata"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(checkpoint_record.make(8, arrays(), PLACE, config().to_dict())))
     return path
 
 

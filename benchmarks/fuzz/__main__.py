@@ -57,13 +57,13 @@ def work(todo: Sequence[Task], seed: int, folder: str, pipe: connection.Connecti
     bench = None
     cases.limit()
     for name, number in todo:
-        if bench is None or bench.name != name:
-            if bench is not None:
-                shutil.rmtree(bench.folder)
-            bench = cases.Bench(name, READERS[name], pathlib.Path(folder, name))
         try:
+            if bench is None or bench.name != name:
+                if bench is not None:
+                    shutil.rmtree(bench.folder)
+                bench = cases.Bench(name, READERS[name], pathlib.Path(folder, name))
             result = bench.run(seed, number)
-        except Exception:  # a fault of the mutation, not of a reader
+        except Exception:  # a fault of what is here, not of a reader
             result = traceback.format_exc()
         pipe.send((name, number, result))
     pipe.close()
@@ -101,7 +101,7 @@ class Worker:
             return self.ended("crash")
         self.place, self.heard = self.place + 1, time.monotonic()
         if isinstance(result[2], str):
-            raise RuntimeError(f"The case {result[0]}:{result[1]} has no mutation. {result[2]}")
+            raise RuntimeError(f"The case {result[0]}:{result[1]} cannot be run. {result[2]}")
         return result
 
     def ended(self, outcome: str) -> tuple[str, int, cases.Result] | None:

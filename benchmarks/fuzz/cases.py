@@ -1,5 +1,6 @@
 """One case: a file is mutated and read under limits, and what comes of it is named."""
 
+import gc
 import hashlib
 import os
 import pathlib
@@ -71,6 +72,8 @@ class Bench:
             return self._judged(mutation)
         finally:
             self.path.write_bytes(self.healthy)
+            if _peak() > 2 ** 29:  # frames of errors hold what was read
+                gc.collect()
 
     def _judged(self, mutation: damage.Mutation) -> Result:
         before = _limited()
@@ -82,17 +85,19 @@ class Bench:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         taken = _peak() - before
-        words = "" if error is None else f"{type(error).__name__}: {str(error)[:300]}"
-        if isinstance(error, Hang):
-            return Result("hang", mutation.what, _place(error))
-        if isinstance(error, MemoryError) or taken > MEMORY:
+        words = "" if error is None else f"{type(error).__name__}: {str(error)[:600]}"
+        place = "" if error is None else _place(error)
+        kind, error = type(error), None  # its frames hold this one, and what was read
+        if issubclass(kind, Hang):
+            return Result("hang", mutation.what, place)
+        if issubclass(kind, MemoryError) or taken > MEMORY:
             return Result("over", mutation.what, f"{taken >> 20} MiB {words}")
-        if isinstance(error, (ValueError, OSError)):
-            named = self.path.name in str(error) or str(self.folder) in str(error)
+        if issubclass(kind, (ValueError, OSError)):
+            named = self.path.name in words or str(self.folder) in words
             return Result("refused" if named else "nameless", mutation.what,
-                          words if named else f"{words} {_place(error)}")
-        if error is not None:
-            return Result("traceback", mutation.what, f"{words} {_place(error)}")
+                          words if named else f"{words} {place}")
+        if words:
+            return Result("traceback", mutation.what, f"{words} {place}")
         if found == self.digest and not mutation.forbidden:
             return Result("equal", mutation.what)
         known = self.reader.checksums and not mutation.sealed
@@ -120,21 +125,20 @@ def limit() -> None:
 
 def _limited() -> int:
     """Limits the memory of this process from now on; returns what it has."""
-    _forget_peak()
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
     # Twice: threads reserve addresses that they never use.
     resource.setrlimit(resource.RLIMIT_AS, (
-        pages * resource.getpagesize() + 2 * MEMORY, resource.RLIM_INFINITY))
+        _pages(0) * resource.getpagesize() + 2 * MEMORY, resource.RLIM_INFINITY))
     return _peak()
+
+
+def _pages(which: int) -> int:
+    """Pages of this process: 0: addresses; 1: memory."""
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[which])
 
 
 def _too_long(*_: Any) -> None:
     raise Hang
-
-
-def _forget_peak() -> None:
-    """Lets the kernel count the highest use of memory from now on."""
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int:

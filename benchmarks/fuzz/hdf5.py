@@ -1,4 +1,4 @@
-"""Mutations of an HDF5 episode as h5py can write them: doors to other files, sizes, types."""
+"""Mutations of an HDF5 file as h5py can write them: doors to other files, sizes, types."""
 
 import io
 
@@ -12,10 +12,12 @@ OTHER, OTHER_EPISODE = "other.bin", "other.link"  # beside the episode; no episo
 
 
 def dataset(content: bytes, rng: np.random.Generator) -> Mutation:
-    """One array of the episode is made anew, in one of many wrong ways."""
+    """One array of the file is made anew, in one of many wrong ways."""
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as file:
-        name = sorted(file)[rng.integers(len(file))]
+        names = []
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "dtype") else None)
+        name = sorted(names)[rng.integers(len(names))]
         array = file[name][()]
         del file[name]
         mutations = (_pointing, _declaring, _typed, _valued, _grouped)

@@ -10,14 +10,25 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
 from benchmarks.fuzz import damage, hdf5, pictures, records, sources, texts
-from parts_jax import data, segment
+from parts_jax import segment
+from parts_jax.data import episodes, pipeline
 from parts_jax.data.clevrer import chunks
 from parts_jax.data.formats import video_files
-from parts_jax.data.sets import clevrer, folder, movi, multi_object, playroom, rlds, robotics_arm
+from parts_jax.data.sets import (
+    bouncing_balls,
+    clevrer,
+    folder,
+    movi,
+    multi_object,
+    playroom,
+    rlds,
+    robotics_arm,
+)
 from parts_jax.report import numbers
 from parts_jax.runs import best_checkpoint, checkpoint_record, configuration, metric_writer
 from tests.data.clevrer import writer as clevrer_writer
@@ -152,11 +163,12 @@ def _actions(place: pathlib.Path, path: pathlib.Path) -> Any:
 
 
 def _prepared(place: pathlib.Path, path: pathlib.Path) -> Any:
-    """A prepared set as training opens it."""
+    """A prepared set as training and evaluation open it."""
     del path
-    builder = data.prepare("playroom/64", str(place / "data"), str(place / "source"))
-    return (data.fewest_frames(builder, "train"),
-            [example["id"] for example in builder.as_data_source("train")])
+    split = pipeline.open_split(ml_collections.ConfigDict(dict(
+        name="playroom/64", data_dir=str(place / "data"), source_dir=str(place / "source"),
+        download=False, max_bytes=MAX_BYTES, skip_bad=False)), "train")
+    return split.fewest_frames, [split.examples[i] for i in range(len(split.examples))]
 
 
 def _make_prepared(name: str) -> Callable[[pathlib.Path], pathlib.Path]:
@@ -180,7 +192,9 @@ _RLDS = _set(rlds.Rlds, _variant(
     resolution=sources.SIZE))
 _MOVI = _set(movi.Movi, _variant(movi, movi.MoviConfig, "a", resolution=sources.SIZE))
 _PLAYROOM = _set(playroom.Playroom, functools.partial(
-    data.episodes.SourceConfig, resolution=sources.SIZE))
+    episodes.SourceConfig, resolution=sources.SIZE))
+_BALLS = _set(bouncing_balls.BouncingBalls, functools.partial(
+    bouncing_balls.BouncingBallsConfig, resolution=sources.SIZE))
 _FOLDER = _set(folder.Folder, functools.partial(folder.FolderConfig, resolution=sources.SIZE))
 _JSON = (texts.json_value, texts.json_value, texts.json_text)
 _BOXES = (pictures.box,) * 30 + (pictures.concat_script,)
@@ -194,6 +208,7 @@ READERS = {
                          (pictures.png_chunk,), checksums=True),
     "frames.jpg": Reader(functools.partial(sources.pictures, suffix="jpg"), _FOLDER,
                          (pictures.jpeg_segment,)),
+    "masks.png": Reader(sources.masks, _FOLDER, (pictures.png_chunk,), checksums=True),
     "rlds": Reader(sources.rlds, _RLDS, _PROTO, checksums=True),
     "movi": Reader(sources.movi, _MOVI, _PROTO, checksums=True),
     "dataset_info.json": Reader(sources.rlds_info, _RLDS, _JSON),
@@ -209,6 +224,7 @@ READERS = {
                            (records.NPZ,), checksums=True),
     "playroom.h5": Reader(functools.partial(sources.playroom, suffix="h5"), _PLAYROOM,
                           (hdf5.dataset,)),
+    "bouncing_balls.h5": Reader(sources.balls, _BALLS, (hdf5.dataset,)),
     "source.json": Reader(sources.note, _PLAYROOM, _JSON),
     "clevrer.annotation": Reader(functools.partial(sources.clevrer, kind="annotation"),
                                  _clevrer("proposals"), _JSON),

@@ -156,6 +156,31 @@ def playroom(folder: pathlib.Path, suffix: str) -> pathlib.Path:
     return path
 
 
+def balls(folder: pathlib.Path) -> pathlib.Path:
+    """A clip a split."""
+    path = folder / "source" / "balls4mass64.h5"
+    path.parent.mkdir()
+    for name in (path, path.with_name(hdf5.OTHER_EPISODE)):
+        with h5py.File(name, "w") as file:
+            for split in ("training", "validation", "test"):
+                groups = ids()[:, None, ..., None].astype(np.float32)
+                for key, value in (("features", groups > 0), ("groups", groups)):
+                    file.create_dataset(f"{split}/{key}", data=value.astype(np.float32),
+                                        compression="gzip", fletcher32=True)
+    path.with_name(hdf5.OTHER).write_bytes(bytes(100_000))
+    return path
+
+
+def masks(folder: pathlib.Path) -> pathlib.Path:
+    """A mask of a video, as DAVIS has them."""
+    place = folder / "source" / "train"
+    for name, pictures_, ending in (("JPEGImages", frames(), "jpg"), ("Annotations", ids(), "png")):
+        (place / name / "walk").mkdir(parents=True)
+        for t, picture in enumerate(pictures_):
+            Image.fromarray(picture).save(place / name / "walk" / f"{t}.{ending}")
+    return place / "Annotations" / "walk" / "1.png"
+
+
 def note(folder: pathlib.Path) -> pathlib.Path:
     return playroom(folder, "npz").parents[1] / "source.json"
 

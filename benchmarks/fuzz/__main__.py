@@ -10,7 +10,7 @@ again where it has some. A case is told by its reader, number and the seed, from
 follows. It runs in a process that runs many, with a limit to its time and its memory.
 
 Prints a table by reader (see cases.py for what the outcomes mean) and writes JSON: the counts, and
-of the faults the number, the mutation and the error. --only prints one case and leaves its file.
+of the faults the number, the mutation and the error, and the slowest cases. --only prints one case and leaves its file.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from benchmarks.fuzz import cases
 from benchmarks.fuzz.readers import READERS
 
 STUCK = 90.0  # seconds without a word, after which a process is killed; it counts as a hang
+SLOWEST = 20  # cases that are told of
 CONTEXT = multiprocessing.get_context("fork")  # all is imported once
 
 Task = tuple[str, int]
@@ -159,12 +160,14 @@ def table(counts: dict[str, collections.Counter]) -> str:
 def run(names: Sequence[str], count: int, seed: int, processes: int) -> dict[str, Any]:
     """Runs so many cases of some readers: counts by reader, and the faults."""
     counts = {name: collections.Counter() for name in names}
-    faults, began = [], time.monotonic()
+    faults, slowest, began = [], [], time.monotonic()
     for name, number, result in results(tasks(names, count), seed, processes):
         counts[name][result.outcome] += 1
+        slowest = sorted([*slowest, (round(result.seconds, 2), f"{name}:{number}", result.what)])[
+            -SLOWEST:]
         if result.outcome in cases.FAULTS:
             faults.append({"case": f"{name}:{number}", **result._asdict()})
-    return {"counts": counts, "faults": faults, "seed": seed, "seconds": round(
+    return {"counts": counts, "faults": faults, "slowest": slowest[::-1], "seed": seed, "seconds": round(
         time.monotonic() - began), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 
 

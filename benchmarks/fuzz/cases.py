@@ -7,6 +7,7 @@ import pathlib
 import resource
 import shutil
 import signal
+import time
 import traceback
 import zlib
 from collections.abc import Mapping
@@ -32,11 +33,12 @@ class Hang(BaseException):
 
 
 class Result(NamedTuple):
-    """What came of a case: one of OUTCOMES, the mutation in words, and the error if any."""
+    """What came of a case: one of OUTCOMES, the mutation in words, the error, processor time."""
 
     outcome: str
     what: str
     detail: str = ""
+    seconds: float = 0.0
 
 
 class Bench:
@@ -69,7 +71,8 @@ class Bench:
         mutation = self.mutation(seed, number)
         self.path.write_bytes(mutation.content)
         try:
-            return self._judged(mutation)
+            began = time.process_time()
+            return self._judged(mutation)._replace(seconds=time.process_time() - began)
         finally:
             self.path.write_bytes(self.healthy)
             if _peak() > 2 ** 29:  # frames of errors hold what was read

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from benchmarks.fuzz import damage, hdf5, pictures, records, sources, texts
-from parts_jax import segment
+from parts_jax.api import segmenting
 from parts_jax.data import episodes, pipeline
 from parts_jax.data.clevrer import chunks
 from parts_jax.data.formats import video_files
@@ -114,14 +114,14 @@ def _config(place: pathlib.Path, path: pathlib.Path) -> Any:
 
 def _metrics(place: pathlib.Path, path: pathlib.Path) -> Any:
     """Training goes on from it; a report shows it."""
-    curves = numbers.learning_curves(place)
+    curves = numbers.learning_curves(numbers.read_metrics(place, "a/b", "test"))
     metric_writer.JsonLinesWriter(str(path), resume_step=4).close()
     return path.read_bytes(), curves
 
 
 def _best(place: pathlib.Path, path: pathlib.Path) -> Any:
     del path
-    best = best_checkpoint.Best(place, ("ari_last",))
+    best = best_checkpoint.Best(place, ("ari_last",), (16, 32))
     best.offer(9, 1, {"ari_last": 0.5}, writes=False)
     return best_checkpoint.read(place), best.record
 
@@ -159,7 +159,7 @@ def _unsealed(content: bytes, rng: np.random.Generator) -> damage.Mutation:
 
 def _actions(place: pathlib.Path, path: pathlib.Path) -> Any:
     del place
-    return segment.read_actions(str(path))
+    return segmenting.read_actions(str(path))
 
 
 def _prepared(place: pathlib.Path, path: pathlib.Path) -> Any:

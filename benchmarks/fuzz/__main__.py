@@ -9,7 +9,7 @@ blocks, huge numbers); half have a field of its structure changed, with its chec
 again where it has some. A case is told by its reader, number and the seed, from which alone it
 follows. It runs in a process that runs many, with a limit to its time and its memory.
 
-Prints a table by reader (see cases.py for what the outcomes mean) and writes JSON: the counts, and
+Prints faults as they are found and a table by reader (see cases.py for what the outcomes mean) and writes JSON: the counts, and
 of the faults the number, the mutation and the error, and the slowest cases. --only prints one case and leaves its file.
 """
 
@@ -38,7 +38,7 @@ from absl import logging
 from benchmarks.fuzz import cases
 from benchmarks.fuzz.readers import READERS
 
-STUCK = 90.0  # seconds without a word, after which a process is killed; it counts as a hang
+STUCK = 30.0  # seconds without a word, after which a process is killed; it counts as a hang
 SLOWEST = 20  # cases that are told of
 CONTEXT = multiprocessing.get_context("fork")  # all is imported once
 
@@ -167,6 +167,7 @@ def run(names: Sequence[str], count: int, seed: int, processes: int) -> dict[str
             -SLOWEST:]
         if result.outcome in cases.FAULTS:
             faults.append({"case": f"{name}:{number}", **result._asdict()})
+            print(f"{name}:{number}", *result[:3], sep="; ", file=sys.stderr)
     return {"counts": counts, "faults": faults, "slowest": slowest[::-1], "seed": seed, "seconds": round(
         time.monotonic() - began), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 

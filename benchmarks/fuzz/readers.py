@@ -167,7 +167,7 @@ def _prepared(place: pathlib.Path, path: pathlib.Path) -> Any:
     del path
     split = pipeline.open_split(ml_collections.ConfigDict(dict(
         name="playroom/64", data_dir=str(place / "data"), source_dir=str(place / "source"),
-        download=False, max_bytes=MAX_BYTES, skip_bad=False)), "train")
+        download=False, max_bytes=MAX_BYTES, skip_bad=False, prepared="")), "train")
     return split.fewest_frames, [split.examples[i] for i in range(len(split.examples))]
 
 

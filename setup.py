@@ -1,8 +1,11 @@
 """Packaging of parts_jax. The tested set of versions is locked in requirements.txt."""
 
 import pathlib
+import re
+import shutil
 
 import setuptools
+from setuptools.command import build_py
 
 ROOT = pathlib.Path(__file__).parent
 
@@ -39,15 +42,39 @@ def readme() -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def version() -> str:
+    text = (ROOT / "parts_jax" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+?)"', text, re.MULTILINE)[1]
+
+
+class BuildWithConfigs(build_py.build_py):
+    """Puts configs/ and pretrained/ into the package, where runs/shipped.py looks for them.
+
+    An editable installation, which is the checkout itself, finds them in its root.
+    """
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for folder in ("configs", "pretrained"):
+            target = pathlib.Path(self.build_lib) / "parts_jax" / folder
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns(
+                "__pycache__", "report", "events.out.tfevents.*"))
+
+
 setuptools.setup(
     name="parts_jax",
-    version="0.1.0",
+    version=version(),
     description="PARTS (ICCV 2021) in JAX and Flax: segments and predicts video, without labels",
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=setuptools.find_packages(include=["parts_jax", "parts_jax.*"]),
-    package_data={"parts_jax.report": ["*.html"]},
+    package_data={"parts_jax": ["py.typed"], "parts_jax.report": ["*.html"]},
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["parts-jax = parts_jax.__main__:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=INSTALL_REQUIRES,
     extras_require={

@@ -4,7 +4,8 @@
     python -m benchmarks.curves runs/laptop --threshold=fg_ari_last:0.8 --threshold=miou_last:0.7
 
 Scores are those of the evaluations during training; minutes are steps over steps a second, added
-up over metrics.jsonl: compiling, reading and checkpoints are in them, evaluations are not. With
+up over metrics.jsonl: reading and checkpoints are in them, evaluations are not, and compiling is in
+those of earlier versions only. With
 --rates=16:28,32:9.1,64:2 the minutes are those at so many steps a second at each resolution
 instead: where the run shared its machine with other work, and its rate alone was measured apart.
 """
@@ -15,6 +16,7 @@ import pathlib
 import sys
 from typing import Any
 
+from parts_jax.evaluation import writing
 from parts_jax.metrics import table
 from parts_jax.report import charts
 from parts_jax.runs import configuration
@@ -36,7 +38,12 @@ def curve(workdir: pathlib.Path, rates: dict[int, float] | None = None) -> dict[
     records = [json.loads(line)
                for line in (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     clock = _clock_of_rates(workdir, rates) if rates else _clock_of_run(records)
-    found = [record for record in records if f"eval/{SHOWN[0]}" in record]
+    held_out = ""
+    if (workdir / configuration.FILE_NAME).is_file():
+        config = configuration.load(str(workdir))
+        held_out = writing.name_of(config, config.eval.split)
+    found = [record for record in (table.current_metrics(record, held_out) for record in records)
+             if f"eval/{SHOWN[0]}" in record]
     if not found:
         raise ValueError(f"{workdir} was not evaluated while it was trained.")
     return {"step": [record["step"] for record in found],

@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ SETTINGS = (
 NUM_SAVES = 12
 COMPARED = {"KILL": ("arrays", "place", "lines", "evaluations", "files"),
             "TERM": ("arrays", "place", "evaluations")}
+COMMIT = re.compile(rb'\n  "commit": "[^"]*",')  # in JSON: code may be edited meanwhile
 TEMPORARY = "*.orbax-checkpoint-tmp*"  # what orbax calls a checkpoint that is being written
 
 
@@ -121,7 +123,7 @@ def outcome(workdir: pathlib.Path) -> dict[str, Any]:
                    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)},
         "place": next((newest / "iterator").glob("process_0-of-*.json")).read_text(),
         "lines": [{k: v for k, v in line.items() if k not in SPEED} for line in lines],
-        "evaluations": {path.name: path.read_bytes()
+        "evaluations": {path.name: COMMIT.sub(b"", path.read_bytes())
                         for path in sorted((workdir / "evaluation").iterdir())},
         "files": sorted(str(path.relative_to(workdir)) for path in workdir.rglob("*")
                         if path.is_file() and not path.name.startswith("events.")

@@ -3,8 +3,9 @@
     python -m benchmarks.seeds runs/demo-0 runs/demo-1 runs/demo-2 --split=test
 
 Of each run it takes the newest evaluation of the split, and the minutes that training took: steps
-over steps per second, added up over metrics.jsonl. That has compiling, reading and checkpoints in
-it, and not the evaluations. `std` is the sample standard deviation over runs.
+over steps per second, added up over metrics.jsonl. That has reading and checkpoints in it, and not
+the evaluations; compiling it has in runs of earlier versions only. `std` is the sample standard
+deviation over runs.
 """
 
 import argparse

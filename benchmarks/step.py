@@ -47,6 +47,8 @@ FLOPS_NOTES = {
           "parts of the batch), whose bodies XLA counts once; so the same step is lowered, not "
           "compiled, with unroll set to T and decoder.examples_at_once to 0.",
 }
+NO_FLOPS = ("null: XLA counts a program that is lowered, not compiled, on the CPU only, and of a "
+            "compiled one it counts loop bodies once and no calls of cuDNN or cuBLAS.")
 
 
 def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int = 20,
@@ -69,7 +71,8 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
       - step_seconds: median, min and max, each step waited for;
       - compiled_flops, flops_of_scan_unrolled: by XLA, of the compiled program with loop bodies
         counted once, and of the lowered program without loops; operations per element included;
-      - flops: one of the two, flops_note says which; of all devices together;
+      - flops: one of the two, flops_note says which; of all devices together; null where it says
+        so, and flops_over_minimum with it: FLOPs are counted on the CPU only;
       - minimum_flops: by benchmarks/flops.py, by network and total; flops_over_minimum;
       - memory_bytes of one device: arguments, outputs and temporaries, aliased (outputs that take
         an argument's place), and peak, the sum of the first three less the fourth;
@@ -189,10 +192,15 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
     """FLOPs of a step, the minimum, and their ratio; see `measure`."""
     make, minimum = {"train_step": (train_program, flops.train_step),
                      "inference_step": (inference_program, flops.inference_step)}[name]
+    least = minimum(config, stage)
+    if mesh.devices.flat[0].platform != "cpu":
+        return {"compiled_flops": xla_flops(compiled, mesh), "flops_of_scan_unrolled": None,
+                "flops": None, "flops_note": NO_FLOPS, "minimum_flops": least,
+                "flops_over_minimum": None}
     step, arguments, _ = make(without_loops(config), stage, mesh)
     lowered = step.lower(*arguments)
     has_loops = loops(config, name, arguments[1]["video"].shape[0] // mesh.size)
-    counted, least = xla_flops(lowered if has_loops else compiled, mesh), minimum(config, stage)
+    counted = xla_flops(lowered if has_loops else compiled, mesh)
     return {"compiled_flops": xla_flops(compiled, mesh),
             "flops_of_scan_unrolled": xla_flops(lowered, mesh), "flops": counted,
             "flops_note": FLOPS_NOTES[has_loops], "minimum_flops": least,
@@ -216,9 +224,10 @@ def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     return config
 
 
-def xla_flops(step: Any, mesh) -> float:
-    """FLOPs by XLA's cost analysis of a lowered or compiled step, of all devices together."""
-    return step.cost_analysis()["flops"] * mesh.size
+def xla_flops(step: Any, mesh) -> float | None:
+    """FLOPs by XLA of a lowered or compiled step, of all devices; None if it does not count them."""
+    counted = step.cost_analysis()
+    return counted["flops"] * mesh.size if counted and "flops" in counted else None
 
 
 # ---- Time -------------------------------------------------------------------------------------

@@ -25,9 +25,25 @@ need_command() {  # need_command NAME: looked for only where it would be run
     fail "The command $1 is not installed here, or not on PATH; --dry-run prints what would be run."
 }
 
+show_help() {  # show_help "$@": prints the head of the script and ends it, if --help is asked for
+  local argument line script="${BASH_SOURCE[-1]}"
+  [[ "$script" = /* ]] || script="$OLDPWD/$script"  # each script changes its directory once
+  for argument in "$@"; do
+    [ "$argument" = --help ] || [ "$argument" = -h ] || continue
+    while read -r line; do
+      case "$line" in
+        "#!"* | "#SBATCH"*) ;;
+        "#"*) line="${line#"#"}" && echo "${line# }" ;;
+        *) exit 0 ;;
+      esac
+    done <"$script"
+  done
+}
+
 # The launchers' own flags come first; all else, --name=value, is for parts_jax.main.
 read_arguments() {  # read_arguments "$@" sets dry_run and arguments
   dry_run=0 arguments=()
+  show_help "$@"
   local argument
   for argument in "$@"; do
     case "$argument" in

@@ -6,6 +6,9 @@
 #   PARTS_JAX_EXTRAS=cuda        also install these extras of setup.py: cuda or tpu
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=launch/common.sh
+. launch/common.sh
+show_help "$@"
 
 venv=.venv
 stamp="$venv/installed"

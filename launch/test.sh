@@ -9,6 +9,9 @@
 # Works from any directory; relative paths in the arguments start from the repository's root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=launch/common.sh
+. launch/common.sh
+show_help "$@"
 
 ./launch/install.sh
 if [ $# = 0 ]; then

@@ -18,7 +18,6 @@ workdir is one folder that all of them see.
 """
 
 import contextlib
-import logging as standard_logging
 import os
 import pathlib
 import sys
@@ -45,6 +44,7 @@ from parts_jax.runs import (
     command_line,
     config_rules,
     configuration,
+    quiet,
     run_lock,
 )
 from parts_jax.training import optimizer
@@ -84,8 +84,9 @@ def main(arguments: Sequence[str]) -> None:
                 stop(error)
             train_or_evaluate(config, workdir)
     except KeyboardInterrupt:
-        print("Stopped by Ctrl-C. The same command goes on from the newest checkpoint, if there "
-              "is one.", file=sys.stderr)
+        again = "begins the evaluation anew" if FLAGS.mode == "evaluate" else (
+            "goes on from the newest checkpoint, if there is one")
+        print(f"Stopped by Ctrl-C. The same command {again}.", file=sys.stderr)
         sys.exit(signals.INTERRUPTED)
 
 
@@ -220,14 +221,9 @@ def prepare_devices() -> None:
 
 
 def quiet_libraries() -> None:
-    """Shows JAX's warnings, and only errors of orbax, grain and TFDS; with --verbosity=1, all."""
+    """Keeps libraries from telling what is no news; with --verbosity=1 they say all."""
     if FLAGS.verbosity <= 0:
-        standard_logging.getLogger("jax").setLevel(standard_logging.WARNING)
-        chatty = [f"{os.sep}{name}{os.sep}" for name in ("orbax", "grain", "tensorflow_datasets")]
-        logging.get_absl_logger().addFilter(
-            lambda record: record.levelname in ("ERROR", "CRITICAL")
-            or not any(library in record.pathname for library in chatty)
-        )
+        quiet.hush()
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         place=functools.partial(sharding.split_batch, mesh=mesh))
 
     # ---- State: new, or from the newest checkpoint ------------------------------------------
-    best = best_checkpoint.Best(workdir, config.eval.best_by)
+    best = best_checkpoint.Best(workdir, config.eval.best_by, config.schedule.resolution)
     checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints, best)
     if checkpoint.latest_step(checkpoints) is None:
         state = jax.jit(make_state)()
@@ -97,6 +97,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         checkpoint.close(checkpoints)
         return {}
     writer = metric_writer.create_writer(workdir, resume_step=step)
+    metric_writer.write_config(writer, config)
     logging.info("From step %d of %d: %d parameters, %d devices, batch %d.", step, end,
                  sum(p.size for p in jax.tree.leaves(state.params)), mesh.size,
                  config.train.batch_size)
@@ -106,15 +107,18 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     with (distributed.preemption_notice() as (notice, leaves_at), contextlib.closing(writer),
           checkpoint.closing(checkpoints), contextlib.closing(log)):
         for stage, last_step in enumerate(itertools.accumulate(config.schedule.steps)):
-            factor = config.data.resolution // config.schedule.resolution[stage]
-            take_step = sharding.data_parallel(
+            resolution = config.schedule.resolution[stage]
+            factor = config.data.resolution // resolution
+            take_step = log.announcing(sharding.data_parallel(
                 functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
-                mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
+                mesh, in_split=(False, True), out_split=(False, False), donate=(0,)),
+                f"frames of {resolution} x {resolution}")
             evaluator = stages.compile_stages(config, model, mesh, factor)
             while step < last_step:
                 if step > 0 and step % config.train.evaluate_every == 0:
                     with log.paused():
-                        found = writing.evaluate_in_training(evaluator, state.params, step, writer)
+                        found = writing.evaluate_in_training(
+                            evaluator, state.params, step, workdir, writer)
                     log.note_evaluation(step, found)
                     if step in checkpoints.all_steps():
                         best.offer(step, stage, found, writes=jax.process_index() == 0)
@@ -138,10 +142,17 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                 if leaves:
                     leave(notice, step, end, checkpoint.latest_step(checkpoints))
 
+        # ---- The end: the last step may be the best; then the split that is kept for last ----
         checkpoint.wait(checkpoints)
-        return writing.evaluate_and_write(  # the split that is kept for last
-            stages.compile_stages(config, model, mesh), state.params, end,
-            config.eval.final_split, workdir, writer)
+        if config.eval.split != config.eval.final_split:
+            best.offer(end, stage, writing.evaluate_in_training(
+                evaluator, state.params, end, workdir, writer), writes=jax.process_index() == 0)
+        found = writing.evaluate_and_write(
+            evaluator if factor == 1 else stages.compile_stages(config, model, mesh), state.params,
+            end, config.eval.final_split, workdir, writer)
+        if config.eval.split == config.eval.final_split:
+            best.offer(end, stage, found, writes=jax.process_index() == 0)
+        return found
 
 
 def leave(notice: signals.Notice, step: int, end: int, saved: int | None) -> NoReturn:

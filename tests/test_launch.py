@@ -32,7 +32,7 @@ def fake_checkout(tmp_path: pathlib.Path) -> pathlib.Path:
     checkout = tmp_path / "checkout with space"
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / "launch").mkdir()
-    for script in ("install.sh", "local.sh", "test.sh"):
+    for script in ("common.sh", "install.sh", "local.sh", "test.sh"):
         (checkout / "launch" / script).write_bytes((ROOT / "launch" / script).read_bytes())
         (checkout / "launch" / script).chmod(0o755)
     for name in ("requirements.txt", "setup.py"):
@@ -54,6 +54,24 @@ def test_launchers_pass_arguments_on_from_any_directory(tmp_path, script, called
     result = subprocess.run([str(checkout / "launch" / script), "--config=a b.py"], cwd=tmp_path,
                             env=environment, capture_output=True, text=True, check=True)
     assert result.stdout == f"{checkout}|{called}"
+
+
+@pytest.mark.parametrize("script", [
+    "install.sh", "local.sh", "local_multihost.sh", "test.sh", "tpu_pod.sh", "slurm.sbatch",
+    "kubernetes/launch.sh"])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_launchers_print_their_head_and_do_nothing(launch, script, flag):
+    """Not even install, or ask for settings; wherever the flag stands."""
+    result = launch(script, "--config=x", flag)
+    assert (result.returncode, result.stderr) == (0, "")
+    head = result.stdout.splitlines()
+    text = (ROOT / "launch" / script).read_text()
+    assert len(head) > 4 and "set -euo" not in result.stdout and "SBATCH --" not in result.stdout
+    assert f"# {head[0]}\n" in text and f"# {head[-1]}\n" in text
+    path = ROOT / "launch" / script
+    again = subprocess.run(["bash", f"./{path.name}", flag], cwd=path.parent, capture_output=True,
+                           text=True, check=True)
+    assert again.stdout == result.stdout
 
 
 def test_an_unsuited_python_is_refused_in_a_sentence(tmp_path):

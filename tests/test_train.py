@@ -1,6 +1,7 @@
 """Training through the public command on a tiny set: what it writes, that killing it changes
 nothing, that evaluation repeats its numbers, and that it survives, counts and reports NaN."""
 
+import csv
 import functools
 import json
 import os
@@ -32,6 +33,7 @@ LAST_STEP = 40
 PERIODS = {"train.log_every": 3, "train.evaluate_every": 8, "train.checkpoint_every": 8}
 SPEED = ("train/steps_per_second", "train/frames_per_second", "train/waiting_share",
          "train/compile_seconds")
+HELD_OUT = "sim_clevrer_tiny-validation"
 SEGMENTATION = ("fg_ari_last", "fg_ari_frame", "fg_ari_video", "ari_last", "ari_frame", "ari_video",
                 "miou_last", "miou")
 EVALUATION = ("step", "dataset", "split", "num_sequences", "seed", *SEGMENTATION, "mse", "mse_last",
@@ -109,7 +111,9 @@ def without_speed(lines: list[dict]) -> list[dict]:
 
 def evaluation_of(workdir: pathlib.Path, split: str = "test", suffix: str = "") -> dict:
     name = f"sim_clevrer_tiny-{split}-{LAST_STEP}{suffix}.json"
-    return json.loads((workdir / "evaluation" / name).read_text())
+    record = json.loads((workdir / "evaluation" / name).read_text())
+    record.pop("commit", None)  # files may be edited while tests run
+    return record
 
 
 def final_state(workdir: pathlib.Path):
@@ -135,7 +139,8 @@ def test_a_run_writes_what_is_promised(finished, tiny):
     lines = lines_of(finished)
     training = [line["step"] for line in lines if "train/loss" in line]
     assert training == sorted({*range(3, LAST_STEP, 3), 8, 16, 32, LAST_STEP} | {24})
-    assert [line["step"] for line in lines if "eval/mse" in line] == [8, 16, 24, 32]
+    assert [line["step"] for line in lines if f"{HELD_OUT}/mse" in line] == [
+        8, 16, 24, 32, LAST_STEP]
     assert [line["step"] for line in lines if "sim_clevrer_tiny-test/mse" in line] == [LAST_STEP]
     signs = {"loss", "nll", "kl", "kl_greatest_share", "mse", "mask_entropy", "effective_slots",
              "attention_entropy", "slot_spread", "gradient_norm", "skipped_steps"}
@@ -176,14 +181,52 @@ def test_pictures_are_written(finished):
     events = event_accumulator.EventAccumulator(
         str(finished), size_guidance={"tensors": 0, "scalars": 0}).Reload()
     tags = events.Tags()
-    assert {"train/loss", "eval/fg_ari_last", "sim_clevrer_tiny-test/miou"} <= set(tags["scalars"])
-    assert {"sim_clevrer_tiny-test/last_frame", "sim_clevrer_tiny-test/clips"} <= {
+    assert {"train/loss", f"{HELD_OUT}/fg_ari_last", "sim_clevrer_tiny-test/miou"} <= set(
+        tags["scalars"])
+    assert {"sim_clevrer_tiny-test/last_frame", "sim_clevrer_tiny-test/clips", "config"} <= {
         *tags["tensors"], *tags["images"]}
+    assert [event.step for event in events.Tensors(f"{HELD_OUT}/last_frame")] == [
+        8, 16, 24, 32, LAST_STEP]
     logged = {event.step: event.value for event in events.Scalars("train/loss")}
     expected = {line["step"]: line["train/loss"] for line in lines_of(finished)
                 if "train/loss" in line}
     assert logged.keys() == expected.keys()
     np.testing.assert_allclose([logged[step] for step in expected], list(expected.values()))
+
+
+def test_evaluations_in_training_leave_files_under_the_same_name(finished):
+    """Of frames of the stage's size, and without what is large."""
+    records = {int(path.stem.split("-")[-1]): json.loads(path.read_text())
+               for path in (finished / "evaluation").glob(f"{HELD_OUT}-*.json")}
+    assert {step: record["resolution"] for step, record in records.items()} == {
+        8: 8, 16: 8, 24: 16, 32: 16, LAST_STEP: 16}
+    lines = {line["step"]: line for line in lines_of(finished) if f"{HELD_OUT}/mse" in line}
+    assert all(lines[step][f"{HELD_OUT}/miou"] == record["miou"] and record["hardware"]
+               for step, record in records.items())
+    assert all((finished / "evaluation" / f"{HELD_OUT}-{step}.png").is_file() for step in records)
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}"
+    assert {path.name for path in (finished / "evaluation").glob("*.csv")} == {
+        f"{name}.csv", f"{name}-rollout.csv"}
+
+
+def test_every_clip_has_its_scores_and_its_id(finished):
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}.csv"
+    with (finished / "evaluation" / name).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == [str(i) for i in range(8)]
+    assert len({row["id"] for row in rows}) == 8 and all(row["id"] for row in rows)
+    for metric in ("mse", "miou_last", "fg_ari_last_refined"):
+        assert np.mean([float(row[metric]) for row in rows]) == pytest.approx(
+            evaluation_of(finished)[metric], rel=1e-5)
+
+
+def test_the_last_step_can_be_the_best(finished):
+    scores = {line["step"]: line[f"{HELD_OUT}/miou_last"] for line in lines_of(finished)
+              if f"{HELD_OUT}/mse" in line}
+    best = json.loads((finished / "best.json").read_text())
+    of_full_size = {step: scores[step] for step in (24, 32, LAST_STEP)}
+    assert best["metric"] == "miou_last" and best["value"] == max(of_full_size.values())
+    assert best["value"] == scores[best["step"]]
 
 
 def test_a_killed_run_ends_as_if_it_had_not_been(finished, killed):

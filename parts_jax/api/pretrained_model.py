@@ -15,7 +15,6 @@ Another seed gives objects to other slots. Each method is compiled once for each
 import functools
 import math
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
 from typing import Any

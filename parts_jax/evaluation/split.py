@@ -1,6 +1,7 @@
 """One pass over a split: metrics of every clip, and arrays of the first ones to be shown."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,14 +13,14 @@ from parts_jax.evaluation import by_clip
 from parts_jax.evaluation.stages import ROLLOUT, Evaluator
 
 
-def infer_split(evaluator: Evaluator, params: Any, split: str,
+def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
                 num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Runs the model over a split; every stage of it is evaluated.
 
     Args:
       evaluator: from `stages.compile_stages`.
       params: the model's parameters, replicated over the mesh.
-      split: name of the split.
+      split: name of the split, or clips to read in its place.
       num_shown: of how many clips arrays are returned.
 
     Returns:
@@ -31,7 +32,7 @@ def infer_split(evaluator: Evaluator, params: Any, split: str,
                 lambda output: by_clip.metrics_of_clips(output, stages), stages[0], num_shown)
 
 
-def predict_split(evaluator: Evaluator, params: Any, split: str,
+def predict_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
                   num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Rolls out every clip of a split.
 
@@ -47,8 +48,43 @@ def predict_split(evaluator: Evaluator, params: Any, split: str,
         lambda output: by_clip.metrics_by_horizon(output, c.burn_in), ROLLOUT, num_shown)
 
 
-def _run(evaluator: Evaluator, program: Callable, params: Any, split: str, num_frames: int,
-         metrics_of: Callable[[dict], dict], stage: str, num_shown: int) -> tuple[dict, dict]:
+def with_ids(split: pipeline.Split) -> tuple[pipeline.Split, Callable[[int], list[str]]]:
+    """A split of which one can ask, when it was read, what its examples are called.
+
+    Returns:
+      The split, and a function of a number that gives the ids of so many of its first examples, as
+      the data set has them; "" where it has none. An example that this process has not read, as
+      another had it, is read for it.
+    """
+    examples = _WithIds(split.examples)
+    return dataclasses.replace(split, examples=examples), examples.ids
+
+
+class _WithIds(Sequence):
+    """Examples whose ids are noted when they are read: none is read for its id alone."""
+
+    def __init__(self, examples: Sequence[Mapping[str, Any]]):
+        self.examples, self.noted = examples, {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        example = self.examples[index]
+        name = example["id"] if "id" in example else ""
+        self.noted[index] = name.decode() if isinstance(name, bytes) else str(name)
+        return example
+
+    def ids(self, count: int) -> list[str]:
+        for index in range(count):
+            if index not in self.noted:
+                self[index]
+        return [self.noted[index] for index in range(count)]
+
+
+def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipeline.Split,
+         num_frames: int, metrics_of: Callable[[dict], dict], stage: str,
+         num_shown: int) -> tuple[dict, dict]:
     """Runs a program of an evaluator over the first `num_frames` frames of each clip of a split.
 
     An example is evaluated on its own, and only where it is `valid`, so neither batches nor

@@ -37,6 +37,7 @@ class Evaluator:
       infer: (params, batch) -> what `infer_clips` returns.
       predict: (params, batch) -> what `predict_clips` returns; None where nothing is rolled out.
       show: (params, latents of a stage) -> `View` of [B, T, ...].
+      factor: of average pooling before the model sees the frames; 1: none.
     """
 
     config: ml_collections.ConfigDict
@@ -45,6 +46,7 @@ class Evaluator:
     infer: Callable
     predict: Callable | None
     show: Callable
+    factor: int = 1
 
 
 def compile_stages(config: ml_collections.ConfigDict, model: Model, mesh: jax.sharding.Mesh,
@@ -69,7 +71,7 @@ def compile_stages(config: ml_collections.ConfigDict, model: Model, mesh: jax.sh
         compiled(functools.partial(infer_clips, config=config, model=model, factor=factor),
                  (False, True)),
         compiled(predict, (False, True)) if config.eval.rollout_steps else None,
-        compiled(show, (False, True, True)))
+        compiled(show, (False, True, True)), factor)
 
 
 def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) -> dict[str, Any]:

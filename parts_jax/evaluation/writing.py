@@ -1,8 +1,11 @@
 """Evaluates a checkpoint and writes what it finds: JSON, pictures, TensorBoard, a line of the log.
 
-Into `workdir`/evaluation go <dataset>-<split>-<step>.json and .png, and -rollout.json and .png.
+An evaluation has one name everywhere, <dataset>-<split>. Into `workdir`/evaluation go
+<dataset>-<split>-<step>.json, .png and, with the scores of each clip, .csv; and -rollout.json, .png
+and .csv. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,12 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from parts_jax.data import pipeline
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation.stages import Evaluator
 from parts_jax.metrics import intervals
 from parts_jax.pictures import grids
-from parts_jax.runs import metric_writer
+from parts_jax.runs import metric_writer, provenance
 
 
 def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
@@ -33,24 +37,62 @@ def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
     Returns:
       The metrics of the split; those of roll-outs are not among them.
     """
-    config = evaluator.config
-    name, num_shown = name_of(config, split), config.eval.num_pictures
-    clips, shown = split_of.infer_split(evaluator, params, split, num_shown)
-    shown.pop("boxes", None)
-    metrics = intervals.values(clips)
-    writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
-    if jax.process_index() == 0:
-        grid = grids.picture_grid(**shown) if shown else None
-        record = make_record(evaluator, step, split, clips)
-        metric_writer.write_evaluation(workdir, f"{name}-{step}", record, grid)
-        if shown:
-            writer.write_images(step, {f"{name}/last_frame": grid[None]})
-            writer.write_videos(step, {f"{name}/clips": grids.side_by_side(**shown)})
-    writer.flush()
+    name = name_of(evaluator.config, split)
+    logging.info("Evaluating %s, step %d; what is new to it is compiled first.", name, step)
+    opened, ids = split_of.with_ids(pipeline.open_split(evaluator.config.data, split))
+    clips, shown = split_of.infer_split(evaluator, params, opened,
+                                        evaluator.config.eval.num_pictures)
+    metrics = _write(evaluator, step, split, workdir, writer, clips, shown, ids)
     logging.info("%s, step %d: %s", name, step,
                  ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
     if evaluator.predict is not None:
         evaluate_rollouts(evaluator, params, step, split, workdir, writer)
+    return metrics
+
+
+def evaluate_in_training(evaluator: Evaluator, params: Any, step: int, workdir: str | Path,
+                         writer: Any) -> dict[str, float]:
+    """Evaluates config.eval.split while training goes on, at the size of frames of its stage.
+
+    Writes what `evaluate_and_write` does, under the same names, but for what is large (scores of
+    each clip, moving pictures) or takes long (roll-outs).
+
+    Args:
+      evaluator, params, step, workdir, writer: as for `evaluate_and_write`; the evaluator is that
+        of the stage of training.
+
+    Returns:
+      The metrics of the split.
+    """
+    split = evaluator.config.eval.split
+    clips, shown = split_of.infer_split(evaluator, params, split,
+                                        evaluator.config.eval.num_pictures)
+    return _write(evaluator, step, split, workdir, writer, clips, shown)
+
+
+def _write(evaluator: Evaluator, step: int, split: str, workdir: str | Path, writer: Any,
+           clips: dict[str, np.ndarray], shown: dict[str, np.ndarray],
+           ids: Callable[[int], list[str]] | None = None) -> dict[str, float]:
+    """Writes what `split_of.infer_split` found, and returns its metrics.
+
+    Args:
+      evaluator, step, split, workdir, writer: as for `evaluate_and_write`.
+      clips, shown: from `infer_split`.
+      ids: of so many clips, their ids; None: neither scores of each clip nor moving pictures.
+    """
+    name, metrics = name_of(evaluator.config, split), intervals.values(clips)
+    writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
+    if jax.process_index() == 0:
+        shown = {k: v for k, v in shown.items() if k != "boxes"}
+        grid = grids.picture_grid(**shown) if shown else None
+        metric_writer.write_evaluation(
+            workdir, f"{name}-{step}", make_record(evaluator, step, split, clips) | made_by(), grid,
+            None if ids is None else columns(ids, clips))
+        if shown:
+            writer.write_images(step, {f"{name}/last_frame": grid[None]})
+        if shown and ids is not None:
+            writer.write_videos(step, {f"{name}/clips": grids.side_by_side(**shown)})
+    writer.flush()
     return metrics
 
 
@@ -70,7 +112,8 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
     """
     config = evaluator.config
     name, num_shown = name_of(config, split), config.eval.num_pictures
-    clips, shown = split_of.predict_split(evaluator, params, split, num_shown)
+    opened, ids = split_of.with_ids(pipeline.open_split(config.data, split))
+    clips, shown = split_of.predict_split(evaluator, params, opened, num_shown)
     means = {k: v.mean(0) for k, v in clips.items()}
     writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
                                 for h, v in enumerate(values, start=1)})
@@ -78,8 +121,10 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
         shown = {k: shown[k] for k in ("video", "recon", "masks") if shown}
         grid = grids.rollout_grid(**shown) if shown else None
         metric_writer.write_evaluation(
-            workdir, f"{name}-{step}-rollout", make_rollout_record(evaluator, step, split, clips),
-            grid)
+            workdir, f"{name}-{step}-rollout",
+            make_rollout_record(evaluator, step, split, clips) | made_by(), grid,
+            columns(ids, {f"{k}_{h}": values[:, h - 1] for k, values in clips.items()
+                          for h in range(1, values.shape[1] + 1)}))
         if shown:
             writer.write_videos(step, {f"{name}/rollout/clips": grids.rollout_clips(**shown)})
     writer.flush()
@@ -90,18 +135,16 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
     return means
 
 
-def evaluate_in_training(evaluator: Evaluator, params: Any, step: int,
-                         writer: Any) -> dict[str, float]:
-    """Evaluates config.eval.split while training goes on, and writes and returns its metrics.
+def columns(ids: Callable[[int], list[str]],
+            clips: dict[str, np.ndarray]) -> dict[str, Sequence]:
+    """What a CSV has of each clip: its position in the split, its id, and its scores.
 
     Args:
-      evaluator, params, step, writer: as for `evaluate_and_write`; the evaluator is that of the
-        stage of training.
+      ids: of so many clips, their ids.
+      clips: scores by name, float64 [number of clips] each.
     """
-    clips, _ = split_of.infer_split(evaluator, params, evaluator.config.eval.split)
-    metrics = intervals.values(clips)
-    writer.write_scalars(step, {f"eval/{k}": v for k, v in metrics.items()})
-    return metrics
+    count = len(next(iter(clips.values())))
+    return {"clip": range(count), "id": ids(count)} | clips
 
 
 def is_written(config: ml_collections.ConfigDict, workdir: str | Path, step: int,
@@ -169,4 +212,10 @@ def head_of_record(evaluator: Evaluator, step: int, split: str,
     return dict(
         step=step, dataset=c.data.name, split=split, seed=c.seed,
         num_sequences=len(clips["mse"]), num_slots=evaluator.model.num_slots,
-        resolution=c.data.resolution, stride=c.data.stride)
+        resolution=c.data.resolution // evaluator.factor, stride=c.data.stride)
+
+
+def made_by() -> dict[str, str]:
+    """Which code evaluates, if that is known, and on what."""
+    commit = provenance.commit()
+    return ({"commit": commit} if commit else {}) | {"hardware": provenance.hardware()}

@@ -25,6 +25,9 @@ CURVES = ("Loss", "Negative log-likelihood, nats a frame", "KL, nats a frame", "
           "Speed, steps a second")
 LOSS, NLL, KL, MSE, MASKS, ENTROPY, SLOTS, SPEED = CURVES
 
+# The first that is scored says which clip is worse, where the run's own choice is not scored.
+RANKS_CLIPS = ("miou_last", "neg_elbo", "mse_last")
+
 # Names of before: what they are called now, and the factor that their values take.
 RENAMED = {"log_likelihood": ("nll", -1.0), "negative_elbo": ("neg_elbo", 1.0)}
 
@@ -113,8 +116,8 @@ TABLE = (
     Metric("gradient_norm", 0, "Of all parameters, before it is clipped."),
     Metric("skipped_steps", -1, "Updates so far that were not finite."),
     Metric("skipped_in_a_row", -1, "Updates that were not finite, up to this one."),
-    Metric("steps_per_second", 1, "Evaluations left out.", curve=SPEED),
-    Metric("frames_per_second", 1, "Evaluations left out."),
+    Metric("steps_per_second", 1, "Evaluations and compiling left out.", curve=SPEED),
+    Metric("frames_per_second", 1, "Evaluations and compiling left out."),
     Metric("waiting_share", -1, "Of the time, waiting for input; a bound from above."),
     Metric("compile_seconds", -1, "Spent on compiling since the last line."),
 )
@@ -192,7 +195,7 @@ def with_stage(name: str, stage: str, stages: Sequence[str]) -> str:
 
 
 def learning_curves() -> dict[str, dict[str, str]]:
-    """Charts by title, and their lines: what stands beside one, and its name in metrics.jsonl."""
+    """Charts by title, and their lines: what stands beside one, and its `current_metrics` name."""
     return {title: {line: f"{source}/{metric.name}" for metric in TABLE if metric.curve == title
                     for line, source in metric.lines} for title in CURVES}
 
@@ -222,12 +225,19 @@ def current_name(name: str) -> tuple[str, float]:
     return f"{before}{slash}{new}", factor
 
 
-def current_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def current_metrics(metrics: Mapping[str, Any], held_out: str = "") -> dict[str, Any]:
     """Values by name, of a line of metrics.jsonl of any version, under today's names.
 
     A value may be None, or a list, whose elements are taken one by one.
+
+    Args:
+      metrics: of the line.
+      held_out: the name of the evaluations during training, such as `sim_clevrer_demo-validation`.
+        Their metrics come as `eval/<metric>`, which they were called in versions before.
     """
-    return _renamed(metrics, _times)
+    return {f"eval/{name.removeprefix(f'{held_out}/')}"
+            if held_out and name.startswith(f"{held_out}/") else name: value
+            for name, value in _renamed(metrics, _times).items()}
 
 
 def current_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""The numbers of a report as HTML: table of metrics, learning curves, errors of roll-outs.
+"""The numbers of a report as HTML: metrics, learning curves, errors of roll-outs, worst clips.
 
 They are read from the files that training and evaluation leave in a workdir. What is missing there
 is None here; what is not finite is a dash in tables and left out of charts.
 """
 
+import csv
 import html
 import json
+import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
@@ -17,6 +19,19 @@ from parts_jax.report import charts
 
 MOST_POINTS = 500
 DASH = "–"
+MOST_RANKED = 10
+
+
+class Ranked(NamedTuple):
+    """Clips of a split, the worst first.
+
+    Attributes:
+      metric: by which.
+      rows: of each clip "clip", its position in the split, "id", and by name its scores.
+    """
+
+    metric: str
+    rows: list[dict[str, Any]]
 
 
 def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], step: int,
@@ -67,6 +82,60 @@ def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
     return record
 
 
+def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
+               chosen_by: Sequence[str]) -> Ranked | None:
+    """The clips of an evaluation, as `metric_writer.write_evaluation` left them, the worst first.
+
+    Args:
+      workdir: the run.
+      dataset, split, step: of the evaluation.
+      chosen_by: metrics, before those of `table.RANKS_CLIPS`; the first that is scored says which
+        clip is worse.
+
+    Returns:
+      All of them; those whose score is not finite come first. None if there is no file of them, or
+      none of the metrics in it.
+
+    Raises:
+      ValueError: the file cannot be read as such.
+    """
+    path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{step}.csv"
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [{key: int(value) if key == "clip" else value if key == "id" else float(value)
+                     for key, value in row.items()} for row in csv.DictReader(file, strict=True)]
+        metric = next((name for name in (*chosen_by, *table.RANKS_CLIPS)
+                       if rows and name in rows[0] and table.direction(name)), None)
+        if any(row["clip"] < 0 or not isinstance(row["id"], str) for row in rows):
+            raise ValueError("a clip has no position in its split")
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as scores of clips: {error}. Evaluating "
+                         "again writes it anew.") from error
+    if metric is None:
+        return None
+
+    def goodness(row):
+        return table.direction(metric) * row[metric] if math.isfinite(row[metric]) else -math.inf
+
+    return Ranked(metric, sorted(rows, key=goodness))
+
+
+def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
+    """The worst clips as an HTML table: position, id, headline metrics, at the model's stages."""
+    names = [table.with_stage(name, stage, stages) for name in
+             dict.fromkeys((ranked.metric, *table.headlines(), "mse_last")) for stage in stages]
+    names = [name for name in dict.fromkeys(names) if name in ranked.rows[0]]
+    head = "".join(f'<th scope="col"><code>{html.escape(name)}</code></th>' for name in names)
+    rows = "".join(
+        f'<tr><th scope="row">Clip {row["clip"]}<span>{html.escape(row["id"])}</span></th>'
+        + "".join(f"<td>{number(row[name])}</td>" for name in names) + "</tr>"
+        for row in ranked.rows[:MOST_RANKED])
+    return (f'<div class="box"><table class="plain"><thead><tr><th scope="col">clip</th>{head}'
+            f"</tr></thead><tbody>{rows}</tbody></table></div>")
+
+
 def metric_table(record: Mapping[str, Any]) -> str:
     """The metrics of an evaluation as an HTML table: the model's stages side by side."""
     stages = record.get("stages", table.STAGES)
@@ -89,23 +158,38 @@ def metric_table(record: Mapping[str, Any]) -> str:
             f'<tbody>{"".join(rows)}</tbody></table></div>{missing}')
 
 
-def learning_curves(workdir: pathlib.Path) -> str | None:
-    """Charts of metrics.jsonl as HTML; None if there is no such file, or nothing of use in it."""
+def read_metrics(workdir: pathlib.Path, dataset: str, split: str) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl under today's names; none if there is no such file.
+
+    Args:
+      workdir: the run.
+      dataset, split: of the evaluations during training, whose metrics come as `eval/<metric>`.
+    """
     path = workdir / "metrics.jsonl"
     if not path.is_file():
+        return []
+    held_out = f"{_prefix(dataset)}-{split}"
+    return [table.current_metrics(record, held_out) for record in map(
+        _line, path.read_bytes().splitlines()) if record is not None]
+
+
+def curve(records: Sequence[Mapping[str, Any]], key: str) -> charts.Line | None:
+    """A value over steps, of lines of metrics.jsonl; None if it has no number."""
+    points = [(record["step"], record[key]) for record in records if key in record]
+    if not any(is_number(value) for _, value in points):
         return None
-    records = [table.current_metrics(record) for record in map(
-        _line, path.read_text(encoding="utf-8").splitlines()) if record is not None]
+    return charts.Line(*thin(*zip(*points, strict=True)))
+
+
+def learning_curves(records: Sequence[Mapping[str, Any]]) -> str | None:
+    """Charts of what `read_metrics` returns as HTML; None if there is nothing of use in it."""
     drawn = []
     for title, keys in table.learning_curves().items():
-        lines = {}
-        for name, key in keys.items():
-            points = [(record["step"], record[key]) for record in records if key in record]
-            if any(is_number(value) for _, value in points):
-                lines[name] = charts.Line(*thin(*zip(*points, strict=True)))
+        lines = {name: curve(records, key) for name, key in keys.items()}
+        lines = {name: line for name, line in lines.items() if line is not None}
         if lines:
             drawn.append(charts.line_chart(title, lines, "step"))
-    return _figures(drawn) if drawn else None
+    return figures(drawn) if drawn else None
 
 
 def horizon_curves(record: Mapping[str, Any]) -> str:
@@ -120,7 +204,7 @@ def horizon_curves(record: Mapping[str, Any]) -> str:
             lines[name] = charts.Line(record["horizon"], values["mean"],
                                       interval if whole else None)
         drawn.append(charts.line_chart(title, lines, "frames ahead"))
-    return _figures(drawn)
+    return figures(drawn)
 
 
 def thin(steps: Sequence[int], values: Sequence[float | None]) -> tuple[list, list]:
@@ -172,21 +256,23 @@ def _prefix(dataset: str) -> str:
 def _read(path: pathlib.Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as JSON: {error}.") from error
     if not isinstance(record, dict):
         raise ValueError(f"{str(path)!r} is no evaluation.")
     return record
 
 
-def _line(text: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None if a run was killed while writing it."""
+def _line(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None if a run was killed while writing it, or it is damaged."""
     try:
-        record = json.loads(text)
-    except ValueError:
+        record = json.loads(line, parse_int=float)  # one of hundreds of digits becomes infinite
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and "step" in record else None
+    step = record.get("step") if isinstance(record, dict) else None
+    return record if is_number(step) else None
 
 
-def _figures(drawn: Sequence[str]) -> str:
+def figures(drawn: Sequence[str]) -> str:
+    """Charts side by side."""
     return f'<div class="charts">{"".join(f"<figure>{chart}</figure>" for chart in drawn)}</div>'

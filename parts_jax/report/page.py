@@ -4,6 +4,8 @@ The page is one file that needs neither network nor any other file. What the run
 is replaced by a sentence that says how to make it. The command is __main__.py.
 """
 
+import dataclasses
+import datetime
 import html
 import json
 import os
@@ -11,23 +13,31 @@ import pathlib
 import re
 import shlex
 import string
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ml_collections
+import numpy as np
 
 from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.data import pipeline
 from parts_jax.files import whole
+from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
 from parts_jax.report import numbers, sections
 from parts_jax.report.sections import Clips
-from parts_jax.runs import configuration
+from parts_jax.runs import configuration, provenance
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
-OPTIONAL = ("attention", "rollouts", "traversals")  # sections that not every family has
+# Sections that not every page has.
+OPTIONAL = ("worst", "attention", "rollouts", "traversals")
 MOST_STEPS = 12   # predicted, where no evaluation says
+ABOUT_CLIPS = (
+    "What the model sees, and how it splits each frame into slots, after refinement by that frame. "
+    "A slot has one colour everywhere: in the masks, and in the dot before its name; the colours "
+    "of the truth are those of true objects, and need not be the same. The picture of a slot shows "
+    "only where its mask is.")
 
 
 def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None = None,
@@ -64,15 +74,19 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     split = evaluation["split"] if evaluation else splits[0]
     rollout = numbers.find_rollout(workdir, config.data.name, split,
                                    evaluation["step"] if evaluation else model.step)
+    ranked = numbers.find_clips(workdir, config.data.name, evaluation["split"], evaluation["step"],
+                                config.eval.get("best_by", ())) if evaluation else None
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
-    page = _template(made).substitute(
+    made["worst"] = _worst(ranked, evaluation, model, config, workdir, split, num_clips, num_slots)
+    page = template(made).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
-        metrics=_metrics(evaluation, workdir, split, model.step, exactly=step != -1),
-        curves=_curves(config, workdir),
+        metrics=_metrics(evaluation, config, workdir, split, model.step, exactly=step != -1),
+        curves=_curves(config, workdir), about_clips=ABOUT_CLIPS,
         horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
         burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
-        config=_config_table(config), data=_json({name: data for name, (_, data) in made.items()}),
+        about_config="All settings of the run", config=_config_table(config),
+        data=to_json({name: data for name, (_, data) in made.items()}),
         **{name: text for name, (text, _) in made.items()})
     folder = workdir / "report"
     folder.mkdir(exist_ok=True)
@@ -81,8 +95,9 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
 
 
 def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, burn_in: int,
-               num_steps: int, cues: Sequence[str] = ()) -> Clips:
-    """The first clips of a split, so long that roll-outs of `num_steps` fit if the set allows it.
+               num_steps: int, cues: Sequence[str] = (),
+               positions: Sequence[int] | None = None) -> Clips:
+    """Clips of a split, so long that roll-outs of `num_steps` fit if the set allows it.
 
     Args:
       config: of the run.
@@ -91,14 +106,20 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
       burn_in: frames that a roll-out sees.
       num_steps: frames that it predicts.
       cues: names of what else is read.
+      positions: of the clips in the split; None: those at its start.
 
     Returns:
       Clips of config.data.num_frames, or more.
 
     Raises:
-      ValueError: as `pipeline.eval_iterator`.
+      ValueError: as `pipeline.eval_iterator`; or the split has no clip at a position.
     """
     opened = pipeline.open_split(config.data, split)
+    if positions is not None:
+        if max(positions) >= len(opened.examples):
+            raise ValueError(f"Clip {max(positions)} of the split {split!r} was evaluated, but it "
+                             f"has {len(opened.examples)} clips now. Evaluate it again.")
+        opened = dataclasses.replace(opened, examples=[opened.examples[i] for i in positions])
     longest = (opened.fewest_frames - 1) // config.data.stride + 1
     data_config = config.data.copy_and_resolve_references()
     data_config.num_frames = max(config.data.num_frames, min(longest, burn_in + num_steps))
@@ -106,7 +127,8 @@ def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, bu
         data_config, opened, batch_size=num_clips, num_sequences=num_clips,
         action_size=config.data.action_size, cues=cues)))
     kept = {key: array[batch["valid"]] for key, array in batch.items()}
-    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), kept["index"],
+    index = kept["index"] if positions is None else np.asarray(positions)[kept["index"]]
+    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), index,
                  {name: kept[name] for name in cues})
 
 
@@ -143,8 +165,36 @@ def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: 
     return made
 
 
-def _template(made: Collection[str]) -> string.Template:
-    """The page without the sections that the model has nothing for, and the links to them."""
+def _worst(ranked: numbers.Ranked | None, evaluation: dict[str, Any] | None,
+           model: PretrainedModel, config: ml_collections.ConfigDict, workdir: pathlib.Path,
+           split: str, num_clips: int, num_slots: int | None) -> tuple[str, dict[str, Any]]:
+    """The section of the worst clips: a table, and as many in pictures as of the first ones.
+
+    So many, as the model was compiled for that batch.
+    """
+    if ranked is None:
+        return sentence("The scores of each clip were not kept. The first command evaluates and "
+                        "keeps them, the second writes this page anew:",
+                        command_of_evaluation(
+                            workdir, split, f" --config.eval.step={model.step}")), {}
+    first = ranked.rows[:num_clips]
+    clips = read_clips(config, split, len(first), 0, 0, model.model.cues,
+                       [row["clip"] for row in first])
+    seen = model.segment(clips.video, clips.actions, num_slots, cues=clips.cues)
+    titles = [", ".join(filter(None, (f"Clip {row['clip']}", row["id"], (
+        f"{ranked.metric} {numbers.number(row[ranked.metric])}")))) for row in first]
+    text, data = sections.fit_frames(lambda shown: {
+        "worst": sections.clip_section(seen, clips, shown, "worst", titles)},
+        clips.video.shape[1], sections.WORST_BYTES)["worst"]
+    least = "least" if table.direction(ranked.metric) > 0 else "greatest"
+    note = (f"Of {len(ranked.rows)} clips of the {split} split those with the {least} "
+            f"{ranked.metric}, as evaluated at step {evaluation['step']}; what the colours mean "
+            "stands under Clips.")
+    return sentence(note) + numbers.worst_table(ranked, evaluation["stages"]) + text, data
+
+
+def template(made: Collection[str]) -> string.Template:
+    """The page without the sections that there is nothing for, and the links to them."""
     text = TEMPLATE.read_text(encoding="utf-8")
     for name in OPTIONAL:
         if name not in made:
@@ -173,31 +223,51 @@ def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathli
         slots += f", of {model.slot_size} numbers"
     facts = {"Run": workdir, "Data": f"{c.data.name}, {split} split", "Step": model.step,
              "Frames": f"{c.data.num_frames} of {c.data.resolution} × {c.data.resolution}",
-             "Slots": slots}
+             "Slots": slots, "Seed": c.seed}
     if c.data.action_size:
         facts["Actions"] = f"{c.data.action_size} numbers"
-    return "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(value))}</dd></div>"
+    return as_facts(facts | written_by())
+
+
+def written_by() -> dict[str, str]:
+    """When a page is written, by which code, if that is known, and on what."""
+    facts = {"Written": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+             "Hardware": provenance.hardware()}
+    commit = provenance.commit()
+    return facts | ({"Commit": commit} if commit else {})
+
+
+def as_facts(facts: Mapping[str, Any]) -> str:
+    """Names and values as the inside of a <dl>."""
+    return "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>"
                    for name, value in facts.items())
 
 
-def _metrics(evaluation: dict[str, Any] | None, workdir: pathlib.Path, split: str, step: int,
-             exactly: bool) -> str:
+def _metrics(evaluation: dict[str, Any] | None, config: ml_collections.ConfigDict,
+             workdir: pathlib.Path, split: str, step: int, exactly: bool) -> str:
     if evaluation is None:
-        return _sentence(f"Step {step} was not evaluated on the {split} split. The first command "
-                         "does that, the second writes this page anew:",
-                         _command(workdir, split, f" --config.eval.step={step}")
-                         + (f" --step={step}" if exactly else ""))
+        return sentence(f"Step {step} was not evaluated on the {split} split. The first command "
+                        "does that, the second writes this page anew:",
+                        command_of_evaluation(workdir, split, f" --config.eval.step={step}")
+                        + (f" --step={step}" if exactly else ""))
     note = f"{evaluation.get('num_sequences', 'All')} clips of the {evaluation['split']} split."
+    if "hardware" in evaluation:
+        code = f" by the code of commit {evaluation['commit']}" if "commit" in evaluation else ""
+        note += f" Evaluated{code} on {evaluation['hardware']}."
+    size = evaluation.get("resolution", config.data.resolution)
+    if size != config.data.resolution:
+        note += f" Evaluated during training, at frames of {size} × {size}."
     if evaluation["step"] != step:
         note += (f" These numbers are of step {evaluation['step']}; the pictures below are of step "
                  f"{step}, which was not evaluated.")
-    return _sentence(note) + numbers.metric_table(evaluation)
+    return sentence(note) + numbers.metric_table(evaluation)
 
 
 def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
-    charts = numbers.learning_curves(workdir)
+    charts = numbers.learning_curves(
+        numbers.read_metrics(workdir, config.data.name, config.eval.split))
     if charts is None:
-        return _sentence("There is no metrics.jsonl in this workdir; training writes it.")
+        return sentence("There is no metrics.jsonl in this workdir; training writes it.")
     schedule, start, changes = config.schedule, 0, []
     for steps, before, after in zip(schedule.steps, schedule.resolution, schedule.resolution[1:],
                                     strict=False):
@@ -205,7 +275,7 @@ def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         changes.append(f"from {before} × {before} to {after} × {after} after step {start}")
     note = (f"Frames grow {', '.join(changes)}: what counts nats a frame jumps there, and a step "
             "takes longer.") if changes else ""
-    return (_sentence(note) if note else "") + charts
+    return (sentence(note) if note else "") + charts
 
 
 def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
@@ -214,17 +284,18 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
         note = (f"Mean over the {split} split by how far ahead, after {rollout['burn_in']} frames; "
                 f"shaded: {100 * rollout.get('level', 0.95):g}% interval. The other line repeats "
                 "the last frame that was seen.")
-        return _sentence(note) + numbers.horizon_curves(rollout)
+        return sentence(note) + numbers.horizon_curves(rollout)
     steps = config.eval.get("rollout_steps")
     if steps is None:
-        return _sentence("Roll-outs were not scored over the whole split: the config of this run "
-                         "has no eval.rollout_steps.")
-    return _sentence("Roll-outs were not scored over the whole split. The first command does that, "
-                     "the second writes this page anew:",
-                     _command(workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
+        return sentence("Roll-outs were not scored over the whole split: the config of this run "
+                        "has no eval.rollout_steps.")
+    return sentence("Roll-outs were not scored over the whole split. The first command does that, "
+                    "the second writes this page anew:",
+                    command_of_evaluation(
+                        workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
 
 
-def _command(workdir: pathlib.Path, split: str, more: str) -> str:
+def command_of_evaluation(workdir: pathlib.Path, split: str, more: str = "") -> str:
     """What to type to have `split` evaluated and the page written anew."""
     folder, split = shlex.quote(str(workdir)), shlex.quote(split)
     return (f"python -m parts_jax.main --mode=evaluate --workdir={folder} "
@@ -232,7 +303,8 @@ def _command(workdir: pathlib.Path, split: str, more: str) -> str:
             f"python -m parts_jax.report --workdir={folder} --split={split}")
 
 
-def _sentence(text: str, command: str | None = None) -> str:
+def sentence(text: str, command: str | None = None) -> str:
+    """A paragraph and, in a box, what to type."""
     code = f'<pre class="box">{html.escape(command)}</pre>' if command else ""
     return f"<p>{html.escape(text)}</p>{code}"
 
@@ -244,7 +316,7 @@ def _config_table(config: ml_collections.ConfigDict) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _json(data: Any) -> str:
+def to_json(data: Any) -> str:
     """JSON that may stand inside a <script>; what is not finite becomes null."""
     def clean(value):
         if isinstance(value, dict):

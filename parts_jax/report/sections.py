@@ -16,7 +16,8 @@ from parts_jax.api.results import Prediction, Segmentation
 from parts_jax.pictures import colours, grids
 
 # How large sections may be, which keeps a page below 8 MB.
-CLIP_BYTES = 3_500_000  # with attention
+CLIP_BYTES = 2_200_000  # with attention
+WORST_BYTES = 1_400_000
 ROLLOUT_BYTES = 2_000_000
 TRAVERSAL_BYTES = 2_000_000
 MOST_DIMS = 8
@@ -70,13 +71,16 @@ def fit_frames(build: Callable[[list[int]], Sections], num_frames: int, most: in
         count = max(1, min(count - 1, int(count * most / size)))
 
 
-def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[str, dict]:
+def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str = "clips",
+                 titles: Sequence[str] | None = None) -> tuple[str, dict]:
     """Frame, truth, masks, reconstruction and slots of each clip, moving.
 
     Args:
       seen: the model's view of `clips`, a batch.
       clips: of T frames.
       shown: which of them.
+      name: of the section, unlike any other's of the page.
+      titles: of the clips; None: what they are called everywhere.
 
     Returns:
       HTML, and the captions of the frames as the page's JSON takes them.
@@ -91,8 +95,9 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[st
         if seen.slots is not None:
             slots = _transparent(seen.slots[i], seen.masks[i])
             columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
-        parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
-    return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}
+        title = titles[i] if titles else f"Clip {clips.index[i]}"
+        parts.append(_row(f"{name.removesuffix('s')}-{i}", title, columns, shown))
+    return _player(name, parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def map_section(name: str, seen: Segmentation, clips: Clips,
@@ -112,6 +117,25 @@ def map_section(name: str, seen: Segmentation, clips: Clips,
         tiles += [_tile(_slot(k), f"clip-{i}", 0, size, over=(sheet, k)) for k in range(num_slots)]
         parts.append(_sheet(sheet, columns, shown) + _titled(f"Clip {clips.index[i]}", tiles))
     return _player(name, parts), {"captions": [f"frame {t + 1}" for t in shown]}
+
+
+def side_by_side(seen: dict[str, Segmentation], clips: Clips,
+                 shown: list[int]) -> tuple[str, dict]:
+    """Masks and reconstructions of several models, moving; as `clip_section`.
+
+    Args:
+      seen: by the name of each model, its view of `clips`.
+      clips, shown: as for `clip_section`.
+    """
+    parts = []
+    for i in range(len(clips.video)):
+        columns = {"frame": clips.video[i]}
+        if clips.segmentation is not None:
+            columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
+        columns |= {f"{name}: masks": _masks(one.masks[i]) for name, one in seen.items()}
+        columns |= {f"{name}: reconstruction": _picture(one.recon[i]) for name, one in seen.items()}
+        parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
+    return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple[str, dict]:

@@ -27,6 +27,7 @@ class Best:
       workdir: the run's folder.
       metrics: names, of `METRICS` or of another stage; the first that evaluation gives is the one
         that counts.
+      resolutions: of the frames that each stage of training sees, config.schedule.resolution.
 
     Attributes:
       record: {"step", "stage", "metric", "value"} of the best; {} if there is none yet.
@@ -35,15 +36,22 @@ class Best:
       ValueError: nobody knows whether more or less of a metric is better.
     """
 
-    def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str]):
+    def __init__(self, workdir: str | os.PathLike, metrics: Sequence[str],
+                 resolutions: Sequence[int]):
         unclear = [name for name in metrics if not table.direction(name)]
         if unclear:
             raise ValueError(f"{', '.join(unclear)} cannot say which checkpoint is the best; this "
                              f"can, at any stage: {', '.join(METRICS)}.")
         self.path = pathlib.Path(workdir) / FILE_NAME
-        self.metrics, self.warned = tuple(metrics), False
-        self.record = read(workdir)
-        if self.record.get("metric") not in self.metrics:
+        self.metrics, self.resolutions = tuple(metrics), tuple(resolutions)
+        self.record, self.warned = read(workdir), False
+        if (self.record.get("metric") not in self.metrics
+                or self.record["stage"] not in range(len(self.resolutions))):
+            if self.record and self.metrics:
+                logging.warning("%s is by %s, at stage %s; the best is chosen anew by the first of "
+                                "%s, which eval.best_by names now.", self.path,
+                                self.record["metric"], self.record["stage"],
+                                ", ".join(self.metrics))
             self.record = {}
 
     def forget_after(self, step: int) -> None:
@@ -54,7 +62,8 @@ class Best:
     def offer(self, step: int, stage: int, scores: Mapping[str, float], writes: bool) -> None:
         """Takes a checkpoint as the best if it is better than that so far.
 
-        One of a later stage is better than any of an earlier one, whose pictures were smaller.
+        One of a stage of larger frames is better than any of smaller ones, whose scores say less;
+        of two stages with frames of one size, neither goes first.
 
         Args:
           step: of the checkpoint, which is there already.
@@ -71,7 +80,7 @@ class Best:
             return
         found = dict(step=step, stage=stage, metric=metric, value=float(scores[metric]))
         if math.isfinite(found["value"]) and (
-                self.record.get("metric") != metric or _rank(found) > _rank(self.record)):
+                self.record.get("metric") != metric or self._rank(found) > self._rank(self.record)):
             self.record = found
             if writes:
                 whole.write_whole(self.path, json.dumps(found) + "\n")
@@ -80,6 +89,10 @@ class Best:
         """For orbax: which checkpoints (objects with a `step`) are to be kept."""
         del context
         return [checkpoint.step == self.record.get("step") for checkpoint in checkpoints]
+
+    def _rank(self, record: Mapping[str, Any]) -> tuple[int, float]:
+        return (self.resolutions[record["stage"]],
+                table.direction(record["metric"]) * record["value"])
 
 
 def read(workdir: str | os.PathLike) -> dict[str, Any]:
@@ -113,7 +126,3 @@ def _check(record: Mapping[str, Any]) -> None:
             table.current_name(record["metric"])[0]):
         raise ValueError("step or stage is negative, or nobody knows which values of "
                          f"{record['metric']!r} are better")
-
-
-def _rank(record: Mapping[str, Any]) -> tuple[int, float]:
-    return record["stage"], table.direction(record["metric"]) * record["value"]

@@ -66,9 +66,18 @@ def read(folder: pathlib.Path, what: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that training rests on."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in PACKAGES}
+    """Versions of Python and of the packages that training rests on; "?" for a mere folder of files.
+
+    A checkout that runs without being installed has no version, nor has one beside wheels that were
+    only unpacked: no reason to lose a run at its first checkpoint.
+    """
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "?"
+
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def checksums(tree: Any) -> dict[str, int]:

@@ -8,7 +8,9 @@ puts it where CLU looks for its own, so that all of `clu.metric_writers` and
 """
 
 import contextlib
+import csv
 import importlib.util
+import io
 import json
 import math
 import os
@@ -16,10 +18,11 @@ import pathlib
 import sys
 import time
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 from absl import logging
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
@@ -32,6 +35,7 @@ from tensorboard.util import tensor_util
 
 from parts_jax.files import json_text, whole
 from parts_jax.pictures import grids
+from parts_jax.runs import configuration
 
 FILE_NAME = "metrics.jsonl"
 EVALUATIONS = "evaluation"  # folder of a workdir
@@ -213,23 +217,50 @@ def create_writer(workdir: str, resume_step: int | None = None):
     return metric_writers.MultiWriter(writers)
 
 
+def write_config(writer: Any, config: ml_collections.ConfigDict) -> None:
+    """Writes what a run was started with: its hyper-parameters, and as one text all of its config.
+
+    Args:
+      writer: from `create_writer`.
+      config: of the run.
+    """
+    writer.write_hparams(configuration.flatten(config))
+    lines = configuration.to_json(config).splitlines(keepends=True)
+    writer.write_texts(0, {"config": "".join(f"    {line}" for line in lines)})  # code in Markdown
+
+
 def write_evaluation(workdir: str | os.PathLike, name: str, record: Mapping[str, Any],
-                     picture: np.ndarray | None) -> None:
-    """Writes `workdir`/evaluation/`name`.json and .png, each whole or not at all.
+                     picture: np.ndarray | None,
+                     clips: Mapping[str, Sequence] | None = None) -> None:
+    """Writes `workdir`/evaluation/`name`.csv, .png and .json, each whole or not at all.
+
+    The .json is the last: where it is, all are.
 
     Args:
       workdir: the run's folder.
       name: of the files, without ending.
       record: what goes into the JSON.
       picture: [H, W, 3], or None for no picture.
+      clips: columns of the CSV by name, a row a clip; numbers get six digits. None: no CSV.
     """
     folder = pathlib.Path(workdir) / EVALUATIONS
+    text = (json.dumps(record, indent=2) + "\n").encode()
     folder.mkdir(exist_ok=True)
-    contents = {".json": (json.dumps(record, indent=2) + "\n").encode()}
+    contents = {} if clips is None else {".csv": _csv(clips).encode()}
     if picture is not None:
         contents[".png"] = grids.encode_png(picture)
+    contents[".json"] = text
     for ending, content in contents.items():
         whole.write_whole(folder / f"{name}{ending}", content)
+
+
+def _csv(columns: Mapping[str, Sequence]) -> str:
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row]
+                   for row in zip(*columns.values(), strict=True))
+    return file.getvalue()
 
 
 def _repair(path: pathlib.Path, resume_step: int | None) -> None:

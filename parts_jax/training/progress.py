@@ -1,8 +1,10 @@
 """What training says of itself while it runs: mean metrics, speed, time left."""
 
 import contextlib
+import functools
 import sys
 import time
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -88,11 +90,10 @@ class Log:
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
         left = (self.last_step - step) / steps_per_second
         shown = ", ".join(f"{k} {means[k]:.4g}" for k in table.in_progress("train") if k in means)
-        compilation = f" ({compiled:.0f} s of it compilation)" if compiled > 1 else ""
         with tqdm.tqdm.external_write_mode(file=sys.stderr):  # no line in the middle of the bar
-            logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s%s, %.1f min left", step,
+            logging.info("step %d/%d: %s%s, %.3g steps/s, %.4g frames/s, %.1f min left", step,
                          self.last_step, shown, self.evaluated, steps_per_second,
-                         means["frames_per_second"], compilation, left / 60)
+                         means["frames_per_second"], left / 60)
         return {"step": step} | fetched[-1]
 
     def _note_duration(self, event: str, seconds: float, **_: Any) -> None:
@@ -121,6 +122,29 @@ class Log:
         start = time.monotonic()
         yield
         self.since += time.monotonic() - start
+
+    def announcing(self, take_step: Callable, what: str) -> Callable:
+        """A compiled step that says when it is compiled, and is left out of the speed until it is.
+
+        Args:
+          take_step: returns as soon as it is compiled, while devices still compute.
+          what: it is compiled for, in words.
+
+        Returns:
+          The same step. Its first call waits for the steps before it.
+        """
+        def first(*arguments):
+            with self.paused():
+                logging.info("Compiling the training step for %s; this can take minutes.", what)
+                before, start = self.compiled, time.monotonic()
+                result = take_step(*arguments)
+                logging.info("Compiled in %.0f s, %.0f s of them XLA's.", time.monotonic() - start,
+                             self.compiled - before)
+            calls[0] = take_step
+            return result
+
+        calls = [first]
+        return functools.wraps(take_step)(lambda *arguments: calls[0](*arguments))
 
     def close(self) -> None:
         """Ends the thread, after the write that is going on, and the bar."""

@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks import curves
 from configs import parts_clevrer
-from parts_jax.report import charts
 from parts_jax.runs import configuration
 
 
@@ -33,6 +32,13 @@ def test_minutes_of_the_run_and_of_given_rates(workdir):
     assert values["miou_last"] == pytest.approx([0.3, 0.65, 0.6])
     given = curves.curve(workdir, {16: 20.0, 32: 5.0})
     assert given["minutes"] == pytest.approx([5 / 60, 10 / 60, 30 / 60])
+
+
+def test_evaluations_are_found_under_the_name_that_they_have_now(workdir):
+    path = workdir / "metrics.jsonl"
+    before = curves.curve(workdir)
+    path.write_text(path.read_text().replace("eval/", "sim_clevrer_demo-validation/"))
+    assert curves.curve(workdir) == before
 
 
 def test_minutes_between_two_writes(workdir):
@@ -64,19 +70,3 @@ def test_the_first_time_over_a_threshold(workdir, capsys):
 def test_faults_are_sentences(workdir, arguments, message):
     with pytest.raises(SystemExit, match=message):
         curves.main([str(workdir), *arguments])
-
-
-def test_a_chart_draws_its_numbers():
-    chart = charts.line_chart("a & b", {
-        "one": charts.Line([0, 5, 10], [1.0, None, 3.0]),
-        "two": charts.Line([0, 10], [2.0, 2.0], [[1.5, 2.5], [0.0, 2.5]])}, "step")
-    assert "<title>a &amp; b</title>" in chart
-    left, right, bottom, top = 52, 310, 146, 24
-
-    def height(value):  # from 0 to 3
-        return f"{bottom + (top - bottom) * value / 3:.1f}"
-
-    assert f'<polyline points="{left:.1f},{height(1)} {right:.1f},{height(3)}"' in chart
-    assert (f'<polygon points="{left:.1f},{height(1.5)} {right:.1f},{height(0)} '
-            f'{right:.1f},{height(2.5)} {left:.1f},{height(2.5)}"') in chart
-    assert "nothing to draw" in charts.line_chart("", {"": charts.Line([1], [None])}, "")

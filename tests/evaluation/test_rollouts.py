@@ -1,5 +1,6 @@
 """Roll-outs against a loop over clips and frames: devices, batches, actions, baseline, files."""
 
+import csv
 import json
 import logging as standard_logging
 
@@ -21,7 +22,7 @@ from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
 from parts_jax.pictures import colours
-from parts_jax.runs import checkpoint, configuration, metric_writer
+from parts_jax.runs import checkpoint, configuration, metric_writer, provenance
 from tests.metrics import picture_oracle
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3
@@ -167,11 +168,20 @@ def test_a_checkpoint_is_scored_as_by_a_loop_over_clips(config, workdir, written
 def test_the_record_says_what_was_evaluated(written, workdir):
     record, said = written
     about = {key: value for key, value in record.items() if key != "metrics"}
+    assert about.pop("hardware") == provenance.hardware()
+    assert about.pop("commit", None) == provenance.commit()
     assert about == {
         "step": STEP, "dataset": "sim_clevrer/tiny", "split": "test", "seed": 0,
         "num_sequences": CLIPS, "num_slots": 3, "resolution": 16, "stride": 1, "burn_in": BURN_IN,
         "num_steps": S, "level": 0.95, "horizon": [1, 2]}
     assert set(record["metrics"]) == NAMES
+    path = workdir / "evaluation" / f"sim_clevrer_tiny-test-{STEP}-rollout.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == [str(i) for i in range(CLIPS)]
+    assert all(row["id"].startswith("test-") for row in rows)
+    assert np.mean([float(row["mse_2"]) for row in rows]) == pytest.approx(
+        record["metrics"]["mse"]["mean"][1], rel=1e-5)
     for name, entry in record["metrics"].items():
         assert set(entry) == {"mean", "interval"} and len(entry["mean"]) == S, name
         for mean, (low, high) in zip(entry["mean"], entry["interval"], strict=True):

@@ -116,7 +116,8 @@ def test_another_evaluation_gives_the_same_numbers(command, finished):
     before = json.loads(path.read_text())
     run(command(finished, "--mode=evaluate", "--config.eval.split=test",
                 "--config.eval.report=False", config=False))
-    assert json.loads(path.read_text()) == before
+    after = json.loads(path.read_text())
+    assert after | {"commit": None} == before | {"commit": None}  # files may be edited meanwhile
 
 
 @pytest.mark.parametrize("argument, message", [

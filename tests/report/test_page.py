@@ -1,11 +1,13 @@
 """The page that a run writes of itself: its numbers, its pictures, and what it says is missing."""
 
 import base64
+import datetime
 import io
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,8 +21,9 @@ from parts_jax.data import pipeline
 from parts_jax.metrics import table
 from parts_jax.pictures import colours
 from parts_jax.report import __main__ as command
-from parts_jax.report import numbers, sections
+from parts_jax.report import comparison, numbers, sections
 from parts_jax.report import page as report
+from parts_jax.runs import provenance
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LENGTH, S, T, K, D = 8, 16, 4, 3, 4  # frames of a clip, their size, config.data.num_frames, slots
@@ -269,7 +272,7 @@ def test_numbers_that_are_not_finite_are_dashes(workdir, splits):
     assert "<td><b>–</b></td><td>–</td><td>–</td>" in page
     drawn = re.sub(r'src="data:.*?"|<style>.*?</style>|<script.*?</script>', "", page, flags=re.S)
     assert not re.search(r"\bnan\b|\binf\b|Infinity|NaN", drawn)
-    assert report._json({"a": (float("nan"), 1.0, "</script>")}) == (
+    assert report.to_json({"a": (float("nan"), 1.0, "</script>")}) == (
         '{"a": [null, 1.0, "\\u003c/script>"]}')
 
 
@@ -317,8 +320,17 @@ def test_curves_of_names_of_before_and_a_metric_of_a_models_own(workdir, splits,
     page = write(workdir, num_clips=1)
     line, = re.findall(r'<polyline points="(.*?)"', page)
     (_, before), (_, after) = (map(float, point.split(",")) for point in line.split())
-    assert before == 24.0 and after == 146.0  # top and bottom of the chart: 30 and 20
+    assert before == 39.0 and after == 161.0  # top and bottom of the chart: 30 and 20
     assert ">30</text>" in page and ">20</text>" in page and "glimpses" not in page
+
+
+def test_damaged_lines_of_metrics_are_left_out(workdir):
+    good = b'{"step": 1, "train/loss": 2.0}\n{"step": 2, "train/loss": 1.0}\n'
+    for damaged in (b"\xff\n", b"[" * 100_000 + b"\n", b'{"step": null}\n', b'{"step": true}\n',
+                    b'{"step": "3"}\n', b'{"step": 1' + b"0" * 400 + b"}\n", b"3\n", b'{"st'):
+        (workdir / "metrics.jsonl").write_bytes(good + damaged)
+        records = numbers.read_metrics(workdir, "sim_clevrer/tiny", "test")
+        assert [record["step"] for record in records] == [1, 2], damaged[:20]
 
 
 def test_curves_of_long_runs_are_thinned(workdir, splits):
@@ -332,6 +344,136 @@ def test_curves_of_long_runs_are_thinned(workdir, splits):
     assert "Frames grow from 8 × 8 to 16 × 16 after step 20" in page
     steps, values = numbers.thin([1, 2, 3], [4.0, None, 6.0])
     assert (steps, values) == ([1, 2, 3], [4.0, None, 6.0])
+
+
+def write_clips(workdir, scores: list[float], **columns) -> None:
+    columns = {"clip": range(len(scores)), "id": [f"a<b>-{i}" for i in range(len(scores))],
+               "miou_last": scores} | columns
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values()))]
+    (workdir / "evaluation" / f"{NAME}-test-7.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_the_worst_clips_come_first(workdir, splits, models):
+    write_evaluation(workdir)
+    write_clips(workdir, [0.9, 0.4, 0.8, float("nan"), 0.2], mse_last_refined=[1, 2, 3, 4, 5])
+    page = write(workdir, num_clips=3)
+    section = page.split('<section id="worst">')[1].split("</section>")[0]
+    assert "Of 5 clips of the test split those with the least miou_last" in section
+    assert re.findall(r'row">Clip (\d)<span>a&lt;b&gt;-\d</span>', section) == [*"34120"]
+    assert re.findall(r"<h3>(.*?)</h3>", section) == [
+        "Clip 3, a&lt;b&gt;-3, miou_last –", "Clip 4, a&lt;b&gt;-4, miou_last 0.200",
+        "Clip 1, a&lt;b&gt;-1, miou_last 0.400"]
+    video = np.stack([make_split().examples[i]["video"][:T] for i in (3, 4, 1)])
+    shown = sheet(page, "worst-1").reshape(T, S, 4 + K, S, 4)
+    assert (shown[:, :, 0, :, :3] == video[1]).all()
+    masks = models[7].segment(video).masks
+    assert (shown[:, :, 2, :, :3] == colours.colour_masks(masks[1])).all()
+    assert "worst" in data_of(page) and page.index('id="worst"') < page.index('id="clips"')
+
+
+def test_without_scores_of_clips_the_page_says_how_to_get_them(workdir, splits):
+    write_evaluation(workdir)
+    page = write(workdir, num_clips=1)
+    assert "The scores of each clip were not kept" in page and data_of(page)["worst"] == {}
+    write_clips(workdir, [0.9, 0.4])
+    path = workdir / "evaluation" / f"{NAME}-test-7.csv"
+    good = path.read_bytes()
+    for damaged in (good.replace(b"0.4", b"x"), good.replace(b"0.4", b""),
+                    good.replace(b"1,", b"-1,"), good.replace(b",0.4", b""), b"\xff" + good,
+                    good.replace(b"clip", b"club")):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="csv' cannot be read as scores of clips: .*again"):
+            report.write_report(workdir, num_clips=1)
+    write_clips(workdir, [0.5] * 6)
+    with pytest.raises(ValueError, match="Clip 5 of the split 'test' was evaluated, but it has 5"):
+        report.write_report(workdir, num_clips=6)
+
+
+def test_the_head_says_who_wrote_it_when_and_where(workdir, splits, monkeypatch):
+    monkeypatch.setattr(provenance, "commit", lambda: "0123456789ab+changes")
+    monkeypatch.setattr(provenance, "hardware", lambda: "8 x TPU v4")
+    write_evaluation(workdir, commit="ba9876543210", hardware="2 x GPU", resolution=8)
+    facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", write(workdir, num_clips=1)))
+    assert facts["Seed"] == "0" and facts["Hardware"] == "8 x TPU v4"
+    assert facts["Commit"] == "0123456789ab+changes"
+    written = datetime.datetime.strptime(facts["Written"], "%Y-%m-%d %H:%M UTC")
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    assert abs(now - written) < datetime.timedelta(minutes=3)
+    page = write(workdir, num_clips=1)
+    assert "Evaluated by the code of commit ba9876543210 on 2 x GPU." in page
+    assert "Evaluated during training, at frames of 8 × 8." in page
+
+
+def test_evaluations_in_training_are_drawn_under_both_names(workdir, splits):
+    for name in ("eval", "sim_clevrer_tiny-validation"):
+        (workdir / "metrics.jsonl").write_text("".join(
+            json.dumps({"step": step, f"{name}/miou_last": step / 10}) + "\n" for step in (1, 2)))
+        page = write(workdir, num_clips=1)
+        assert "Masks of held-out clips" in page and page.count("<polyline") == 1
+
+
+@pytest.fixture
+def two(workdir, tmp_path) -> list[pathlib.Path]:
+    """The run, and the same with another seed."""
+    other = tmp_path / "other"
+    shutil.copytree(workdir, other)
+    (other / "config.json").unlink()
+    config = json.loads((workdir / "config.json").read_text()) | {"seed": 5}
+    (other / "config.json").write_text(json.dumps(config))
+    return [workdir, other]
+
+
+def test_two_runs_side_by_side(two, splits, models, capsys):
+    for workdir, mse in zip(two, (0.25, 0.75), strict=True):
+        write_evaluation(workdir, mse=mse)
+        write_metrics(workdir, 3)
+    command.main([*map(str, two), "--num_clips=2"])
+    path = two[0] / "report" / "comparison.html"
+    assert capsys.readouterr().out.startswith(f"{path}: ") and not (two[1] / "report").exists()
+    page = path.read_text(encoding="utf-8")
+    assert "<title>&lt;b&gt;run &amp; co against other</title>" in page and "<b>run" not in page
+    row = re.search(r"<code>mse</code>.*?</tr>", page)[0]
+    assert re.findall(r"<td>(.*?)(?:<span>.*?)?</td>", row) == ["0.250", "0.750", "0.500", "0.354"]
+    assert page.index("<code>mse<") < page.index("<code>mse_refined<") < page.index("new_metric")
+    assert re.search(r"<code>seed</code></th><td><code>0</code></td><td><code>5</code>", page)
+    assert "data.resolution" not in page and "not of the same kind" not in page
+    assert page.count(">other</text>") == 3  # loss, and of held-out clips FG-ARI and ARI
+    video = np.stack([clip["video"] for clip in make_split().examples[:2]])[:, :T]
+    shown = sheet(page, "clip-1").reshape(T, S, 6, S, 3)
+    assert (shown[:, :, 0] == video[1]).all()
+    masks = colours.colour_masks(models[7].segment(video).masks[1])
+    assert (shown[:, :, 2] == masks).all() and (shown[:, :, 3] == masks).all()
+    assert set(data_of(page)) == {"clips"} and 'id="rollouts"' not in page
+
+
+def test_runs_that_differ_in_kind_are_said_to(two, splits, tmp_path):
+    write_evaluation(two[0], num_sequences=9)
+    config = json.loads((two[1] / "config.json").read_text())
+    config["data"]["num_frames"] = 3
+    (two[1] / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "page.html"
+    page = comparison.write_comparison(two, num_clips=1, out=out).read_text(encoding="utf-8")
+    assert "Not evaluated on the test split: other." in page
+    assert "do not see the same clips, so there are no pictures side by side: data.num_frames is " \
+        "4, 3." in page
+    write_evaluation(two[1])
+    page = comparison.write_comparison(two, num_clips=1, out=out).read_text(encoding="utf-8")
+    assert "These numbers are not of the same kind: num_sequences is 9, 8. 9 clips" in page
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "which run? Give its workdir"),
+    (["a", "--out=b.html"], "--out is for the page of several runs"),
+    (["a", "a"], "A comparison is of 2 to 8 runs, each of them once; got a, a."),
+    (list("abcdefghi"), "A comparison is of 2 to 8 runs"),
+    (["a", "b"], "holds no run"),
+    (["a", "b", "--num_clips=0"], "num_clips is 0")])
+def test_which_runs_are_asked_for_is_checked_before_anything_is_read(
+        arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        command.main(arguments)
+    assert exit.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_sets_without_masks(workdir, splits, monkeypatch):

@@ -314,3 +314,10 @@ def test_a_save_that_fails_names_what_is_there(workdir, monkeypatch):
             checkpoint.wait(manager)
         monkeypatch.undo()
     assert_equal(restore(workdir), make_state(3.0))
+
+
+def test_a_checkout_that_is_not_installed_has_no_version_but_a_record(monkeypatch):
+    monkeypatch.setattr(checkpoint_record, "PACKAGES", ("jax", "not_installed_at_all"))
+    versions = checkpoint_record.versions()
+    assert versions["jax"] == jax.__version__
+    assert versions["not_installed_at_all"] == "?"

@@ -1,5 +1,6 @@
 """metrics.jsonl survives a killed run; TensorBoard reads what is written without TensorFlow."""
 
+import csv
 import io
 import json
 import sys
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import metadata as hparams_metadata
 
-from parts_jax.runs import metric_writer
+from configs import parts_clevrer
+from parts_jax.runs import configuration, metric_writer
 
 from clu import metric_writers, periodic_actions  # isort: skip  (after parts_jax's own)
 
@@ -126,6 +129,31 @@ def test_tensorboard_reads_all_kinds(tmp_path):
     clip = Image.open(io.BytesIO(values["clip"].string_val[2]))
     assert (clip.format, clip.n_frames, clip.size) == ("GIF", 5, (9, 8))
     assert values["text"].string_val[0] == b"hello"
+
+
+def test_tensorboard_has_config_and_hyper_parameters(tmp_path):
+    config = parts_clevrer.get_config("demo")
+    writer = metric_writer.create_writer(str(tmp_path), resume_step=0)
+    metric_writer.write_config(writer, config)
+    writer.close()
+    assert (tmp_path / metric_writer.FILE_NAME).read_text() == ""
+    events = read_events(tmp_path)
+    text = events.Tensors("config")[0].tensor_proto.string_val[0].decode()
+    assert json.loads(text) == json.loads(configuration.to_json(config))
+    content = events.SummaryMetadata(hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
+    given = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
+    assert given["train.batch_size"].number_value == config.train.batch_size
+    assert given["schedule.steps"].string_value == "(4000, 2800)"
+
+
+def test_an_evaluation_has_scores_of_each_clip(tmp_path):
+    names = ["train, 1", 'the "second"']
+    metric_writer.write_evaluation(tmp_path, "a", {}, None, {
+        "clip": range(2), "id": names, "mse": np.asarray([1 / 3, np.nan])})
+    with (tmp_path / "evaluation" / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{"clip": "0", "id": names[0], "mse": "0.333333"},
+                    {"clip": "1", "id": names[1], "mse": "nan"}]
 
 
 def test_clu_works_without_tensorflow(tmp_path):

@@ -104,6 +104,31 @@ def test_waiting_pausing_and_compiling_are_told_apart(log):
     assert means["train/compile_seconds"] > 0
 
 
+def test_compiling_is_announced_and_left_out_of_the_speed(log, caplog):
+    caplog.set_level("INFO", logger="absl")
+    calls = []
+
+    def take_step(state, batch):
+        if not calls:
+            jax.jit(lambda x: jnp.tan(x) * 6.25 + 3.125)(np.ones(13, np.float32))
+            time.sleep(0.5)
+            assert "Compiling the training step for frames of 8 x 8" in caplog.messages[-1]
+        calls.append(batch)
+        return state, metrics(loss=batch)
+
+    step = log.announcing(take_step, "frames of 8 x 8")
+    start = time.monotonic()
+    for number in range(3):
+        log.append(step(None, number)[1])
+    log.write(6)
+    log.wait()
+    assert calls == [0, 1, 2]
+    (_, means), = log.writer.written
+    assert means["train/loss"] == 1.0 and means["train/compile_seconds"] > 0
+    assert 3 / means["train/steps_per_second"] <= time.monotonic() - start - 0.5
+    assert sum("ompil" in message for message in caplog.messages) == 2  # once, and how long
+
+
 def test_waiting_while_the_device_is_busy_is_none(log):
     class Busy:
         def is_ready(self):

@@ -8,7 +8,7 @@ of container, and nothing that it doubts is taken for a frame.
 import collections
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import av
@@ -23,8 +23,11 @@ from parts_jax.data.formats import limits
 CONTAINERS = ("mov", "matroska", "avi", "mpegts", "mpeg")
 STOP_AT_ERRORS = "crccheck+bitstream+buffer+explode"
 PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
-ONE_FRAME_A_PACKET = ("av1", "libdav1d")  # others may rightly take several, or leave some out
-UNEVEN = 2.0  # times the least time between two frames, from which it is said
+# Here each packet gives one frame; elsewhere it may rightly be a part of one, or be never shown.
+ONE_FRAME_A_PACKET = ("h264", "hevc", "vp9", "av1", "libdav1d")
+ONE_BLOCK_A_PACKET = (*ONE_FRAME_A_PACKET, "vp8", "ffv1", "mjpeg")
+WITH_TIMES = ("mov", "matroska")  # packets of all others may lack them
+UNEVEN = 1.5  # times the least time between two frames, from which it is said
 # Three bytes that H.264 and H.265 never have in a unit, as they would start the next one; and the
 # same where units are not told apart by their lengths but by these starts.
 NO_UNIT = re.compile(rb"\x00\x00[\x00-\x02]")
@@ -34,12 +37,16 @@ NO_STREAM = re.compile(rb"\x00\x00(?:\x00+[^\x00\x01]|\x02)")
 NO_ZEROS, ZEROS = ("vp8", "vp9", "av1", "libdav1d", "qtrle"), bytes(256)
 
 
+class DamagedError(Exception):
+    """What is wrong with a file; who reads it adds its name."""
+
+
 def open_container(file: BinaryIO,
                    max_bytes: int = limits.MAX_BYTES) -> av.container.InputContainer:
     """Opens a video file: one of CONTAINERS, and no other file or address that it may name.
 
     Raises:
-      ValueError: if it is of another kind, such as a play list or a description of a stream.
+      DamagedError: if it is of another kind, such as a play list or a description of a stream.
       Exception: others of PyAV.
     """
     try:
@@ -49,7 +56,7 @@ def open_container(file: BinaryIO,
             container_options={"format_whitelist": ",".join(CONTAINERS),
                                "protocol_whitelist": "none"})
     except av.ArgumentError as error:  # so FFmpeg says that a kind is not on its list
-        raise ValueError("it is none of mp4, mov, 3gp, mkv, webm, avi, ts and mpg") from error
+        raise DamagedError("it is none of mp4, mov, 3gp, mkv, webm, avi, ts and mpg") from error
 
 
 def film(file: BinaryIO, max_bytes: int = limits.MAX_BYTES) -> int | None:
@@ -83,16 +90,19 @@ def frame_rate(file: BinaryIO) -> float | None:
         return float(rate) if rate else None
 
 
-def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarray]:
+def iter_decoded(path: str, file: BinaryIO, max_bytes: int,
+                 blocks: Mapping[int, int]) -> Iterator[np.ndarray]:
     """Yields frames uint8 [H, W, 3], RGB, upright, with square pixels.
 
     Args:
       path: the name of the file in messages.
       file: the file at its start.
       max_bytes: of one frame.
+      blocks: see `container_parts.check_unbroken`.
 
     Raises:
-      ValueError: if the file holds no video, a frame is too large, or the decoder doubts a part.
+      ValueError: if the file holds no video, or a frame is too large, with the file's name.
+      DamagedError: if the decoder doubts a part.
       Exception: others of PyAV.
     """
     number = film(file, max_bytes)
@@ -109,47 +119,67 @@ def iter_decoded(path: str, file: BinaryIO, max_bytes: int) -> Iterator[np.ndarr
         limits.check_declared(f"A frame of the video {path}, {size[0]}x{size[1]} pixels,",
                               3 * math.prod(size), max_bytes)
         times = []
-        for frame in _frames(container, stream):
+        for frame in _frames(container, stream, blocks):
             times.append(frame.time)
             yield _upright(_picture(frame, aspect), frame)
     _say_uneven(path, times)
 
 
 def check_jpeg(content: bytes, max_bytes: int) -> None:
-    """Raises ValueError if a JPEG file is damaged so that FFmpeg sees it: PIL takes it as it is."""
+    """Raises DamagedError if FFmpeg sees damage in a JPEG file, most of which PIL reads over."""
     codec = av.CodecContext.create("mjpeg", "r")
     codec.options = _options(max_bytes)
     try:
         damaged = any(frame.is_corrupt for frame in codec.decode(av.Packet(content)))
     except av.InvalidDataError as error:
-        raise ValueError("its picture is damaged") from error
+        raise DamagedError("its picture is damaged") from error
     except av.FFmpegError:  # of a kind that FFmpeg does not know, and PIL does
         return
     if damaged:
-        raise ValueError("its picture is damaged")
+        raise DamagedError("its picture is damaged")
 
 
-def _frames(container: av.container.InputContainer,
-            stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """What the decoder gives, if it is sure of it; ValueError otherwise."""
-    packets = frames = 0
+def _frames(container: av.container.InputContainer, stream: av.VideoStream,
+            blocks: Mapping[int, int]) -> Iterator[av.VideoFrame]:
+    """What the decoder gives, if it is sure of it; DamagedError otherwise."""
+    count, packets, times, interlaced = 0, [], [], False
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise ValueError("a part of the file is missing or damaged")
+            raise DamagedError("a part of the file is missing or damaged")
         if packet.size:
-            packets += not packet.is_discard
+            count += 1
+            packets += [] if packet.is_discard else [packet.pts]
             _check_units(stream, bytes(packet))
         for frame in packet.decode():
             if frame.is_corrupt:
-                raise ValueError("a frame is damaged")
-            frames += 1
+                raise DamagedError("a frame is damaged")
+            times.append(frame.pts)
+            interlaced = interlaced or frame.interlaced_frame
             yield frame
-    if stream.codec_context.name in ONE_FRAME_A_PACKET and frames < packets:
-        raise ValueError(f"only {frames} of {packets} frames could be decoded")
+    name = stream.codec_context.name
+    tracks = [other for other in container.streams if not other.disposition & PICTURES]
+    expected = blocks.get(stream.index, 0) if len(tracks) == len(blocks) else 0
+    if name in ONE_BLOCK_A_PACKET and count < expected:
+        raise DamagedError(f"only {count} of {expected} blocks could be read")
+    if (container.format.name.startswith(WITH_TIMES) and name in ONE_FRAME_A_PACKET
+            and not interlaced):
+        _check_times(packets, times)
+
+
+def _check_times(packets: Sequence[int | None], frames: Sequence[int | None]) -> None:
+    """Raises DamagedError if there are fewer frames than packets that are to be shown.
+
+    What comes before the first frame is what a cut from a longer video cannot show.
+    """
+    if frames and None not in (*packets, *frames):
+        first = min(frames)
+        expected = sum(time >= first for time in packets)
+        if len(frames) < expected:
+            raise DamagedError(f"only {len(frames)} of {expected} frames could be decoded")
 
 
 def _check_units(stream: av.VideoStream, packet: bytes) -> None:
-    """Raises ValueError if a packet has bytes that no encoder writes there.
+    """Raises DamagedError if a packet has bytes that no encoder writes there.
 
     The decoders do not notice them: a sector of zeros becomes a grey patch.
     """
@@ -158,7 +188,7 @@ def _check_units(stream: av.VideoStream, packet: bytes) -> None:
     if codec.name in ("h264", "hevc"):
         broken = _has_broken_units(codec, packet)
     if broken:
-        raise ValueError("a part of the file is overwritten")
+        raise DamagedError("a part of the file is overwritten")
 
 
 def _has_broken_units(codec: av.VideoCodecContext, packet: bytes) -> bool:
@@ -222,4 +252,4 @@ def _options(max_bytes: int) -> dict[str, str]:
 
 
 def _open_nothing(url: str, flags: int, options: dict) -> None:
-    raise ValueError(f"it asks for another file or address, {url!r}")
+    raise DamagedError(f"it asks for another file or address, {url!r}")

@@ -1,12 +1,12 @@
 """Videos as folders of numbered pictures (png or jpg), and their masks as pictures of ids."""
 
 import decimal
+import io
 import itertools
 import math
-import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -134,34 +134,36 @@ def iter_masks(paths: Sequence[pathlib.Path],
         yield _read(path, "mask", ("PNG",), max_bytes, _as_ids)
 
 
-def _as_colours(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.ndarray:
-    if picture.mode.startswith(("I", "F")) or _png_bits(path) > 8:
+def _as_colours(path: pathlib.Path, picture: Image.Image, bits: int) -> np.ndarray:
+    if picture.mode.startswith(("I", "F")) or bits > 8:
         raise ValueError(f"The frame {path} must have 8 bits a channel; its mode is "
-                         f"{picture.mode}, of {max(_png_bits(path), 16)} bits.")
-    if picture.format != "PNG":
-        decoder.check_jpeg(path.read_bytes(), max_bytes)
+                         f"{picture.mode}, of {max(bits, 16)} bits.")
     return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
-def _as_ids(path: pathlib.Path, picture: Image.Image, max_bytes: int) -> np.ndarray:
-    if picture.mode not in ID_MODES:
+def _as_ids(path: pathlib.Path, picture: Image.Image, bits: int) -> np.ndarray:
+    ids = np.asarray(picture)
+    if picture.mode == "RGB" and (ids == ids[..., :1]).all():  # grey, as some of DAVIS's are kept
+        ids = ids[..., 0]
+    elif picture.mode not in ID_MODES:
         raise ValueError(f"The mask {path} must be a PNG with a palette, or in grey, whose numbers "
                          f"are the ids of objects; its mode is {picture.mode}.")
-    return np.asarray(picture).astype(np.int32)
-
-
-def _png_bits(path: pathlib.Path) -> int:
-    with open(path, "rb") as file:
-        return frames.png_bits(file.read(frames.PNG_HEAD))
+    return ids.astype(np.int32)
 
 
 def _read(path: pathlib.Path, noun: str, formats: tuple[str, ...], max_bytes: int,
-          convert) -> np.ndarray:
+          convert: Callable[[pathlib.Path, Image.Image, int], np.ndarray]) -> np.ndarray:
     """Opens a picture and converts it; whatever PIL raises becomes a sentence with its name."""
     try:
-        with Image.open(os.fspath(path), formats=formats) as picture:
+        limits.check_declared(path, path.stat().st_size, max_bytes)
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=formats) as picture:
             limits.check_declared(path, 4 * math.prod(picture.size), max_bytes)
-            return convert(path, picture, max_bytes)
+            if picture.format == "PNG":
+                frames.check_png(content)
+            else:
+                decoder.check_jpeg(content, max_bytes)
+            return convert(path, picture, frames.png_bits(content[:frames.PNG_HEAD]))
     except Exception as error:  # PIL lets through zlib's, struct's, and more
         if type(error) is ValueError and str(path) in str(error):
             raise  # it is such a sentence

@@ -37,6 +37,19 @@ def png_bits(head: bytes) -> int:
     return head[PNG_HEAD - 1] if head.startswith(PNG_START) and len(head) >= PNG_HEAD else 0
 
 
+def check_png(content: bytes) -> None:
+    """Raises ValueError if a chunk of a PNG file has not its checksum: PIL skips those of pixels."""
+    at, kind = len(PNG_START), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(content[at:at + 4], "big"), content[at + 4:at + 8]
+        end = at + 8 + length
+        if end + 4 > len(content):
+            raise ValueError("the file ends before its picture does")
+        if zlib.crc32(content[at + 4:end]).to_bytes(4, "big") != content[end:end + 4]:
+            raise ValueError(f"the checksum of its part at byte {at} is wrong")
+        at = end + 4
+
+
 def _decode_frame(encoded: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:

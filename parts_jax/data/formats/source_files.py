@@ -45,16 +45,17 @@ def below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         place = (status.st_dev, status.st_ino)
         if place in above:
             raise ValueError(f"The link {here} leads back to a folder that it lies in: remove it.")
-        for path in sorted(here.iterdir()):
-            if path.is_dir():
-                waiting.append((path, above | {place}))
-            else:
-                yield path
+        with os.scandir(here) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir():
+                    waiting.append((here / entry.name, above | {place}))
+                else:
+                    yield here / entry.name
 
 
 def existing_folder(source_dir: str | os.PathLike) -> pathlib.Path:
     """The folder that `source_dir` names; OSError if there is none."""
-    folder = pathlib.Path(source_dir).expanduser()
+    folder = pathlib.Path(os.path.expanduser(source_dir))
     if not folder.is_dir():
         problem = NotADirectoryError if folder.exists() else FileNotFoundError
         raise problem(f"There is no folder {folder}, which --config.data.source_dir names.")

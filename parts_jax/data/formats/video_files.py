@@ -77,24 +77,28 @@ def iter_frames(path: str | os.PathLike, *, content: bytes | None = None,
     """
     count = 0
     with _opened(path, content) as (path, file):
-        check_parts(path, file)
+        blocks = check_parts(path, file)
         is_gif = _is_gif(file)
         with _named(path, lambda: f"cannot be decoded past its first {count} frames"):
-            for frame in (_gif_frames if is_gif else decoder.iter_decoded)(path, file, max_bytes):
+            for frame in _gif_frames(path, file, max_bytes) if is_gif else \
+                    decoder.iter_decoded(path, file, max_bytes, blocks):
                 yield frame
                 count += 1
 
 
-def check_parts(path: str | os.PathLike, file: BinaryIO) -> None:
+def check_parts(path: str | os.PathLike, file: BinaryIO) -> dict[int, int]:
     """Raises ValueError for what can be seen of damage without decoding.
 
     Args:
       path: the name of the file in messages.
       file: the file itself; its position is moved.
+
+    Returns:
+      See `container_parts.check_unbroken`.
     """
     with _named(path, lambda: "cannot be read"):
         declared_size.check_whole(path, file)
-        container_parts.check_unbroken(path, file)
+        return container_parts.check_unbroken(path, file)
 
 
 def frame_rate(path: str | os.PathLike) -> float | None:
@@ -169,7 +173,7 @@ def open_writer(path: str | os.PathLike, frames_per_second: float):
     Raises:
       ValueError: if the name ends otherwise, or frames_per_second is not from 0.001 to 1000.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     writers = {".mp4": _mp4_writer, ".gif": _gif_writer}
     if path.suffix.lower() not in writers:
         raise ValueError(f"Videos are written as {' or '.join(writers)}; got {str(path)!r}.")

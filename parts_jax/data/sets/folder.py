@@ -9,6 +9,7 @@ into memory.
 import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -94,7 +95,9 @@ class Folder(tfds.core.GeneratorBasedBuilder):
         say_left_out(folder, list(itertools.chain(*found.values())), has_masks)
         bad = []
         for split, videos in found.items():
-            found[split] = [video for video in videos if self._is_good(video, has_masks, bad)]
+            checked = tqdm.tqdm(videos, unit=" videos", disable=not self.builder_config.skip_bad,
+                                desc=f"Checking {self.name}, {split}", mininterval=1.0)
+            found[split] = [video for video in checked if self._is_good(video, has_masks, bad)]
             if not found[split]:
                 raise ValueError(f"None of the {len(videos)} videos of the split {split} in "
                                  f"{folder} can be read. {bad[-1]}")
@@ -181,7 +184,8 @@ def find_splits(source_dir: str) -> dict[str, list[pathlib.Path]]:
     """
     if source_dir:
         folder = source_files.existing_folder(source_dir)
-        if found := vos_layout.by_lists(find_videos(folder), folder):
+        if vos_layout.has_lists(folder) and (
+                found := vos_layout.by_lists(find_videos(folder), folder)):
             return found
     return splits.find(source_dir, find_videos, WHAT)
 
@@ -209,15 +213,16 @@ def _is_hidden(path: pathlib.Path) -> bool:
 def say_left_out(folder: pathlib.Path, videos: Sequence[pathlib.Path], has_masks: bool) -> None:
     """Says once, with counts, which files of a folder are not read."""
     used, left = set(videos), collections.Counter()
+    is_of_masks = functools.cache(lambda parent: vos_layout.is_of_masks(parent, folder))
     for path in source_files.below(folder):
         if _is_hidden(path.relative_to(folder)):
             left["hidden"] += 1
         elif not path.is_file():
             left["links to nothing"] += 1
-        elif vos_layout.is_of_masks(path.parent, folder):
+        elif is_of_masks(path.parent):
             left["masks"] += not (has_masks and path.suffix.lower() == frame_folders.MASK_SUFFIX)
         elif path not in used and not (path.parent in used and frame_folders.is_frame(path)):
-            left[path.suffix or path.name] += 1
+            left[path.suffix.lower() or path.name] += 1
     if left := +left:
         logging.warning("Left out of %s, not being %s: %s.", folder, WHAT, ", ".join(
             f"{count} {kind}" for kind, count in sorted(left.items())))

@@ -70,6 +70,11 @@ def smallest(videos: list[pathlib.Path], root: pathlib.Path) -> list[pathlib.Pat
     return sorted(min(same, key=_area) if len(same) > 1 else same[0] for same in chosen.values())
 
 
+def has_lists(root: pathlib.Path) -> bool:
+    """Whether there is a folder of lists, as DAVIS has."""
+    return _child(root, LISTS) is not None
+
+
 def by_lists(videos: list[pathlib.Path], root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     """The videos of each split by the lists in ImageSets, of the latest year; {} if there are none.
 

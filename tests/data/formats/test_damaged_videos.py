@@ -16,7 +16,7 @@ KINDS = [("mp4", "libx264"), ("mp4", "libx265"), ("mov", "mjpeg"), ("3gp", "mpeg
 PIXELS = {"mjpeg": "yuvj420p", "rawvideo": "bgr24"}
 
 
-def make_video(num_frames=24, height=48, width=64):
+def make_video(num_frames=24, height=64, width=64):  # libx265 crashes at less
     """Noise, so that no part of a file is small, and a light square that moves."""
     rng = np.random.default_rng(0)
     video = rng.normal(90, 9, (num_frames, height, width, 3))
@@ -89,3 +89,20 @@ def test_a_gif_is_followed_to_its_end():
                     whole[:size * 3 // 8] + bytes(size // 4) + whole[size * 5 // 8:]):
         with pytest.raises(ValueError, match="gif clip is truncated or damaged: at byte"):
             video_files.read_video("clip", content=damaged)
+
+
+def test_a_block_of_a_track_that_is_not_there_is_noticed():
+    """The demuxer leaves the rest of the file out."""
+    whole = encode("webm", "libvpx-vp9", make_video())
+    start = whole.index(b"\x81\x00\x28\x00")  # the second block: its track, and 40 milliseconds
+    damaged = whole[:start] + b"\xcf" + whole[start + 1:]
+    with pytest.raises(ValueError, match="The video clip .*(damaged|truncated)"):
+        video_files.read_video("clip", content=damaged)
+
+
+def test_zeros_to_the_end_of_an_avi_are_missed():
+    whole = encode("avi", "mpeg4", make_video())
+    start = whole.index(b"00dc", len(whole) // 2)
+    with pytest.raises(ValueError, match="The video clip is truncated or damaged: at byte"):
+        video_files.read_video("clip", content=whole[:start] + bytes(len(whole) - start))
+    assert len(video_files.read_video("whole", content=whole + bytes(1000))) == 24

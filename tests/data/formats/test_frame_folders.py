@@ -110,7 +110,9 @@ def test_masks_are_the_numbers_of_a_palette_or_of_grey(tmp_path, mode):
 
 
 def test_colours_are_no_masks(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "1.png")
+    Image.new("RGB", (2, 2), (7, 7, 7)).save(tmp_path / "1.png")  # grey
+    assert (next(frame_folders.iter_masks([tmp_path / "1.png"])) == 7).all()
+    Image.new("RGB", (2, 2), (7, 7, 8)).save(tmp_path / "1.png")
     with pytest.raises(ValueError, match="mask .*1.png must be a PNG with a palette.*mode is RGB"):
         next(frame_folders.iter_masks([tmp_path / "1.png"]))
 
@@ -152,3 +154,17 @@ def test_a_damaged_jpg_is_refused(tmp_path, options):
     (tmp_path / "1.jpg").write_bytes(content[:3000] + content[3600:])
     with pytest.raises(ValueError, match="1.jpg cannot be read: .*its picture is damaged"):
         next(frame_folders.iter_pictures(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_changed_bit_of_a_png_is_noticed(tmp_path, mode):
+    """PIL does not look at the checksums of pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "1.png")
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    for at in np.linspace(40, len(content) - 1, 25).astype(int):
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        (tmp_path / "1.png").write_bytes(damaged)
+        with pytest.raises(ValueError, match="The frame .*1.png cannot be read"):
+            next(frame_folders.iter_pictures(tmp_path))

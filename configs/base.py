@@ -19,6 +19,8 @@ def get_base() -> ml_collections.ConfigDict:
     data.download = True                 # whether a set that can be downloaded may be
     data.max_bytes = 4 * 2 ** 30         # that one of your files may take in memory once it is read
     data.skip_bad = False                # leave out episodes that cannot be read, and count them
+    data.camera = ""                     # pictures of rlds and robotics_arm; empty: the variant's
+    data.actions = ""                    # features of rlds, with commas between them; empty: its own
     data.train_split = "train"
     data.num_frames = 25                 # T
     data.stride = 1                      # every stride-th frame of the video

@@ -30,8 +30,19 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
         raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
     if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
         raise ValueError("A video of floats must lie in [0, 1]; got values from "
-                         f"{video.min():.4g} to {video.max():.4g}. Divide by 255, or give uint8.")
+                         f"{video.min()!s} to {video.max()!s}. {_hint(video)}")
     return video
+
+
+def _hint(video: np.ndarray) -> str:
+    """What to do about floats that do not lie in [0, 1]."""
+    if not np.isfinite(video).all():
+        return "Some are not finite: see where they come from."
+    if video.min() >= 0 and video.max() > 2:
+        return "Divide by 255, or give uint8."
+    if video.min() >= -1.1 and video.max() <= 1.1 and video.min() < -0.1:
+        return "If they lie in [-1, 1], take (video + 1) / 2."
+    return "If they are off by rounding alone, take np.clip(video, 0, 1)."
 
 
 def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:

@@ -42,7 +42,8 @@ LENGTHS = "lengths.json"
 
 def prepare(name: str, data_dir: str = "", source_dir: str = "",
             download: bool = True, max_bytes: int = limits.MAX_BYTES,
-            skip_bad: bool = False) -> tfds.core.DatasetBuilder:
+            skip_bad: bool = False, camera: str = "",
+            actions: str = "") -> tfds.core.DatasetBuilder:
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
@@ -55,6 +56,9 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       max_bytes: of memory that one file may ask for; see formats/limits.py.
       skip_bad: whether an episode that cannot be read is left out, with a warning. What is
         prepared so is another set than without.
+      camera: the feature with the pictures, of sets that have several; empty: the variant's.
+      actions: the features that make the action, one after the other, with commas between them;
+        empty: the variant's. What is prepared with another camera or action is another set.
 
     Returns:
       A TFDS builder whose data are on disk.
@@ -65,7 +69,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       OSError: if a file or the network is missing, or the disk is full.
     """
     family, config = _resolve(name)
-    config = _with_source(family, config, source_dir, max_bytes, skip_bad)
+    config = _with_source(family, _with_features(family, config, camera, actions), source_dir,
+                          max_bytes, skip_bad)
     builder = _builder(family, config, data_dir)
     if _is_finished(builder):
         return builder
@@ -122,6 +127,25 @@ def _resolve(name: str) -> tuple[str, tfds.core.BuilderConfig]:
     return family, configs[variant]
 
 
+def _with_features(family: str, config: tfds.core.BuilderConfig, camera: str,
+                   actions: str) -> tfds.core.BuilderConfig:
+    """The variant with another camera, or other actions, named after them."""
+    keys = tuple(key.strip() for key in actions.split(",") if key.strip())
+    changes = {key: value for key, value in (("camera", camera), ("actions", keys)) if value}
+    for key in changes:
+        if not hasattr(config, key):
+            having = [name for name, builder in BUILDERS.items()
+                      if hasattr(builder.BUILDER_CONFIGS[0], key)]
+            raise ValueError(f"data.{key} is for {' and '.join(having)} alone, and must be empty "
+                             f"for the data set {family!r}; got {camera or actions!r}.")
+    if not changes:
+        return config
+    digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
+    if actions:
+        changes["action_size"] = 0  # what it is, the files say
+    return dataclasses.replace(config, name=f"{config.name}-{digest}", **changes)
+
+
 def _with_source(family: str, config: tfds.core.BuilderConfig,
                  source_dir: str, max_bytes: int, skip_bad: bool) -> tfds.core.BuilderConfig:
     """The variant made from the files in `source_dir`, named after them."""
@@ -131,7 +155,9 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
                              f"data.source_dir must be empty; got {source_dir!r}.")
         return config
     if not source_dir and family == Clevrer.name:
-        return config  # it can be downloaded
+        # It can be downloaded, and is then of known size.
+        return dataclasses.replace(config, name=f"{config.name}-skip_bad", skip_bad=True) \
+            if skip_bad else config
     if not source_dir:
         raise ValueError(f"The data set {family!r} is made from files that you have: give their "
                          "folder with --config.data.source_dir=FOLDER. docs/data.md says which.")

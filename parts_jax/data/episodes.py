@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import preprocess
-from parts_jax.data.formats import frames, limits
+from parts_jax.data.formats import frames, limits, reading
 
 MAX_ID = 255
 
@@ -74,24 +74,30 @@ def encode(source: str, video: np.ndarray, *, id: str, resolution: int, crop: st
       **extra: further features, as they are.
 
     Raises:
-      ValueError: if an array has a wrong shape or dtype, or an id is negative or above 255.
+      ValueError: if an array has a wrong shape or dtype, there is no frame, an id is negative or
+        above 255, or an action is not finite.
     """
-    clip = {"video": np.asarray(video)}
-    if segmentation is not None:
-        clip["segmentation"] = checked_ids(source, segmentation)
-    if actions is not None:
-        clip["actions"] = np.asarray(actions, np.float32)
-    try:
-        preprocess.check_clip(clip)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be read as an episode. {error}") from error
-    clip = preprocess.resize(preprocess.crop(clip, crop), resolution)
-    example = {"video": frames.encode(clip["video"]), "id": id}
-    if "segmentation" in clip:
-        example["segmentation"] = frames.encode(clip["segmentation"])
-    if "actions" in clip:
-        example["actions"] = clip["actions"]
-    return example | extra
+    with reading.naming(source, f"{source} cannot be read as an episode"):
+        clip = {"video": np.asarray(video)}
+        if segmentation is not None:
+            clip["segmentation"] = checked_ids(source, segmentation)
+        if actions is not None:
+            clip["actions"] = checked_actions(source, actions)
+        if clip["video"].ndim == 4 and 0 in clip["video"].shape:
+            raise ValueError(f"{source} cannot be read as an episode: a video must have at least 1 "
+                             f"frame of 1x1 pixels; got {list(clip['video'].shape)}.")
+        try:
+            preprocess.check_clip(clip)
+        except ValueError as error:
+            raise ValueError(f"{source} cannot be read as an episode. {error}") from error
+        clip = preprocess.resize(preprocess.crop(clip, crop), resolution)
+        example = {"video": frames.encode(clip["video"]),
+                   "id": id.encode("utf-8", "backslashreplace").decode()}  # names may be no UTF-8
+        if "segmentation" in clip:
+            example["segmentation"] = frames.encode(clip["segmentation"])
+        if "actions" in clip:
+            example["actions"] = clip["actions"]
+        return example | extra
 
 
 def checked_ids(source: str, segmentation: np.ndarray) -> np.ndarray:
@@ -107,6 +113,24 @@ def checked_ids(source: str, segmentation: np.ndarray) -> np.ndarray:
         raise ValueError(f"The segmentation of {source} has ids from {ids.min()} to {ids.max()}, "
                          f"but must have ids from 0 (background) to {MAX_ID}.")
     return ids.astype(np.uint8)
+
+
+def checked_actions(source: str, actions: np.ndarray) -> np.ndarray:
+    """Actions, numbers [T, A], as float32: the one place where they are looked at.
+
+    Raises:
+      ValueError: if they are no numbers, or one is not finite, or becomes infinite, in float32.
+    """
+    given = np.asarray(actions)
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"The actions of {source} must be numbers; got {given.dtype}.")
+    with np.errstate(over="ignore"):
+        taken = given.astype(np.float32)
+    if not np.isfinite(taken).all():
+        frame = int(np.argwhere(~np.isfinite(taken))[0, 0])
+        raise ValueError(f"The actions of {source} must be finite in float32; got "
+                         f"{given[frame].tolist()} at frame {frame}.")
+    return taken
 
 
 def check_same_action_size(sources: Sequence[str], sizes: Sequence[int | None]) -> None:

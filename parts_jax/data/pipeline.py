@@ -181,7 +181,8 @@ def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
       ValueError: if there is no such set or split.
     """
     c = data_config
-    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, c.max_bytes, c.skip_bad)
+    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, **{
+        key: c[key] for key in ("max_bytes", "skip_bad", "camera", "actions") if key in c})
     if name not in builder.info.splits:
         raise ValueError(f"The data set {c.name!r} has no split {name!r}; "
                          f"it has: {', '.join(builder.info.splits)}.")

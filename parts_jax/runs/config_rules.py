@@ -27,6 +27,8 @@ RULES = {
     "data.download": rules.flag(),
     "data.max_bytes": rules.whole(1),
     "data.skip_bad": rules.flag(),
+    "data.camera": rules.text(),
+    "data.actions": rules.text(),
     "data.train_split": rules.text(),
     "data.num_frames": rules.whole(1),
     "data.stride": rules.whole(1),

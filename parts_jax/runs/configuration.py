@@ -53,6 +53,8 @@ MOVED = {
 LATER_KEYS = {
     "data.max_bytes": 4 * 2 ** 30,
     "data.skip_bad": False,
+    "data.camera": "",
+    "data.actions": "",
     "eval.burn_in": 4,
     "eval.rollout_steps": 0,
     "eval.watch": False,

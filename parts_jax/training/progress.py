@@ -88,6 +88,7 @@ class Log:
                   "frames_per_second": steps_per_second * self.frames_per_step,
                   "waiting_share": waited / seconds, "compile_seconds": compiled}
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
+        self._say_skipped(step, fetched)
         left = (self.last_step - step) / steps_per_second
         shown = ", ".join(f"{k} {means[k]:.4g}" for k in table.in_progress("train") if k in means)
         with tqdm.tqdm.external_write_mode(file=sys.stderr):  # no line in the middle of the bar
@@ -95,6 +96,16 @@ class Log:
                          self.last_step, shown, self.evaluated, steps_per_second,
                          means["frames_per_second"], left / 60)
         return {"step": step} | fetched[-1]
+
+    def _say_skipped(self, step: int, fetched: list) -> None:
+        """Says how many of the steps since the last write changed nothing."""
+        skipped = sum(bool(m.get("skipped_in_a_row", 0)) for m in fetched)
+        if skipped:
+            with tqdm.tqdm.external_write_mode(file=sys.stderr):
+                logging.warning(
+                    "step %d/%d: %d of the last %d batches were skipped, as loss or gradient was "
+                    "not finite; %d so far.", step, self.last_step, skipped, len(fetched),
+                    fetched[-1]["skipped_steps"])
 
     def _note_duration(self, event: str, seconds: float, **_: Any) -> None:
         """Adds up what JAX spends on compiling, or on loading what it had compiled before."""

@@ -295,7 +295,10 @@ ZEROS = np.zeros((T, S, S, 3), np.uint8)
     (ZEROS.astype(np.int64), r"uint8, or floats in \[0, 1\]; got int64"),
     (ZEROS + np.float32(1.01), r"lie in \[0, 1\]; got values from 1.01 to 1.01"),
     (ZEROS - 0.5, r"lie in \[0, 1\]; got values from -0.5"),
-    (ZEROS + np.nan, r"lie in \[0, 1\]; got values from nan"),
+    (ZEROS + np.nan, r"lie in \[0, 1\]; got values from nan.*not finite"),
+    (ZEROS + np.float32(1.0000002), r"from 1.0000002 to 1.0000002. .*rounding.*np.clip"),
+    (ZEROS + np.float32(200), r"from 200.0 to 200.0. Divide by 255"),
+    (ZEROS - np.float32(1), r"from -1.0 to -1.0. .*take \(video \+ 1\) / 2"),
 ])
 def test_a_video_that_is_none_is_refused(model, video, message):
     for call in (model.segment, lambda v: model.predict(v, None, 1),

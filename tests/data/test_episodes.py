@@ -106,3 +106,26 @@ def test_action_sizes_must_agree():
         episodes.check_same_action_size(["a", "b", "c"], [7, 7, 6])
     with pytest.raises(ValueError, match="a has no actions and b has actions of size 2"):
         episodes.check_same_action_size(["a", "b"], [None, 2])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_actions_must_be_finite_in_float32(value):
+    actions = np.zeros((3, 2))
+    actions[1, 1] = value
+    with pytest.raises(ValueError, match=r"actions of disk/a.npz must be finite in float32; "
+                                         r"got \[0.0, .*\] at frame 1"):
+        encode(make_episode() | {"actions": actions})
+
+
+@pytest.mark.parametrize("actions", [np.array([["1", "2"]] * 3), np.zeros((3, 2), complex)])
+def test_actions_must_be_numbers(actions):
+    with pytest.raises(ValueError, match="actions of disk/a.npz must be numbers; got "):
+        encode(make_episode() | {"actions": actions})
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (3, 0, 8, 3)])
+def test_a_video_of_nothing_is_refused(shape):
+    with pytest.raises(ValueError, match=r"a.bin cannot be read as an episode: .* at least 1 frame "
+                                         r".*got \[") as error:
+        episodes.encode("a.bin", np.zeros(shape, np.uint8), id="a", resolution=4)
+    assert str(list(shape)) in str(error.value)

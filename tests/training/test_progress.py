@@ -192,3 +192,17 @@ def test_a_bar_stands_on_terminals_alone(monkeypatch):
 
     assert "/20 [" in shown_on(Terminal(), monkeypatch)
     assert shown_on(io.StringIO(), monkeypatch) == ""
+
+
+def test_skipped_batches_are_said_with_their_count(log, caplog):
+    for in_a_row, total in ((0, 3), (1, 4), (2, 5)):
+        log.append(metrics(skipped_in_a_row=in_a_row, skipped_steps=total))
+    log.write(6)
+    log.wait()
+    assert "step 6/20: 2 of the last 3 batches were skipped, as loss or gradient was not finite; " \
+        "5 so far." in caplog.text
+    caplog.clear()
+    log.append(metrics(skipped_in_a_row=0, skipped_steps=5))
+    log.write(7)
+    log.wait()
+    assert "skipped" not in caplog.text

@@ -18,7 +18,6 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ import tqdm
 from absl import logging
 
 from parts_jax.data.clevrer import conversion, files
+from parts_jax.data.formats import limits, npz, reading
 from parts_jax.files import whole
 from parts_jax.simulate import parallel
 
@@ -35,9 +35,6 @@ MOST_SKIPPED = 0.05  # of the clips of a split; more, and the files are taken fo
 ALWAYS_SKIPPED = 20  # ... but so many are skipped of any split
 
 SUMMARY, EXAMPLES = "summary.json", "examples.json"
-# What zipfile, JSON and numpy raise for files that are damaged.
-READING_ERRORS = (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
-                  ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,12 +221,14 @@ def _opened(path: str) -> Iterator[zipfile.ZipFile]:
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
+                for member in archive.infolist():
+                    limits.check_declared(member.filename, member.file_size)
                 yield archive
-        except READING_ERRORS as error:
+        except Exception as error:
             raise ValueError(
                 f"The file {path} is no whole chunk of converted clips: it is truncated, damaged "
-                f"or of another kind ({error}). Delete it, and the same command converts its clips "
-                "again.") from error
+                f"or of another kind ({reading.words(error)}). Delete it, and the same command "
+                "converts its clips again.") from error
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: str | bytes) -> None:
@@ -254,7 +253,11 @@ def _add_value(archive: zipfile.ZipFile, name: str, value: Any) -> tuple:
 
 def _read_value(archive: zipfile.ZipFile, name: str, kind: str, detail: Any = None) -> Any:
     if kind == "array":
-        content = io.BytesIO(archive.read(f"{name}.npy"))
+        content = archive.read(f"{name}.npy")
+        declared = npz.header_bytes(io.BytesIO(content))
+        if declared != len(content):
+            raise ValueError(f"{name}.npy has {len(content)} bytes, but declares {declared}")
+        content = io.BytesIO(content)
         return np.lib.format.read_array(content, allow_pickle=False)
     if kind == "text":
         return detail

@@ -8,10 +8,13 @@ import numpy as np
 
 from parts_jax.data import episodes
 from parts_jax.data.clevrer import files, masks
-from parts_jax.data.formats import video_files
+from parts_jax.data.formats import limits, reading, video_files
+
+LARGEST = float(np.finfo(np.float32).max)
 
 WITHOUT_PROPOSALS = "clips without proposals"
 UNDECODABLE = "clips whose video cannot be decoded"
+UNREADABLE = "clips with a file that cannot be read"
 WRONG_LENGTH = "clips whose video has not {} frames"
 NO_RUN = "clips whose objects are never all in view for long enough"
 WITHOUT_ANNOTATION = "clips without their annotation"
@@ -37,6 +40,8 @@ class Settings:
       masks: "proposals", "mask_videos" or "none".
       num_frames: that a whole clip has; T.
       shortest_run: frames that the test clips of the 2D-LSTM paper have at least.
+      max_bytes, skip_bad: see `episodes.SourceConfig`. Not in the names of chunks: neither changes
+        what is made of a clip.
     """
 
     resolution: int
@@ -44,6 +49,8 @@ class Settings:
     masks: str
     num_frames: int
     shortest_run: int
+    max_bytes: int = dataclasses.field(default=limits.MAX_BYTES, repr=False)
+    skip_bad: bool = dataclasses.field(default=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +102,25 @@ def convert(clip: Clip, settings: Settings) -> Converted | Skipped:
     """Makes an example of a clip, or skips it where a file is known to be missing or broken.
 
     Raises:
-      ValueError: if a file is not in CLEVRER's format.
+      ValueError: if a file is not in CLEVRER's format; with skip_bad, the clip is skipped.
     """
+    try:
+        return _convert_files(clip, settings)
+    except (ValueError, OSError) as error:
+        if settings.skip_bad:
+            return Skipped(clip.number, UNREADABLE, str(error))
+        raise
+
+
+def _convert_files(clip: Clip, settings: Settings) -> Converted | Skipped:
     if settings.masks != "none" and clip.masks is None:
         return Skipped(clip.number, WITHOUT_PROPOSALS, f"{clip.video} has no proposals.")
-    annotation = clip.annotation and read_annotation(clip.annotation, settings.num_frames)
+    annotation = clip.annotation and read_annotation(clip.annotation, settings.num_frames,
+                                                    settings.max_bytes)
     run = annotation and first_run(annotation.inside_camera_view, settings.shortest_run)
     if settings.masks == "mask_videos" and not run:
         return Skipped(clip.number, NO_RUN, f"{clip.video} has masks of no known frames.")
-    content = clip.video.read()
+    content = clip.video.read(settings.max_bytes)
     try:
         video = video_files.read_video(str(clip.video), content=content)
     except ValueError as error:
@@ -124,9 +141,11 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     segmentation = None
     if settings.masks != "none":
         if settings.masks == "proposals":
-            found = masks.read_proposals(clip.masks, names, video.shape[:3])
+            found = masks.read_proposals(clip.masks, names, video.shape[:3],
+                                         settings.max_bytes)
         else:
-            found = masks.read_mask_video(clip.masks, len(names), video.shape[:3])
+            found = masks.read_mask_video(clip.masks, len(names), video.shape[:3],
+                                          settings.max_bytes)
         segmentation, names, notes = found.segmentation, names or found.names, notes + found.notes
     annotated = annotation or no_annotation(len(video))
     example = episodes.encode(
@@ -137,36 +156,86 @@ def _convert(clip: Clip, settings: Settings, video: np.ndarray, annotation: Anno
     return Converted(clip.number, example, len(annotated.names), run, notes)
 
 
-def read_annotation(file: files.File, num_frames: int) -> Annotation:
+def read_annotation(file: files.File, num_frames: int,
+                    max_bytes: int = limits.MAX_BYTES) -> Annotation:
     """Reads annotation_00000.json. Ids are the places in `object_property`, counted from 1.
 
-    Frames past the end of the video are left out.
+    Frames, and collisions, past the end of the video are left out.
 
     Raises:
       ValueError: if the file is no JSON, lacks a key, or holds what is no annotation.
     """
-    content = file.read_json()
-    try:
-        properties = content["object_property"]
-        place = {item["object_id"]: i for i, item in enumerate(properties)}
-        location = np.full((num_frames, len(place), 3), np.nan, np.float32)
-        inside = np.zeros((num_frames, len(place)), bool)
-        for frame in content["motion_trajectory"]:
-            if not 0 <= frame["frame_id"] < num_frames:
-                continue
-            for item in frame["objects"]:
-                where = frame["frame_id"], place[item["object_id"]]
-                location[where] = item["location"]
-                inside[where] = item["inside_camera_view"]
-        collisions = sorted(
-            (item["frame_id"], *(place[number] + 1 for number in item["object_ids"]))
-            for item in content["collision"])
-        return Annotation(tuple(masks.name_of(item) for item in properties), location,
-                          inside, np.array(collisions, np.int32).reshape(-1, 3))
-    except KeyError as error:
-        raise ValueError(f"The annotation {file} lacks the key {error}.") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The annotation {file} is not as annotations are: {error}.") from error
+    content = file.read_json(max_bytes)
+    with reading.naming(str(file), f"The annotation {file} is not as annotations are"):
+        try:
+            properties = content["object_property"]
+            place = _places(properties)
+            location, inside = _trajectory(content["motion_trajectory"], place, num_frames)
+            return Annotation(tuple(masks.name_of(item) for item in properties), location, inside,
+                              _collisions(content["collision"], place, num_frames))
+        except KeyError as error:
+            raise ValueError(f"The annotation {file} lacks the key {error}.") from error
+
+
+def _places(properties: list[dict[str, Any]]) -> dict[int, int]:
+    """Object id to its place in `object_property`."""
+    place = {masks.whole_number(item["object_id"], "object_id"): i
+             for i, item in enumerate(properties)}
+    if len(place) < len(properties) or len(place) > episodes.MAX_ID:
+        raise ValueError(f"object_property must have at most {episodes.MAX_ID} objects, each with "
+                         "an object_id of its own")
+    return place
+
+
+def _trajectory(trajectory: list[dict[str, Any]], place: dict[int, int],
+                num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """See `Annotation`: location and inside_camera_view."""
+    location = np.full((num_frames, len(place), 3), np.nan, np.float32)
+    inside = np.zeros((num_frames, len(place)), bool)
+    for frame in trajectory:
+        number = masks.whole_number(frame["frame_id"], "frame_id")
+        if not 0 <= number < num_frames:
+            continue
+        for item in frame["objects"]:
+            where = number, _place_of(item["object_id"], place, number)
+            location[where] = _position(item["location"], number)
+            if type(item["inside_camera_view"]) is not bool:
+                raise ValueError("inside_camera_view must be true or false; got "
+                                 f"{item['inside_camera_view']!r:.60} in frame {number}")
+            inside[where] = item["inside_camera_view"]
+    return location, inside
+
+
+def _collisions(collisions: list[dict[str, Any]], place: dict[int, int],
+                num_frames: int) -> np.ndarray:
+    """See `Annotation`."""
+    found = []
+    for item in collisions:
+        number = masks.whole_number(item["frame_id"], "the frame_id of a collision")
+        ids = item["object_ids"]
+        if not (isinstance(ids, list) and len(ids) == 2):
+            raise ValueError(f"a collision must have 2 object_ids; got {ids!r:.60} in frame "
+                             f"{number}")
+        pair = [_place_of(one, place, number) + 1 for one in ids]
+        if 0 <= number < num_frames:
+            found.append((number, *pair))
+    return np.array(sorted(found), np.int32).reshape(-1, 3)
+
+
+def _place_of(object_id: Any, place: dict[int, int], frame: int) -> int:
+    if type(object_id) is not int or object_id not in place:
+        raise ValueError(f"frame {frame} has the object_id {object_id!r:.60}, but object_property "
+                         f"declares {', '.join(map(str, place)) or 'none'}")
+    return place[object_id]
+
+
+def _position(numbers: Any, frame: int) -> list[float]:
+    """Three numbers that are finite in float32."""
+    if not (isinstance(numbers, list) and len(numbers) == 3
+            and all(type(x) in (int, float) and abs(x) <= LARGEST for x in numbers)):
+        raise ValueError(f"a location must be 3 finite numbers; got {numbers!r:.60} in frame "
+                         f"{frame}")
+    return numbers
 
 
 def no_annotation(num_frames: int) -> Annotation:

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import functools
 import http.client
-import json
 import os
 import pathlib
 import re
@@ -13,18 +12,23 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import tqdm
 from absl import logging
 
-BASE_URL = "http://data.csail.mit.edu/clevrer/"
+from parts_jax.data.clevrer import resumed
+from parts_jax.data.formats import limits, reading
+
+BASE_URL = "http://data.csail.mit.edu/clevrer/"  # by https where the host has that
 ZIPS = (  # below BASE_URL
     "videos/train/video_train.zip", "videos/validation/video_validation.zip",
     "videos/test/video_test.zip", "annotations/train/annotation_train.zip",
     "annotations/validation/annotation_validation.zip", "derender_proposals.zip")
+# SHA-256 of those of which it is known; the authors published none. Of the others the first that is
+# fetched is recorded, and must be the same whenever it is fetched again.
+CHECKSUMS: dict[str, str] = {}
 PATTERNS = {  # what a file is, by the end of its path, and the number of its clip
     "video": re.compile(r"(?:^|/)video_(\d{5})\.mp4$"),
     "annotation": re.compile(r"(?:^|/)annotation_(\d{5})\.json$"),
@@ -34,7 +38,7 @@ PATTERNS = {  # what a file is, by the end of its path, and the number of its cl
 ATTEMPTS = 5  # in a row without a byte
 PAUSE = 5.0  # seconds before the next attempt
 TIMEOUT = 60.0  # seconds
-BLOCK = 1 << 20  # bytes
+HTTPS_TIMEOUT = 10.0  # seconds, to find out whether the host has it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,29 +51,29 @@ class File:
     def __str__(self) -> str:
         return f"{self.member} in {self.path}" if self.member else self.path
 
-    def read(self) -> bytes:
+    def read(self, max_bytes: int = limits.MAX_BYTES) -> bytes:
         """The bytes of the file.
 
         Raises:
-          ValueError: if the zip is damaged.
+          ValueError: if the zip is damaged, or the file is larger than allowed.
         """
+        status = os.stat(self.path)
         if not self.member:
-            return pathlib.Path(self.path).read_bytes()
-        try:
-            return _open_zip(self.path, os.stat(self.path).st_mtime_ns).read(self.member)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ValueError(f"{self} is damaged ({error}): fetch the zip again.") from error
+            limits.check_declared(self, status.st_size, max_bytes)
+            with reading.naming(self.path):
+                return pathlib.Path(self.path).read_bytes()
+        with reading.naming(str(self), f"{self} is damaged, fetch the zip again"):
+            archive = _open_zip(self.path, status.st_mtime_ns)
+            limits.check_declared(str(self), archive.getinfo(self.member).file_size, max_bytes)
+            return archive.read(self.member)
 
-    def read_json(self) -> Any:
+    def read_json(self, max_bytes: int = limits.MAX_BYTES) -> Any:
         """What a JSON file holds.
 
         Raises:
-          ValueError: if it is no JSON.
+          ValueError: if it is no JSON, or larger than allowed.
         """
-        try:
-            return json.loads(self.read())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"The file {self} is no JSON: {error}.") from error
+        return reading.parse_json(self.read(max_bytes), str(self))
 
 
 Files = dict[str, dict[int, File]]
@@ -89,17 +93,16 @@ def find(folder: str) -> Files:
         folders.sort()
         for name in sorted(names):
             path = os.path.join(root, name)
+            if name.startswith("._"):  # macOS keeps these beside files
+                continue
             if name.endswith(".zip"):
                 zips.append(path)
             else:
                 _sort_in(files, File(path), pathlib.PurePath(path).as_posix())
     for path in sorted(zips):
-        try:
+        with reading.naming(path, f"The file {path} ({os.path.getsize(path):,} bytes) is no whole "
+                                  "zip, delete it and fetch it again: it is truncated or damaged"):
             members = _open_zip(path, os.stat(path).st_mtime_ns).namelist()
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"The file {path} ({os.path.getsize(path):,} bytes) is no whole zip: it is "
-                f"truncated or damaged ({error}). Delete it and fetch it again.") from error
         for member in members:
             _sort_in(files, File(path, member), member)
     return files
@@ -131,7 +134,11 @@ def sizes_on_server(folder: str, zips: Sequence[str]) -> dict[str, int]:
     Raises:
       OSError: if the server cannot be reached, or the disk has not enough room for them.
     """
-    sizes = {name: _size_on_server(name) for name in zips}
+    return _sizes(base_url(), folder, zips)
+
+
+def _sizes(base: str, folder: str, zips: Sequence[str]) -> dict[str, int]:
+    sizes = {name: _size_on_server(base + name) for name in zips}
     check_room(folder, sum(sizes.values()) - _bytes_here(folder, zips), "CLEVRER's zips")
     return sizes
 
@@ -147,16 +154,17 @@ def download(folder: str) -> None:
     zips = missing_zips(folder)
     if not zips:
         return
-    sizes = sizes_on_server(folder, zips)
+    base = base_url()
+    sizes = _sizes(base, folder, zips)
     logging.info(
         "CLEVRER is fetched from %s into %s: %s; %.2f GB in all, of which %.2f GB are there. It "
-        "can be interrupted: the same command goes on where it was.", BASE_URL, folder,
+        "can be interrupted: the same command goes on where it was.", base, folder,
         ", ".join(f"{os.path.basename(name)} ({size / 1e9:.2f} GB)"
                   for name, size in sizes.items()),
         sum(sizes.values()) / 1e9, _bytes_here(folder, zips) / 1e9)
     os.makedirs(folder, exist_ok=True)
     for name, size in sizes.items():
-        _fetch(folder, name, size)
+        _fetch(base, folder, name, size)
 
 
 def check_room(folder: str, needed: int, what: str) -> None:
@@ -170,18 +178,32 @@ def check_room(folder: str, needed: int, what: str) -> None:
                       "and the same command goes on from there.")
 
 
-def _fetch(folder: str, name: str, size: int) -> None:
+def base_url() -> str:
+    """BASE_URL by https if the host has that; as it is, which is said, if it has not."""
+    secure = BASE_URL.replace("http://", "https://", 1)
+    if secure == BASE_URL:
+        return BASE_URL
+    try:
+        request = urllib.request.Request(secure + ZIPS[-1], method="HEAD")
+        with urllib.request.urlopen(request, timeout=HTTPS_TIMEOUT):
+            return secure
+    except (OSError, http.client.HTTPException) as error:
+        logging.warning("%s does not answer by https (%s): what is fetched from it is not "
+                        "encrypted. Checksums of what is fetched are recorded.", BASE_URL, error)
+        return BASE_URL
+
+
+def _fetch(base: str, folder: str, name: str, size: int) -> None:
     """Fetches one zip of `size` bytes."""
-    partial, url = _partial(folder, name), BASE_URL + name
-    failures = 0
+    partial, url = _partial(folder, name), base + name
+    resumed.forget_changed(partial, size)
+    failures, most, joined = 0, _size(partial), _size(partial) > 0
     with tqdm.tqdm(total=size, initial=_size(partial), unit="B", unit_scale=True, mininterval=1.0,
                    desc=f"Downloading {os.path.basename(name)}") as progress:
         while (start := _size(partial)) != size:
-            if start > size:  # It belongs to another version of the file.
-                os.remove(partial)
-                continue
             try:
-                _append(url, partial, start, progress)
+                joined |= start > 0
+                resumed.append(url, partial, start, size, progress, TIMEOUT)
                 error = "the connection was closed"
             except (OSError, http.client.HTTPException) as caught:
                 if getattr(caught, "errno", None) == errno.ENOSPC:
@@ -190,29 +212,19 @@ def _fetch(folder: str, name: str, size: int) -> None:
                         f"{_size(partial):,}. Make room, and the same command goes on from "
                         "there.") from caught
                 error = caught
-            failures = 0 if _size(partial) > start else failures + 1
+            # What was begun anew is no progress before it is longer than what there was.
+            failures = 0 if _size(partial) > most else failures + 1
+            most = max(most, _size(partial))
             if failures == ATTEMPTS:
                 raise OSError(_unreachable(url, error))
             if failures:
                 time.sleep(PAUSE)
+    resumed.check(partial, url, f"{folder}.checksums.json", CHECKSUMS.get(name), joined)
     os.replace(partial, _target(folder, name))
+    resumed.forget(partial)
 
 
-def _append(url: str, partial: str, start: int, progress: tqdm.tqdm) -> None:
-    """Writes what the server sends from byte `start` on."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response, open(partial, "ab") as file:
-        if start and response.status != http.client.PARTIAL_CONTENT:  # It sends all again.
-            file.truncate(0)
-            progress.reset()
-        while block := response.read(BLOCK):
-            file.write(block)
-            file.flush()
-            progress.update(len(block))
-
-
-def _size_on_server(name: str) -> int:
-    url = BASE_URL + name
+def _size_on_server(url: str) -> int:
     try:
         request = urllib.request.Request(url, method="HEAD")
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:

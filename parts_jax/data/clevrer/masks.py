@@ -6,14 +6,16 @@ authors of the 2D-LSTM model computed for their test sets (Zablotskaia et al., 2
 """
 
 import collections
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
-import pycocotools.mask
 
-from parts_jax.data.clevrer import files
-from parts_jax.data.formats import video_files
+from parts_jax.data import episodes
+from parts_jax.data.clevrer import files, run_length
+from parts_jax.data.formats import limits, reading, video_files
 
 # Of 255, in the channel that differs most: what a codec does to one colour within an area of it.
 COLOUR_RADIUS = 10
@@ -36,12 +38,22 @@ class Masks:
 
 
 def name_of(item: dict[str, str]) -> str:
-    """An object's color, material and shape, in this order."""
-    return f"{item['color']} {item['material']} {item['shape']}"
+    """An object's color, material and shape, in this order; ValueError if one is no text."""
+    parts = [item[key] for key in ("color", "material", "shape")]
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"color, material and shape must be texts; got {parts}")
+    return " ".join(parts)
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A number of JSON that must be whole; ValueError if it is not."""
+    if type(value) is not int:
+        raise ValueError(f"{what} must be a whole number; got {value!r:.60}")
+    return value
 
 
 def read_proposals(file: files.File, names: Sequence[str] | None,
-                   shape: tuple[int, int, int]) -> Masks:
+                   shape: tuple[int, int, int], max_bytes: int = limits.MAX_BYTES) -> Masks:
     """The proposals of a clip as a segmentation.
 
     Objects have no ids there: they are told apart by color, material and shape, which no two
@@ -55,6 +67,7 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
       file: proposal_00000.json, or sim_00000.json of older dumps.
       names: `name_of` the objects of the annotation; None: there is none.
       shape: T, H and W of the video.
+      max_bytes: that the file may take.
 
     Raises:
       ValueError: if the file lacks a key, or a mask has another size than the video.
@@ -62,11 +75,11 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
     known = {} if names is None else {name: i + 1 for i, name in reversed(list(enumerate(names)))}
     segmentation = np.zeros(shape, np.uint8)
     notes = collections.Counter()
-    content = file.read_json()
+    content = file.read_json(max_bytes)
     seen = set()
-    try:
+    with reading.naming(str(file), f"The file {file} is not as proposals are"), _keys(file):
         for frame in sorted(content["frames"], key=lambda frame: frame["frame_index"]):
-            index = frame["frame_index"]
+            index = whole_number(frame["frame_index"], "frame_index")
             if not 0 <= index < shape[0]:
                 notes["entries of proposals for frames that the video has not"] += 1
                 continue
@@ -76,13 +89,13 @@ def read_proposals(file: files.File, names: Sequence[str] | None,
                 name = name_of(item)
                 if names is None:
                     known.setdefault(name, len(known) + 1)
+                if len(known) > episodes.MAX_ID:
+                    raise ValueError(f"it has more than {episodes.MAX_ID} objects")
                 if name in known:
                     found.append((known[name], _decode(file, index, item["mask"], shape[1:])))
                 else:
                     notes["proposals unlike any object of the annotation, left out"] += 1
             _paint(segmentation[index], found)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"The file {file} is not as proposals are: {_fault(error)}.") from error
     notes["frames without any entry in the proposals"] += shape[0] - len(seen)
     return Masks(segmentation, tuple(names or known), +notes)
 
@@ -94,7 +107,7 @@ def _decode(file: files.File, frame: int, mask: dict, size: tuple[int, int]) -> 
                          f"{'x'.join(map(str, mask['size']))} pixels, but the video has "
                          f"{size[0]}x{size[1]}.")
     try:
-        return pycocotools.mask.decode(mask).astype(bool)
+        return run_length.decode(mask["counts"], size)
     except ValueError as error:
         raise ValueError(f"The file {file} has in frame {frame} a mask that cannot be decoded: "
                          f"{error}.") from error
@@ -106,7 +119,8 @@ def _paint(ids: np.ndarray, found: Sequence[tuple[int, np.ndarray]]) -> None:
         ids[mask] = number
 
 
-def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, int]) -> Masks:
+def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, int],
+                    max_bytes: int = limits.MAX_BYTES) -> Masks:
     """A colour-coded mask video as a segmentation.
 
     The background and the objects are the `num_objects` + 1 colours that fill most of the areas of
@@ -118,15 +132,20 @@ def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, i
       file: video_00000/video.mp4.
       num_objects: how many objects the clip has; N.
       shape: T, H and W of the part of the video that the masks belong to.
+      max_bytes: that the file may take.
 
     Raises:
       ValueError: if the video cannot be decoded, has not this shape or is no mask video.
     """
-    video = video_files.read_video(str(file), content=file.read())
+    with reading.naming(str(file)):
+        video = video_files.read_video(str(file), content=file.read(max_bytes))
     if video.shape[:3] != tuple(shape):
         raise ValueError(f"The mask video {file} has {_words(video.shape)}, but what it belongs to "
                          f"has {_words(shape)}.")
     flat, packed = _flat(video), _packed(video)
+    if num_objects > episodes.MAX_ID:
+        raise ValueError(f"The mask video {file} belongs to {num_objects} objects, but at most "
+                         f"{episodes.MAX_ID} are allowed.")
     if not flat.any():
         raise ValueError(f"The mask video {file} has no areas of one colour.")
     palette = _most_frequent(packed[flat], num_objects + 1)
@@ -195,5 +214,11 @@ def _words(shape: Sequence[int]) -> str:
     return f"{shape[0]} frames of {shape[1]}x{shape[2]} pixels"
 
 
-def _fault(error: Exception) -> str:
-    return f"it lacks the key {error}" if isinstance(error, KeyError) else str(error)
+@contextlib.contextmanager
+def _keys(file: files.File) -> Iterator[None]:
+    """Says which key is missing."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"The file {file} is not as proposals are: it lacks the key {error}."
+                         ) from error

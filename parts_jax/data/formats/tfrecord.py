@@ -8,6 +8,7 @@ the one that TFDS ships.
 """
 
 import dataclasses
+import io
 import os
 import struct
 import zlib
@@ -16,15 +17,16 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
-from google.protobuf import message
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tensorflow_datasets.proto import tf_example_pb2
 
-from parts_jax.data.formats import frames
+from parts_jax.data.formats import frames, limits, reading
 
 HEADER_SIZE = 12  # length and its checksum
 CHECKSUM_SIZE = 4
 CHUNK_SIZE = 2 ** 20
+READ_AT_ONCE = 2 ** 26
+PICTURES = ("PNG", "JPEG")  # PIL's other readers are not for files of strangers
 GZIP_OR_ZLIB = 47  # zlib's wbits for either header
 MANY_FEATURES = 30
 
@@ -36,10 +38,12 @@ class Example:
     Attributes:
       source: where it comes from, such as "record 3 of /data/x.tfrecord", for messages.
       features: name to tf.train.Feature.
+      max_bytes: that decoded pictures may take together; see limits.py.
     """
 
     source: str
     features: Mapping[str, Any]
+    max_bytes: int = limits.MAX_BYTES
 
     def numbers(self, key: str) -> np.ndarray:
         """The numbers of a feature: float32 [N] or int64 [N].
@@ -72,18 +76,20 @@ class Example:
           which: decodes only these.
 
         Raises:
-          ValueError: if there is no such feature, a string is no picture or is truncated, or the
-            pictures differ in size.
+          ValueError: if there is no such feature or picture, a string is no picture or is
+            truncated, or the pictures differ in size or take more memory than allowed.
         """
         encoded = self.strings(key)[which]
-        try:
+        sentence = f"The {len(encoded)} pictures {key!r} of {self.source} cannot be decoded:"
+        if not encoded:
+            raise ValueError(f"{sentence} there are none.")
+        with reading.naming(self.source, sentence):
+            try:
+                sizes = [_declared_size(one) for one in encoded]
+            except UnidentifiedImageError as error:
+                raise ValueError(f"{sentence} one of them is no picture.") from error
+            limits.check_declared(f"{key!r} of {self.source}", sum(sizes), self.max_bytes)
             return frames.decode(encoded)
-        # PIL raises SyntaxError for broken PNG chunks.
-        except (OSError, SyntaxError, ValueError) as error:
-            unknown = isinstance(error, UnidentifiedImageError)
-            raise ValueError(f"The {len(encoded)} pictures {key!r} of {self.source} cannot be "
-                             f"decoded: {'one of them is no picture' if unknown else error}."
-                             ) from error
 
     def pixels(self, key: str, shape: Sequence[int]) -> np.ndarray:
         """Raw bytes as an array: uint8 of this shape.
@@ -120,26 +126,27 @@ class Example:
         return self.features[key]
 
 
-def read_examples(path: str | os.PathLike) -> Iterator[Example]:
+def read_examples(path: str | os.PathLike,
+                  max_bytes: int = limits.MAX_BYTES) -> Iterator[Example]:
     """Yields the examples of a file, plain or compressed, with one of them in memory at a time.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if the file is truncated, damaged, or no TFRecord file of examples.
+      ValueError: if the file is truncated, damaged, or no TFRecord file of examples, or a record
+        takes more memory than allowed.
     """
-    with open(path, "rb") as file:
-        yield from read_stream(file, os.fspath(path))
+    with reading.naming(path), open(path, "rb") as file:
+        yield from read_stream(file, os.fspath(path), max_bytes)
 
 
-def read_stream(stream: BinaryIO, source: str) -> Iterator[Example]:
+def read_stream(stream: BinaryIO, source: str,
+                max_bytes: int = limits.MAX_BYTES) -> Iterator[Example]:
     """As `read_examples`, of an open file that need not be seekable; `source` names it."""
-    for index, record in enumerate(_records(stream, source)):
+    for index, record in enumerate(_records(stream, source, max_bytes)):
         name = f"record {index} of {source}"
-        try:
+        with reading.naming(name, f"There is no tf.train.Example in {name}"):
             parsed = tf_example_pb2.Example.FromString(record)
-        except message.DecodeError as error:
-            raise ValueError(f"There is no tf.train.Example in {name}: {error}.") from error
-        yield Example(name, parsed.features.feature)
+        yield Example(name, parsed.features.feature, max_bytes)
 
 
 def masked_crc(data: bytes) -> int:
@@ -158,7 +165,7 @@ def _single_bytes(bytes_list: Any) -> np.ndarray | None:
     return wire[2::3]
 
 
-def _records(stream: BinaryIO, source: str) -> Iterator[bytes]:
+def _records(stream: BinaryIO, source: str, max_bytes: int) -> Iterator[bytes]:
     """The bytes of the records of a file."""
     stream = _decompressed(stream, source)
     index = 0
@@ -169,8 +176,8 @@ def _records(stream: BinaryIO, source: str) -> Iterator[bytes]:
         if masked_crc(header[:8]) != length_crc:
             raise ValueError(f"The file {source} is damaged: the checksum of the length of record "
                              f"{index} is wrong.")
-        # Not in one read of `length + 4`, which would copy large records.
-        record = stream.read(length)
+        limits.check_declared(f"Record {index} of {source}", length, max_bytes)
+        record = _read(stream, length)
         checksum = stream.read(CHECKSUM_SIZE)
         if len(record) < length or len(checksum) < CHECKSUM_SIZE:
             raise ValueError(f"The file {source} is truncated in record {index}: of its {length} "
@@ -181,6 +188,24 @@ def _records(stream: BinaryIO, source: str) -> Iterator[bytes]:
                              "wrong.")
         yield record
         index += 1
+
+
+def _read(stream: BinaryIO, length: int) -> bytes:
+    """At most `length` bytes; a length that is a lie takes no memory."""
+    if length <= READ_AT_ONCE:
+        return stream.read(length)
+    parts = []
+    while length and (part := stream.read(min(length, READ_AT_ONCE))):
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def _declared_size(picture: bytes) -> int:
+    """The bytes that an encoded picture takes once it is decoded, by its header."""
+    with Image.open(io.BytesIO(picture), formats=PICTURES) as opened:
+        wide = 4 if opened.mode in ("I", "F") else 2 if opened.mode.startswith("I;16") else 1
+        return opened.width * opened.height * len(opened.getbands()) * wide
 
 
 def _decompressed(stream: BinaryIO, source: str) -> BinaryIO:

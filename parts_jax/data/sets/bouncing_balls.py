@@ -12,14 +12,15 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
 from parts_jax.data import episodes
+from parts_jax.data.formats import hdf5, limits, reading
 
 GROUPS = {"train": "training", "validation": "validation", "test": "test"}
+LARGEST_WHOLE = 2.0 ** 53
 CLIPS_AT_ONCE = 64  # time comes first, so that single clips would be read from all over the file
 # The first eight of ColorBrewer's "Paired".
 PALETTE = np.array([[166, 206, 227], [31, 120, 180], [178, 223, 138], [51, 160, 44],
@@ -79,15 +80,26 @@ class BouncingBalls(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, num_clips: int) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        clips = tqdm.tqdm(read_clips(self._path, split), total=num_clips, unit=" clips",
-                          mininterval=1.0, desc=f"Preparing {self.name}, {split}")
-        for clip, (video, ids) in enumerate(clips):
-            if config.num_colours:
-                seed = (tuple(GROUPS).index(split), clip)
-                video = paint(ids, draw_colours(config.num_colours, seed))
-            yield clip, episodes.encode(
-                f"{self._path}, {GROUPS[split]} {clip}", video, id=f"{split}-{clip:05d}",
-                resolution=config.resolution, crop=config.crop, segmentation=ids)
+        clips = tqdm.tqdm(read_clips(self._path, split, config.max_bytes), total=num_clips,
+                          unit=" clips", mininterval=1.0, desc=f"Preparing {self.name}, {split}")
+        left_out = reading.LeftOut("clips", config.skip_bad)
+        count = 0
+        for clip, (features, groups) in enumerate(clips):
+            example = left_out.attempt(self._example, split, clip, features, groups)
+            if example is not None:
+                yield count, example
+                count += 1
+        left_out.say(split)
+
+    def _example(self, split: str, clip: int, features: np.ndarray, groups: np.ndarray) -> dict:
+        config, source = self.builder_config, f"{self._path}, {GROUPS[split]} {clip}"
+        video, ids = _white(source, features), _integers(source, groups)
+        if config.num_colours:
+            seed = (tuple(GROUPS).index(split), clip)
+            video = paint(ids, draw_colours(config.num_colours, seed))
+        return episodes.encode(
+            source, video, id=f"{split}-{clip:05d}",
+            resolution=config.resolution, crop=config.crop, segmentation=ids)
 
     @property
     def _path(self) -> pathlib.Path:
@@ -95,7 +107,7 @@ class BouncingBalls(tfds.core.GeneratorBasedBuilder):
         if not config.source_dir:
             raise ValueError(f"This data set is made from {config.file}: name the folder that it "
                              "is in with --config.data.source_dir=PATH.")
-        return pathlib.Path(config.source_dir, config.file)
+        return pathlib.Path(config.source_dir, config.file).expanduser()
 
 
 def read_sizes(path: pathlib.Path) -> dict[str, int]:
@@ -109,12 +121,10 @@ def read_sizes(path: pathlib.Path) -> dict[str, int]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}. The folder that "
                                 f"--config.data.source_dir names must hold {path.name}.")
-    try:
-        with h5py.File(path) as file:
-            shapes = {f"{group}/{name}": getattr(file.get(f"{group}/{name}"), "shape", None)
-                      for group in GROUPS.values() for name in ("features", "groups")}
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    with hdf5.opened(path) as file:
+        found = {f"{group}/{name}": hdf5.dataset(file, f"{group}/{name}")
+                 for group in GROUPS.values() for name in ("features", "groups")}
+        shapes = {name: getattr(one, "shape", None) for name, one in found.items()}
     for name, shape in shapes.items():
         if shape is None:
             raise ValueError(f"The file {path} has no dataset {name}; it must have "
@@ -123,27 +133,27 @@ def read_sizes(path: pathlib.Path) -> dict[str, int]:
             raise ValueError(
                 f"The dataset {name} of {path} must be [frames, clips, height, width, 1], the "
                 f"same for features and groups; got {list(shape)}.")
+        if 0 in shape[:1] + shape[2:]:
+            raise ValueError(f"The dataset {name} of {path} must have at least 1 frame of 1x1 "
+                             f"pixels; got {list(shape)}.")
     return {split: shapes[f"{group}/features"][1] for split, group in GROUPS.items()}
 
 
-def read_clips(path: pathlib.Path, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the clips of a split in order: video uint8 [T, H, W, 3] and ids uint8 [T, H, W].
+def read_clips(path: pathlib.Path, split: str,
+               max_bytes: int = limits.MAX_BYTES) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields features and groups of the clips of a split in order: numbers [T, H, W] each.
 
     Raises:
-      ValueError: if the file is damaged, a feature is not between 0 and 1, or an id is no integer
-        between 0 and 255.
+      ValueError: if the file is damaged, or its blocks of clips take more than max_bytes.
     """
-    with h5py.File(path) as file:
-        group = file[GROUPS[split]]
-        for first in range(0, group["features"].shape[1], CLIPS_AT_ONCE):
-            block = slice(first, first + CLIPS_AT_ONCE)
-            try:
-                features, ids = (group[name][:, block, ..., 0] for name in ("features", "groups"))
-            except OSError as error:
-                raise _unreadable(path, error) from error
-            source = f"{path}, {GROUPS[split]} {first} to {first + features.shape[1] - 1}"
-            yield from zip(np.moveaxis(_white(source, features), 1, 0),
-                           np.moveaxis(_integers(source, ids), 1, 0), strict=True)
+    with hdf5.opened(path) as file:
+        found = [hdf5.dataset(file, f"{GROUPS[split]}/{name}") for name in ("features", "groups")]
+        num_clips = found[0].shape[1]
+        share = min(CLIPS_AT_ONCE / max(num_clips, 1), 1.0)
+        hdf5.check_declared(path, found, max_bytes, share)
+        for first in range(0, num_clips, CLIPS_AT_ONCE):
+            features, ids = (one[:, first:first + CLIPS_AT_ONCE, ..., 0] for one in found)
+            yield from zip(np.moveaxis(features, 1, 0), np.moveaxis(ids, 1, 0), strict=True)
 
 
 def draw_colours(num_colours: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -170,13 +180,9 @@ def _white(source: str, features: np.ndarray) -> np.ndarray:
 
 def _integers(source: str, ids: np.ndarray) -> np.ndarray:
     """Ids that may be kept as floats, as uint8."""
-    rounded = np.rint(ids).astype(np.int64)
-    if not np.array_equal(rounded, ids):
-        raise ValueError(f"The groups of {source} must be whole numbers; got "
-                         f"{ids[rounded != ids].flat[0]}.")
-    return episodes.checked_ids(source, rounded)
-
-
-def _unreadable(path: pathlib.Path, error: OSError) -> ValueError:
-    return ValueError(f"The file {path} cannot be read: it is truncated, damaged or no HDF5 file "
-                      f"({error}).")
+    if ids.dtype.kind == "f":
+        wrong = ids[~((np.rint(ids) == ids) & (np.abs(ids) < LARGEST_WHOLE))]
+        if wrong.size:
+            raise ValueError(f"The groups of {source} must be whole numbers; got {wrong.flat[0]}.")
+        ids = ids.astype(np.int64)
+    return episodes.checked_ids(source, ids)

@@ -137,7 +137,7 @@ class Clevrer(tfds.core.GeneratorBasedBuilder):
     def _settings(self) -> conversion.Settings:
         config = self.builder_config
         return conversion.Settings(config.resolution, config.crop, config.masks, NUM_FRAMES,
-                                   SHORTEST_RUN)
+                                   SHORTEST_RUN, config.max_bytes, config.skip_bad)
 
     def _converted_folder(self) -> str:
         """Beside the folder of the set; TFDS deletes its own when it is interrupted."""

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import local_tfds, tfrecord
+from parts_jax.data.formats import local_tfds, reading, tfrecord
 
 LETTERS = "abcde"
 
@@ -55,20 +55,32 @@ class Movi(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
-        source = local_tfds.open_set(config.source_dir, config.dataset)
+        source = local_tfds.open_set(config.source_dir, config.dataset, config.max_bytes)
         return {split: self._generate_examples(source, split) for split in source.splits}
 
     def _generate_examples(self, source: local_tfds.LocalSet,
                            split: str) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        progress = tqdm.tqdm(source.read(split), total=source.num_examples(split), unit=" clips",
-                             mininterval=1.0, desc=f"Preparing {config.dataset}, {split}")
-        for index, example in enumerate(progress):
-            name = _name(example)
-            yield index, episodes.encode(
-                example.source, example.pictures("video"), id=f"{split}-{name}",
-                segmentation=_segmentation(example), resolution=config.resolution,
-                crop=config.crop)
+        left_out = reading.LeftOut("clips", config.skip_bad)
+        progress = tqdm.tqdm(source.read(split, left_out), total=source.num_examples(split),
+                             unit=" clips", mininterval=1.0,
+                             desc=f"Preparing {config.dataset}, {split}")
+        count = 0
+        for clip in progress:
+            example = left_out.attempt(self._example, split, clip)
+            if example is not None:
+                yield count, example
+                count += 1
+        left_out.say(split)
+        if not count:
+            raise ValueError(f"The split {split!r} of the TFDS set in {source.folder} has no clip "
+                             "that can be read.")
+
+    def _example(self, split: str, clip: tfrecord.Example) -> dict:
+        config = self.builder_config
+        return episodes.encode(
+            clip.source, clip.pictures("video"), id=f"{split}-{_name(clip)}",
+            segmentation=_segmentation(clip), resolution=config.resolution, crop=config.crop)
 
 
 def _name(example: tfrecord.Example) -> str:

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import source_files, tfrecord
+from parts_jax.data.formats import reading, source_files, tfrecord
 
 NUM_HELD_OUT = 320  # scenes that are tested on in the papers of IODINE and Slot Attention
 SHARD = re.compile(r"-of-(\d{5})$")
@@ -127,23 +127,41 @@ class MultiObject(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, paths: list[pathlib.Path], first: int,
                            last: int | None) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        scenes = itertools.chain.from_iterable(map(tfrecord.read_examples, paths))
-        if config.max_objects:
-            scenes = (scene for scene in scenes if _num_objects(scene) <= config.max_objects)
-        progress = tqdm.tqdm(itertools.islice(scenes, first, last), unit=" scenes",
-                             total=None if last is None else last - first, mininterval=1.0,
-                             desc=f"Preparing {paths[0].name}, {split}")
+        left_out = reading.LeftOut("scenes", config.skip_bad)
+        progress = tqdm.tqdm(itertools.islice(_scenes(paths, config, left_out), first, last),
+                             unit=" scenes", total=None if last is None else last - first,
+                             mininterval=1.0, desc=f"Preparing {paths[0].name}, {split}")
         count = 0
-        for count, scene in enumerate(progress, start=1):
-            video, segmentation = _read_scene(scene, config)
-            yield count - 1, episodes.encode(
-                scene.source, video, id=f"{split}-{count - 1:05d}", segmentation=segmentation,
-                resolution=config.resolution, crop=config.crop)
+        for index, scene in enumerate(progress):
+            example = left_out.attempt(_example, scene, f"{split}-{index:05d}", config)
+            if example is not None:
+                yield count, example
+                count += 1
+        left_out.say(split)
         if not count:
             raise ValueError(
                 f"There is no scene for the split {split!r} in {paths[0]}"
                 f"{' and the files beside it' if len(paths) > 1 else ''}: it begins after the "
                 f"first {first} scenes, those that are left out not counted.")
+
+
+def _scenes(paths: list[pathlib.Path], config: MultiObjectConfig,
+            left_out: reading.LeftOut) -> Iterator[tfrecord.Example]:
+    """Yields the scenes of files that do not have too many objects."""
+    for path in paths:
+        try:
+            for scene in tfrecord.read_examples(path, config.max_bytes):
+                num_objects = left_out.attempt(_num_objects, scene) if config.max_objects else 0
+                if num_objects is not None and num_objects <= config.max_objects:
+                    yield scene
+        except (ValueError, OSError) as error:
+            left_out.note(error)
+
+
+def _example(scene: tfrecord.Example, name: str, config: MultiObjectConfig) -> dict:
+    video, segmentation = _read_scene(scene, config)
+    return episodes.encode(scene.source, video, id=name, segmentation=segmentation,
+                           resolution=config.resolution, crop=config.crop)
 
 
 def _read_scene(scene: tfrecord.Example,

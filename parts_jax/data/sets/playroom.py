@@ -15,27 +15,24 @@ such as strafing and looking left or right; with it, data.flip can be used.
 """
 
 import contextlib
-import json
+import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from absl import logging
 
 from parts_jax.data import episodes
+from parts_jax.data.formats import hdf5, limits, npz, reading
 from parts_jax.data.sets import splits
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 WHAT = f"episodes ({', '.join(SUFFIXES)})"
 ARRAYS = ("video", "actions", "segmentations")
 NOTE = "source.json"
-READING_ERRORS = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile,
-                  zlib.error)
 
 
 class Playroom(tfds.core.GeneratorBasedBuilder):
@@ -59,21 +56,24 @@ class Playroom(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        source_dir = self.builder_config.source_dir
-        first = splits.find(source_dir, find_episodes, WHAT)
-        _, has_masks = read_header(next(iter(first.values()))[0])
+        config = self.builder_config
+        found = splits.find(config.source_dir, find_episodes, WHAT)
+        has_masks = any_header([path for paths in found.values() for path in paths], config)[1]
         return tfds.core.DatasetInfo(
             builder=self,
             description="First-person episodes with actions.",
             features=episodes.features(has_masks=has_masks, has_actions=True),
-            metadata=tfds.core.MetadataDict(source=read_note(source_dir)),
+            metadata=tfds.core.MetadataDict(source=read_note(config.source_dir)),
             disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        found = splits.find(self.builder_config.source_dir, find_episodes, WHAT)
-        action_size = check_alike([path for paths in found.values() for path in paths])
+        config = self.builder_config
+        found = splits.find(config.source_dir, find_episodes, WHAT)
+        say_skipped(config.source_dir, found)
+        action_size = check_alike([path for paths in found.values() for path in paths], config)
         check_mirrored(self.info.metadata["source"], action_size)
-        return {split: self._generate_examples(split, paths) for split, paths in found.items()}
+        return {split: self._generate_examples(split, paths, action_size)
+                for split, paths in found.items()}
 
     @property
     def MIRRORED_ACTIONS(self) -> tuple[int, ...] | None:
@@ -81,24 +81,60 @@ class Playroom(tfds.core.GeneratorBasedBuilder):
         mirrored = self.info.metadata["source"].get("mirrored_actions")
         return None if mirrored is None else tuple(mirrored)
 
-    def _generate_examples(self, split: str,
-                           paths: list[pathlib.Path]) -> Iterator[tuple[int, dict]]:
-        config = self.builder_config
+    def _generate_examples(self, split: str, paths: list[pathlib.Path],
+                           action_size: int) -> Iterator[tuple[int, dict]]:
         progress = tqdm.tqdm(paths, unit=" episodes", mininterval=1.0,
                              desc=f"Preparing {self.name}, {split}")
-        for index, path in enumerate(progress):
-            episode = read_episode(path)
-            name = path.relative_to(config.source_dir).as_posix()
-            yield index, episodes.encode(
-                str(path), episode["video"], id=name, resolution=config.resolution,
-                crop=config.crop, actions=episode["actions"],
-                segmentation=episode.get("segmentations"))
+        left_out = reading.LeftOut("episodes", self.builder_config.skip_bad)
+        count = 0
+        for path in progress:
+            example = left_out.attempt(self._example, path, action_size)
+            if example is not None:
+                yield count, example
+                count += 1
+        left_out.say(split)
+        if not count:
+            raise ValueError(f"None of the {len(paths)} episodes of the split {split!r} in "
+                             f"{self.builder_config.source_dir} can be read.")
+
+    def _example(self, path: pathlib.Path, action_size: int) -> dict[str, Any]:
+        config = self.builder_config
+        episode = read_episode(path, config.max_bytes)
+        has_masks = "segmentation" in self.info.features
+        if (episode["actions"].shape[1], "segmentations" in episode) != (action_size, has_masks):
+            raise ValueError(f"The episode {path} must have actions of size {action_size} and "
+                             f"{'' if has_masks else 'no '}segmentations, as the others have.")
+        return episodes.encode(
+            f"the episode {path}", episode["video"],
+            id=path.relative_to(pathlib.Path(config.source_dir).expanduser()).as_posix(),
+            resolution=config.resolution, crop=config.crop, actions=episode["actions"],
+            segmentation=episode.get("segmentations"))
 
 
 def find_episodes(folder: pathlib.Path) -> list[pathlib.Path]:
     """The files of episodes in a folder, hidden ones left out."""
     return sorted(path for path in folder.iterdir()
                   if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+
+
+def say_skipped(source_dir: str, found: Mapping[str, list[pathlib.Path]]) -> None:
+    """Says how many files of episodes are there and not read: hidden ones, and those in folders."""
+    read = {path for paths in found.values() for path in paths}
+    folder = pathlib.Path(source_dir).expanduser()
+    skipped, seen = [], {os.path.realpath(folder)}  # links may lead back
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in sorted(folders)
+                      if (place := os.path.realpath(os.path.join(root, name))) not in seen
+                      and not seen.add(place)]
+        skipped += [path for name in sorted(names)
+                    if (path := pathlib.Path(root, name)) not in read
+                    and path.suffix.lower() in SUFFIXES]
+    hidden = sum(path.name.startswith(".") for path in skipped)
+    if skipped:
+        logging.warning(
+            "Not read in %s: %d files of episodes, %d of them hidden (such as ._ files of macOS), "
+            "%d in folders below those that are read. The first is %s.", source_dir, len(skipped),
+            hidden, len(skipped) - hidden, skipped[0])
 
 
 def read_note(source_dir: str) -> dict[str, Any]:
@@ -113,24 +149,23 @@ def read_note(source_dir: str) -> dict[str, Any]:
         raise FileNotFoundError(
             f"The note {path} is missing. It says where the episodes come from: a JSON object "
             'such as {"source": "Playroom, recorded in 2021 by a random agent"}.')
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"The note {path} is not JSON: {error}.") from error
+    note = reading.parse_json(path.read_bytes(), path, "The note")
     source = note.get("source") if isinstance(note, dict) else None
     if not (isinstance(source, str) and source.strip()):
-        raise ValueError(f'The note {path} must be a JSON object with a text "source"; got {note}.')
+        raise ValueError(f'The note {path} must be a JSON object with a text "source"; got '
+                         f"{note!r:.200}.")
     return note
 
 
-def read_header(path: pathlib.Path) -> tuple[int, bool]:
+def read_header(path: pathlib.Path, max_bytes: int = limits.MAX_BYTES) -> tuple[int, bool]:
     """The size of an episode's actions, and whether it has masks, without its frames.
 
     Raises:
       ValueError: if the file cannot be read, an array is missing or unknown, or the actions are
         not finite numbers [T, A].
+      OSError: if it may not be read, or another program has it open.
     """
-    with _opened(path) as file:
+    with _opened(path, max_bytes) as file:
         names = set(file)
         actions = np.asarray(file["actions"]) if "actions" in names else None
     missing = {"video", "actions"} - names
@@ -143,37 +178,48 @@ def read_header(path: pathlib.Path) -> tuple[int, bool]:
     if actions.ndim != 2 or actions.shape[1] == 0 or actions.dtype.kind not in "fiu":
         raise ValueError(f"The actions of the episode {path} must be float32 [frames, action "
                          f"size]; got {actions.dtype} {list(actions.shape)}.")
-    if not np.isfinite(actions).all():
-        frame = int(np.argwhere(~np.isfinite(actions))[0, 0])
-        raise ValueError(f"The actions of the episode {path} must be finite; got "
-                         f"{actions[frame].tolist()} at frame {frame}.")
+    episodes.checked_actions(f"the episode {path}", actions)
     return actions.shape[1], "segmentations" in names
 
 
-def read_episode(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_episode(path: pathlib.Path, max_bytes: int = limits.MAX_BYTES) -> dict[str, np.ndarray]:
     """The arrays of an episode.
 
     Raises:
-      ValueError: as `read_header`.
+      ValueError, OSError: as `read_header`.
     """
-    read_header(path)
-    with _opened(path) as file:
+    read_header(path, max_bytes)
+    with _opened(path, max_bytes) as file:
         return {name: np.asarray(file[name]) for name in ARRAYS if name in file}
 
 
-def check_alike(paths: list[pathlib.Path]) -> int:
-    """The size of the actions of all episodes.
+def any_header(paths: list[pathlib.Path], config: episodes.SourceConfig) -> tuple[int, bool]:
+    """That of the first episode; with skip_bad, of the first that can be read."""
+    for path in paths:
+        try:
+            return read_header(path, config.max_bytes)
+        except (ValueError, OSError):
+            if not config.skip_bad or path == paths[-1]:
+                raise
+    raise ValueError("There are no episodes.")
+
+
+def check_alike(paths: list[pathlib.Path], config: episodes.SourceConfig) -> int:
+    """The size of the actions of all episodes; with skip_bad, of the first that can be read.
 
     Raises:
-      ValueError: as `read_header`; and if they differ in it, or in having masks.
+      ValueError, OSError: as `read_header`; and if they differ in it, or in having masks.
     """
-    headers = [read_header(path) for path in paths]
-    episodes.check_same_action_size([str(path) for path in paths], [size for size, _ in headers])
-    masks = {has_masks: path for path, (_, has_masks) in zip(paths, headers, strict=True)}
-    if len(masks) > 1:
-        raise ValueError("Either all episodes of a set have segmentations or none, but "
-                         f"{masks[True]} has them and {masks[False]} has not.")
-    return headers[0][0]
+    action_size, has_masks = any_header(paths, config)
+    if not config.skip_bad:
+        headers = [read_header(path, config.max_bytes) for path in paths]
+        episodes.check_same_action_size([str(path) for path in paths],
+                                        [size for size, _ in headers])
+        masks = {has_masks: path for path, (_, has_masks) in zip(paths, headers, strict=True)}
+        if len(masks) > 1:
+            raise ValueError("Either all episodes of a set have segmentations or none, but "
+                             f"{masks[True]} has them and {masks[False]} has not.")
+    return action_size
 
 
 def check_mirrored(note: Mapping[str, Any], action_size: int) -> None:
@@ -187,12 +233,15 @@ def check_mirrored(note: Mapping[str, Any], action_size: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[Mapping[str, Any]]:
+def _opened(path: pathlib.Path, max_bytes: int) -> Iterator[Mapping[str, Any]]:
     """The arrays of a file by name, each read when it is asked for."""
-    open_file = np.load if path.suffix.lower() == ".npz" else h5py.File
-    try:
-        with open_file(path) as file:
-            yield file
-    except READING_ERRORS as error:
-        raise ValueError(f"The episode {path} cannot be read: it is truncated, damaged or of "
-                         f"another kind ({error}).") from error
+    if path.suffix.lower() != ".npz":
+        with hdf5.opened(path, "The episode") as file:
+            found = {name: hdf5.dataset(file, name) for name in file}
+            hdf5.check_declared(path, list(found.values()), max_bytes)
+            yield found
+        return
+    with (reading.naming(path, f"The episode {path} cannot be read: it is truncated, damaged or of "
+                               "another kind"),
+          npz.Npz(path, max_bytes) as file):
+        yield file

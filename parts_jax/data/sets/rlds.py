@@ -2,8 +2,8 @@
 
 RLDS (https://github.com/google-research/rlds) keeps an episode as one example with a nested data
 set `steps`; in a tf.train.Example that is one feature for each part of a step, such as
-"steps/observation/image", with the values of all steps one after the other. All sets here have
-actions of size 7 and no masks.
+"steps/observation/image", with the values of all steps one after the other. All variants here have
+actions of size 7, and none has masks; with `data.actions` an action is of other features.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import local_tfds, tfrecord
+from parts_jax.data.formats import local_tfds, reading, tfrecord
 from parts_jax.data.sets import robotics_arm
 
 
@@ -26,6 +26,7 @@ class RldsConfig(episodes.SourceConfig):
       dataset: TFDS's name of the set.
       camera: the feature with the pictures.
       actions: features that make the action, one after the other.
+      action_size: of the whole action; 0: what it is in the first episode.
       clip_length: frames of the clips into which episodes are cut; what is left over at the end
         of an episode is dropped.
     """
@@ -33,6 +34,7 @@ class RldsConfig(episodes.SourceConfig):
     dataset: str = ""
     camera: str = "steps/observation/image"
     actions: tuple[str, ...] = ("steps/action",)
+    action_size: int = robotics_arm.ACTION_SIZE
     clip_length: int = robotics_arm.CLIP_LENGTH
 
 
@@ -41,7 +43,7 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
 
     An example has
       video: T strings, PNG of uint8 [H, W, 3];
-      actions: float32 [T, 7], actions[t] taken in response to frame t;
+      actions: float32 [T, A], A = 7 of all variants, actions[t] taken in response to frame t;
       id: text, such as "train-00012-00016": split, episode, first step of the clip.
     """
 
@@ -75,41 +77,54 @@ class Rlds(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
-        source = local_tfds.open_set(config.source_dir, config.dataset)
+        source = local_tfds.open_set(config.source_dir, config.dataset, config.max_bytes)
         return {split: self._generate_examples(source, split) for split in source.splits}
 
     def _generate_examples(self, source: local_tfds.LocalSet,
                            split: str) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
-        progress = tqdm.tqdm(source.read(split), total=source.num_examples(split), unit=" episodes",
-                             mininterval=1.0, desc=f"Preparing {config.dataset}, {split}")
-        count = too_short = 0
+        left_out = reading.LeftOut("episodes", config.skip_bad)
+        progress = tqdm.tqdm(source.read(split, left_out), total=source.num_examples(split),
+                             unit=" episodes", mininterval=1.0,
+                             desc=f"Preparing {config.dataset}, {split}")
+        count, too_short = 0, []
         for index, episode in enumerate(progress):
-            before = count
-            for example in _clips(episode, f"{split}-{index:05d}", config):
+            clips = left_out.attempt(self._clips, episode, f"{split}-{index:05d}")
+            if clips is None:
+                continue
+            for example in clips:
                 yield count, example
                 count += 1
-            too_short += count == before
+            if not clips:
+                too_short.append(episode.source)
+        left_out.say(split)
         robotics_arm.report_short(split, too_short, config.clip_length)
         if not count:
             raise ValueError(f"The split {split!r} of the TFDS set in {source.folder} has no "
                              f"episode of {config.clip_length} frames or more.")
 
-
-def _clips(episode: tfrecord.Example, name: str, config: RldsConfig) -> Iterator[dict]:
-    """The examples of an episode."""
-    num_frames = len(episode.strings(config.camera))
-    actions = np.concatenate(
-        [_per_step(episode, key, num_frames) for key in config.actions], axis=1)
-    episodes.check_same_action_size((config.dataset, episode.source),
-                                    (robotics_arm.ACTION_SIZE, actions.shape[1]))
-    length = config.clip_length
-    for start in range(0, num_frames - length + 1, length):
-        # Only the frames of a clip are decoded at a time: whole episodes can be large.
-        video = episode.pictures(config.camera, slice(start, start + length))
-        yield episodes.encode(
-            episode.source, video, id=f"{name}-{start:05d}", actions=actions[start:start + length],
-            resolution=config.resolution, crop=config.crop)
+    def _clips(self, episode: tfrecord.Example, name: str) -> list[dict]:
+        """The examples of an episode."""
+        config = self.builder_config
+        num_frames = len(episode.strings(config.camera))
+        if num_frames == 0 and not any(episode.numbers(key).size for key in config.actions):
+            return []
+        actions = np.concatenate(
+            [_per_step(episode, key, num_frames) for key in config.actions], axis=1)
+        if not hasattr(self, "_first"):  # whose actions all others are to be like
+            self._first = ((config.dataset, config.action_size) if config.action_size
+                           else (episode.source, actions.shape[1]))
+        episodes.check_same_action_size((self._first[0], episode.source),
+                                        (self._first[1], actions.shape[1]))
+        length, clips = config.clip_length, []
+        for start in range(0, num_frames - length + 1, length):
+            # Only the frames of a clip are decoded at a time: whole episodes can be large.
+            video = episode.pictures(config.camera, slice(start, start + length))
+            clips.append(episodes.encode(
+                episode.source, video, id=f"{name}-{start:05d}",
+                actions=actions[start:start + length], resolution=config.resolution,
+                crop=config.crop))
+        return clips
 
 
 def _per_step(episode: tfrecord.Example, key: str, num_frames: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import itertools
 import pathlib
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,12 +22,15 @@ import tqdm
 from absl import logging
 
 from parts_jax.data import episodes
-from parts_jax.data.formats import source_files, tfrecord
+from parts_jax.data.formats import reading, source_files, tfrecord
 
 ACTION_SIZE = 7
 CLIP_LENGTH = 16  # twice the 8 frames of the training config, so that windows can start anywhere
 EPISODE = r"\d+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.+\.tfrecords?"
 ARCHIVE = r".+\.tar\.bz2"
+OF_MACOS = "._"  # kept beside files
+MOST_NAMED = 5
+BLOCK = 2 ** 20  # bytes
 WHAT = ("archives (*.tar.bz2) of Sketchy, or unpacked episodes (TFRecord files with names such as "
         "10000313341320364033_b615a417-ce34-41a8-8411-2a1ce3f3bd07, or *.tfrecord)")
 
@@ -88,17 +91,22 @@ class RoboticsArm(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, first: int,
                            last: int | None) -> Iterator[tuple[int, dict]]:
         config = self.builder_config
+        left_out = reading.LeftOut("episodes", config.skip_bad)
         found = itertools.chain.from_iterable(
-            itertools.islice(group, first, last) for group in _groups(config.source_dir))
+            itertools.islice(group, first, last) for group in _groups(config, left_out))
         progress = tqdm.tqdm(found, unit=" episodes", mininterval=1.0,
                              desc=f"Preparing {self.name}, {split}")
-        count = too_short = 0
+        count, too_short = 0, []
         for name, steps in progress:
-            before = count
-            for example in _clips(name, steps, config):
+            clips = left_out.attempt(_clips, name, steps, config)
+            if clips is None:
+                continue
+            for example in clips:
                 yield count, example
                 count += 1
-            too_short += count == before
+            if not clips:
+                too_short.append(name)
+        left_out.say(split)
         report_short(split, too_short, config.clip_length)
         if not count:
             raise ValueError(
@@ -108,26 +116,27 @@ class RoboticsArm(tfds.core.GeneratorBasedBuilder):
                 "testing and the others for training.")
 
 
-def report_short(split: str, too_short: int, clip_length: int) -> None:
-    """Says how many episodes of a split were left out."""
+def report_short(split: str, too_short: Sequence[str], clip_length: int) -> None:
+    """Says which episodes of a split were left out as too short, the first of them by name."""
     if too_short:
-        logging.warning("Left out of the split %r: %d episodes of fewer than %d frames.", split,
-                        too_short, clip_length)
+        more = ", ..." if len(too_short) > MOST_NAMED else ""
+        logging.warning("Left out of the split %r: %d episodes of fewer than %d frames: %s%s.",
+                        split, len(too_short), clip_length, ", ".join(too_short[:MOST_NAMED]), more)
 
 
-def _clips(name: str, steps: Iterator[tfrecord.Example],
-           config: RoboticsArmConfig) -> Iterator[dict]:
-    """The examples of an episode, with the frames of one of them in memory at a time."""
-    start = 0
+def _clips(name: str, steps: Iterator[tfrecord.Example], config: RoboticsArmConfig) -> list[dict]:
+    """The examples of an episode, read with the frames of one of them in memory at a time."""
+    clips = []
     while len(clip := list(itertools.islice(steps, config.clip_length))) == config.clip_length:
         for step in clip:
             episodes.check_same_action_size(
                 ("robotics_arm", step.source), (ACTION_SIZE, step.numbers("actions").size))
-        yield episodes.encode(
-            clip[0].source, _video(clip, config.camera), id=f"{name}-{start:05d}",
+        clips.append(episodes.encode(
+            clip[0].source, _video(clip, config.camera),
+            id=f"{name}-{len(clips) * config.clip_length:05d}",
             actions=np.stack([step.numbers("actions") for step in clip]),
-            resolution=config.resolution, crop=config.crop)
-        start += config.clip_length
+            resolution=config.resolution, crop=config.crop))
+    return clips
 
 
 def _video(clip: list[tfrecord.Example], camera: str) -> np.ndarray:
@@ -142,49 +151,53 @@ def _video(clip: list[tfrecord.Example], camera: str) -> np.ndarray:
     return np.concatenate(pictures)
 
 
-def _groups(source_dir: str) -> Iterator[Iterator[Episode]]:
+def _groups(config: RoboticsArmConfig, left_out: reading.LeftOut) -> Iterator[Iterator[Episode]]:
     """The episodes of each folder of unpacked ones, or, if there are none, of each archive.
 
     Raises:
       ValueError: if no folder is named.
       OSError: if there is no such folder, or it has neither.
     """
-    paths = source_files.find(source_dir, f"{EPISODE}|{ARCHIVE}", WHAT)
+    paths = [path for path in source_files.find(config.source_dir, f"{EPISODE}|{ARCHIVE}", WHAT)
+             if not path.name.startswith(OF_MACOS)]
     folders = collections.defaultdict(list)
     for path in paths:
         if re.fullmatch(EPISODE, path.name):
             folders[path.parent].append(path)
     if not folders:
-        yield from map(_read_archive, paths)
+        for path in paths:
+            yield _read_archive(path, config.max_bytes, left_out)
         return
     if num_archives := len(paths) - sum(map(len, folders.values())):
         logging.info("The folder %s has unpacked episodes; its %d archives are not read.",
-                     source_dir, num_archives)
+                     config.source_dir, num_archives)
     for members in folders.values():
-        yield ((path.name, tfrecord.read_examples(path)) for path in members)
+        yield ((path.name, tfrecord.read_examples(path, config.max_bytes)) for path in members)
 
 
-def _read_archive(path: pathlib.Path) -> Iterator[Episode]:
+def _read_archive(path: pathlib.Path, max_bytes: int,
+                  left_out: reading.LeftOut) -> Iterator[Episode]:
     """The episodes of an archive in its order; the steps of one are read before the next one."""
-    with (_archive_errors(path), bz2.open(path) as decompressed,
-          tarfile.open(fileobj=decompressed, mode="r|") as tar):
-        for member in tar:
-            name = pathlib.PurePosixPath(member.name).name
-            if member.isfile() and re.fullmatch(EPISODE, name):
-                yield name, _read_member(path, tar, member)
-        decompressed.read()  # the archive may end before the compressed file does
-
-
-def _read_member(path: pathlib.Path, tar: tarfile.TarFile,
-                 member: tarfile.TarInfo) -> Iterator[tfrecord.Example]:
-    with _archive_errors(path):
-        yield from tfrecord.read_stream(tar.extractfile(member), f"{path}/{member.name}")
-
-
-@contextlib.contextmanager
-def _archive_errors(path: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong in the archive itself into a ValueError that names it."""
     try:
-        yield
-    except (EOFError, OSError, tarfile.TarError) as error:
-        raise ValueError(f"The archive {path} is truncated or damaged: {error}.") from error
+        with (_archive_errors(path), bz2.open(path) as decompressed,
+              tarfile.open(fileobj=decompressed, mode="r|") as tar):
+            for member in tar:
+                name = pathlib.PurePosixPath(member.name).name
+                if (member.isfile() and re.fullmatch(EPISODE, name)
+                        and not name.startswith(OF_MACOS)):
+                    yield name, _read_member(path, tar, member, max_bytes)
+            while decompressed.read(BLOCK):  # the archive may end before the compressed file does
+                pass
+    except (ValueError, OSError) as error:
+        left_out.note(error)
+
+
+def _read_member(path: pathlib.Path, tar: tarfile.TarFile, member: tarfile.TarInfo,
+                 max_bytes: int) -> Iterator[tfrecord.Example]:
+    with _archive_errors(path):
+        yield from tfrecord.read_stream(tar.extractfile(member), f"{path}/{member.name}", max_bytes)
+
+
+def _archive_errors(path: pathlib.Path) -> contextlib.AbstractContextManager:
+    """Turns what goes wrong in the archive itself into a ValueError that names it."""
+    return reading.naming(path, f"The archive {path} is truncated or damaged")

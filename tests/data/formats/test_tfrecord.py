@@ -4,6 +4,8 @@ import gzip
 import io
 import re
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -203,3 +205,56 @@ def test_one_record_is_in_memory_at_a_time(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     examples = tfrecord.read_examples(path)
     assert [next(examples).numbers("n")[0] for _ in range(4)] == [0, 1, 2, 3]
+
+
+def bomb(width, height):
+    """A small PNG that declares a large picture."""
+    content = bytearray(writer.picture(np.zeros((2, 2, 3), np.uint8)))
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def test_pictures_are_held_against_the_limit_before_they_are_decoded(tmp_path):
+    path = writer.write(tmp_path / "x", [writer.example({"x": [bomb(4000, 1000)] * 3})])
+    example, = tfrecord.read_examples(path, 10 ** 7)
+    with pytest.raises(ValueError, match="'x' of record 0 of .*x declares 36,000,000 bytes"):
+        example.pictures("x")
+    assert "12,000,000" in str(pytest.raises(ValueError, example.pictures, "x", slice(1)).value)
+
+
+@pytest.mark.parametrize("size", [(2 ** 31 - 1, 2 ** 31 - 1), (20_000, 20_000), (0, 4)])
+def test_pictures_of_absurd_sizes_are_refused(size):
+    with pytest.raises(ValueError, match="of record 0 of memory"):
+        one(x=[bomb(*size)]).pictures("x")
+
+
+def test_other_kinds_of_pictures_are_not_opened():
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n"
+    with pytest.raises(ValueError, match="one of them is no picture"):
+        one(x=[script]).pictures("x")
+
+
+@pytest.mark.parametrize("length", [10 ** 6 + 1, 2 ** 62, 2 ** 64 - 1])
+def test_records_are_held_against_the_limit_before_they_are_read(tmp_path, length):
+    header = struct.pack("<Q", length)
+    (tmp_path / "x").write_bytes(
+        header + struct.pack("<I", writer.masked(writer.crc32c(header))) + b"few")
+    with pytest.raises(ValueError, match=f"Record 0 of .*x declares {length:,} bytes"):
+        list(tfrecord.read_examples(tmp_path / "x", 10 ** 6))
+
+
+def test_a_length_that_is_a_lie_takes_no_memory(tmp_path):
+    header = struct.pack("<Q", 2 ** 31)
+    (tmp_path / "x").write_bytes(
+        header + struct.pack("<I", writer.masked(writer.crc32c(header))) + b"few")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="x is truncated in record 0"):
+        read(tmp_path / "x")
+    assert tracemalloc.get_traced_memory()[1] < 2 ** 28
+    tracemalloc.stop()
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        read(tmp_path)

@@ -176,3 +176,31 @@ def test_shipped_variants():
                        "balls4_colour": ("balls4mass64.h5", 4),
                        "balls678_colour": ("balls678mass64.h5", 8),
                        "balls678_colour_4": ("balls678mass64.h5", 4)}
+
+
+def test_bad_clips_are_left_out_on_demand(tmp_path, caplog):
+    write(tmp_path / "balls", dtypes=(np.float32, np.float32),
+          sizes={"training": 3, "validation": 1, "test": 1})
+    with h5py.File(tmp_path / "balls" / "balls4mass64.h5", "a") as file:
+        file["training/features"][2, 1, 5, 5] = np.nan
+        file["training/groups"][0, 2, 5, 5] = np.inf
+    assert_refused(tmp_path, "features of .*balls4mass64.h5, training 1 must lie.*skip_bad=True")
+    source = data.prepare("bouncing_balls/balls4", str(tmp_path / "data"), str(tmp_path / "balls"),
+                          skip_bad=True).as_data_source("train")
+    assert [example["id"] for example in source] == [b"train-00000"]
+    assert "groups of" in caplog.text and "training 2 must be whole" in caplog.text
+    assert "Left out of the split 'train': 2 clips that cannot be read" in caplog.text
+
+
+def test_no_more_memory_than_allowed(tmp_path):
+    write(tmp_path / "balls", sizes={"training": 1, "validation": 1, "test": 1})
+    with pytest.raises(ValueError, match="balls4mass64.h5 declares 40,960 bytes"):
+        data.prepare("bouncing_balls/balls4", str(tmp_path / "data"), str(tmp_path / "balls"),
+                     max_bytes=30_000)
+    with h5py.File(tmp_path / "balls" / "balls4mass64.h5", "a") as file:
+        for name in ("features", "groups"):
+            del file[f"test/{name}"]
+            file.create_dataset(f"test/{name}", shape=(10 ** 9, 10, 64, 64, 1), dtype=np.uint8,
+                                chunks=(1, 1, 64, 64, 1))
+    with pytest.raises(ValueError, match="balls4mass64.h5 declares 81,920,000,000,000 bytes"):
+        prepare(tmp_path)

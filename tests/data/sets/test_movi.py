@@ -140,3 +140,16 @@ def test_both_sizes_in_one_folder_are_refused(tmp_path):
 def test_shipped_variants():
     assert {name: config.dataset for name, config in CONFIGS.items()} == {
         letter: f"movi_{letter}" for letter in "abcde"}
+
+
+def test_bad_clips_are_left_out_on_demand(tmp_path, caplog):
+    records = [make_record(1), make_record(2, video=[]), make_record(3, segmentations=[b"x"]),
+               make_record(4)]
+    writer.write_tfds(tmp_path / "copy", "movi_a", {
+        "train": [records], "validation": [records[:1]], "test": [records[:1]]})
+    with pytest.raises(ValueError, match="0 pictures 'video' of record 1 of .*: there are none.*"
+                                         "skip_bad=True"):
+        prepare("a", tmp_path / "copy", tmp_path / "data")
+    splits = prepare("a", tmp_path / "copy", tmp_path / "data", skip_bad=True)
+    assert [example["id"] for example in splits["train"]] == [b"train-0001", b"train-0004"]
+    assert "Left out of the split 'train': 2 clips that cannot be read" in caplog.text

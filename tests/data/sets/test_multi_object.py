@@ -241,3 +241,21 @@ def test_shipped_variants():
             if name not in ("clevr_with_masks", "clevr6", "cater_with_masks")} == {
         "multi_dsprites_binarized": 4, "multi_dsprites_colored_on_grayscale": 6,
         "multi_dsprites_colored_on_colored": 5, "objects_room": 7, "tetrominoes": 4}
+
+
+def test_bad_scenes_are_left_out_on_demand(tmp_path, caplog):
+    kind = "tetrominoes"
+    scenes = [make_features(kind, seed) for seed in range(5)]
+    scenes[3]["mask"] = [b"\1"] * len(scenes[3]["mask"])
+    write(tmp_path / "raw", kind, scenes)
+    with pytest.raises(ValueError, match="masks of record 3 of .* must hold.*skip_bad=True"):
+        prepare(kind, tmp_path, tmp_path / "data")
+    splits = prepare(kind, tmp_path, tmp_path / "data", skip_bad=True)
+    assert [example["id"] for example in splits["train"]] == [b"train-00000", b"train-00002"]
+    assert "Left out of the split 'train': 1 scenes that cannot be read" in caplog.text
+
+
+def test_no_more_memory_than_allowed(tmp_path):
+    write(tmp_path / "raw", "tetrominoes", [make_features("tetrominoes", seed) for seed in range(3)])
+    with pytest.raises(ValueError, match="Record 0 of .* declares .* at most 9,999 are allowed"):
+        prepare("tetrominoes", tmp_path, tmp_path / "data", max_bytes=9_999)

@@ -201,7 +201,7 @@ def test_a_group_in_place_of_an_array_is_refused(tmp_path):
     with h5py.File(tmp_path / "episodes" / "train" / "a.h5", "a") as file:
         del file["video"]
         file.create_group("video/left")
-    assert_refused(tmp_path, "a.h5 cannot be read as an episode")
+    assert_refused(tmp_path, "video in .*a.h5 must be an array, but is a group")
 
 
 def test_pickled_arrays_are_not_run(tmp_path):
@@ -212,7 +212,8 @@ def test_pickled_arrays_are_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("not json", "source.json is not JSON"),
+    ("not json", "source.json is no JSON"),
+    ("[" * 100_000, "source.json is no JSON: it is nested too deep"),
     ("[]", r'source.json must be a JSON object with a text "source"; got \[\]'),
     ('{"licence": "mine"}', "source.json must be a JSON object with a text"),
     ('{"source": " "}', "source.json must be a JSON object with a text"),
@@ -254,3 +255,68 @@ def test_missing_folders_are_named(tmp_path):
         config = episodes.SourceConfig(name="mine", source_dir=source_dir)
         with pytest.raises(error, match=message):
             playroom.Playroom(config=config, data_dir=tmp_path, file_format="array_record")
+
+
+def prepare_with(tmp_path, **settings):
+    return data.prepare("playroom/64", str(tmp_path / "data"), str(tmp_path / "episodes"),
+                        **settings)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_no_more_memory_than_allowed(tmp_path, suffix):
+    make_folder(tmp_path / "episodes", [f"train/a{suffix}"])
+    with pytest.raises(ValueError, match=f"a{suffix} declares .* at most 20,000 are allowed.*raise"):
+        prepare_with(tmp_path, max_bytes=20_000)
+
+
+def bad_files(folder):
+    (folder / "empty.npz").write_bytes(b"")
+    write(folder / "none.h5", make_episode(num_frames=0))
+    write(folder / "short.npz", make_episode() | {"actions": np.zeros((1, 3), np.float32)})
+    write(folder / "other.h5", make_episode(action_size=2))
+    cut = make_episode()
+    write(folder / "cut.npz", cut)
+    content = (folder / "cut.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(content[:900] + bytes(64) + content[964:])
+
+
+def test_bad_episodes_are_left_out_on_demand(tmp_path, caplog):
+    make_folder(tmp_path / "episodes", ["train/a.npz", "train/b.h5"])
+    bad_files(tmp_path / "episodes" / "train")
+    with pytest.raises(ValueError, match="empty.npz cannot be read"):
+        prepare_with(tmp_path)
+    assert not list((tmp_path / "data").rglob("*1.0.0*"))
+    builder = prepare_with(tmp_path, skip_bad=True)
+    assert [example["id"] for example in builder.as_data_source("train")] == [
+        b"train/a.npz", b"train/b.h5"]
+    for name in ("cut.npz", "empty.npz", "none.h5", "other.h5", "short.npz"):
+        assert re.search(f"Left out: .*{name}", caplog.text)
+    assert "Left out of the split 'train': 5 episodes that cannot be read" in caplog.text
+
+
+def test_a_split_of_bad_episodes_alone(tmp_path):
+    make_folder(tmp_path / "episodes", ["train/a.npz", "test/b.npz"])
+    (tmp_path / "episodes" / "test" / "b.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="None of the 1 episodes of the split 'test'"):
+        prepare_with(tmp_path, skip_bad=True)
+
+
+def test_what_is_not_read_is_counted_and_said(tmp_path, caplog):
+    names = ["a.npz", "b.npz", "c.npz", "more/d.npz", "more/e.h5"]
+    make_folder(tmp_path / "episodes", names)
+    (tmp_path / "episodes" / "._a.npz").write_bytes(b"of a file system")
+    (tmp_path / "episodes" / "loop").symlink_to(tmp_path / "episodes")
+    assert prepare(tmp_path).info.splits.total_num_examples == 3
+    said, = re.findall(r"Not read in .*", caplog.text)
+    assert re.search("3 files of episodes, 1 of them hidden .*, 2 in folders below .*first is "
+                     r".*/\._a.npz", said)
+
+
+def test_external_values_are_not_read(tmp_path):
+    make_folder(tmp_path / "episodes", ["train/a.h5"])
+    (tmp_path / "secret").write_bytes(bytes(4 * 64 * 64 * 3))
+    with h5py.File(tmp_path / "episodes" / "train" / "a.h5", "a") as file:
+        del file["video"]
+        file.create_dataset("video", shape=(4, 64, 64, 3), dtype=np.uint8,
+                            external=[(str(tmp_path / "secret"), 0, 4 * 64 * 64 * 3)])
+    assert_refused(tmp_path, "values of video in .*a.h5 lie in other files")

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from parts_jax.data.formats import frames
+from parts_jax import data
+from parts_jax.data.formats import frames, local_tfds
 from parts_jax.data.sets import rlds
 from tests.data.formats import tfrecord_writer as writer
 
@@ -240,3 +241,114 @@ def test_shipped_variants():
     assert CONFIGS["taco_play"].actions == ("steps/action/rel_actions_world",)
     assert CONFIGS["utokyo_xarm_pick_and_place"].dataset == (
         "utokyo_xarm_pick_and_place_converted_externally_to_rlds")
+
+
+def left_out(folder, tmp_path, caplog, count):
+    """What is left of the training split; the bad episodes are named and counted."""
+    splits = prepare("bridge", folder, tmp_path / "data", skip_bad=True)
+    assert f"Left out of the split 'train': {count} episodes that cannot be read" in caplog.text
+    return [example["id"].decode() for example in splits["train"]]
+
+
+def test_bad_episodes_are_left_out_on_demand(tmp_path, caplog):
+    records = [[make_episode("bridge", seed)[2] for seed in range(5)]]
+    records[0][2]["steps/action/world_vector"] = np.full((9, 3), np.nan)
+    records[0][3]["steps/observation/image"] = [b"x"] * 9
+    folder = writer.write_tfds(tmp_path / "copy", "bridge", {
+        "train": [[writer.example(record) for record in shard] for shard in records],
+        "validation": [[writer.example(records[0][0])]], "test": [[writer.example(records[0][0])]]})
+    refuse("bridge", folder, tmp_path, "actions of record 2 of .* must be finite in float32.*nan.*"
+                                       "skip_bad=True")
+    assert left_out(folder, tmp_path, caplog, 2) == [
+        f"train-{episode:05d}-{start:05d}" for episode in (0, 1, 4) for start in (0, 4)]
+    assert re.search("Left out: .*record 2 of", caplog.text)
+    assert re.search("Left out: .*record 3 of", caplog.text)
+
+
+def test_what_lies_behind_damage_is_left_out_on_demand(tmp_path, caplog):
+    folder = write_copy(tmp_path / "copy", "bridge", {"train": [[0, 1], [2, 3]],
+                                                      "validation": [[4]], "test": [[5]]})
+    path = folder / "bridge-train.tfrecord-00000-of-00002"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert left_out(folder, tmp_path, caplog, 1) == [
+        f"train-{episode:05d}-{start:05d}" for episode in range(3) for start in (0, 4)]
+    assert re.search("Left out: .*00000-of-00002 is truncated in record 1", caplog.text)
+
+
+def test_episodes_of_no_steps_are_short_ones(tmp_path, caplog):
+    empty = {"steps/observation/image": [], "steps/action/world_vector": np.zeros(0),
+             "steps/action/rotation_delta": np.zeros(0), "steps/action/open_gripper": np.zeros(0)}
+    records = [writer.example(make_episode("bridge", 0)[2] | empty),
+               *(writer.example(make_episode("bridge", seed)[2]) for seed in (1, 2, 3))]
+    writer.write_tfds(tmp_path / "copy", "bridge", {
+        "train": [records], "validation": [records[1:2]], "test": [records[1:2]]})
+    assert len(prepare("bridge", tmp_path / "copy", tmp_path / "data")["train"]) == 6
+    assert re.search("'train': 1 episodes of fewer than 4 frames: record 0 of .*00000-of-00001",
+                     caplog.text)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"filepathTemplate": "../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"},
+     "names the file .*: its files must lie beside its description"),
+    ({"filepathTemplate": "/etc/{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}, "must lie beside"),
+    ({"name": "../train"}, "dataset_info.json .*(must lie beside|cannot be read)"),
+    ({"filepathTemplate": 7}, "splits in .*dataset_info.json cannot be read"),
+    ({"shardLengths": ["1"] * 3_000_000}, "has 3,000,000 files, but at most 100,000 are allowed"),
+    ({"shardLengths": [-1]}, "one of the shardLengths is -1"),
+    ({"shardLengths": ["9" * 30]}, "one of the shardLengths is '9999"),
+    ({"shardLengths": [True]}, "one of the shardLengths is True"),
+])
+def test_wrong_splits_are_refused(copy, tmp_path, change, message):
+    info = json.loads((copy / "dataset_info.json").read_text())
+    info["splits"][0] |= change
+    (copy / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match=message):
+        local_tfds.open_set(copy, "bridge")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff{}", b'{"name": ["bridge"]}'])
+def test_descriptions_of_any_bytes_are_refused(copy, content):
+    (copy / "dataset_info.json").write_bytes(content)
+    with pytest.raises(ValueError, match="dataset_info.json does not describe a TFDS set"):
+        local_tfds.open_set(copy, "bridge")
+
+
+def test_no_more_memory_than_allowed(copy, tmp_path):
+    refuse("bridge", copy, tmp_path, "Record 0 of .* declares .* at most 700 are", max_bytes=700)
+    with pytest.raises(ValueError, match="dataset_info.json declares"):
+        local_tfds.open_set(copy, "bridge", 99)
+
+
+def test_camera_and_actions_by_flag(tmp_path):
+    wrist = [writer.picture(np.full((SIZE, SIZE, 3), 9, np.uint8))] * 16
+    records = [writer.example(make_episode("bridge", seed, 16)[2] | {
+        "steps/observation/wrist": wrist, "steps/action/gripper": np.full((16, 1), float(seed))})
+        for seed in (1, 2, 3)]
+    writer.write_tfds(tmp_path / "copy", "bridge", {"train": [records]})
+
+    def train(**settings):
+        return data.prepare("rlds/bridge", str(tmp_path / "data"), str(tmp_path / "copy"),
+                            **settings).as_data_source("train")[0]
+
+    chosen = train(camera="steps/observation/wrist",
+                   actions="steps/action/world_vector, steps/action/gripper")
+    assert (frames.decode(chosen["video"]) == 9).all()
+    assert chosen["actions"].shape == (16, 4) and (chosen["actions"][:, 3] == 3).all()
+    assert train()["actions"].shape == (16, 7), "another camera is another set"
+    with pytest.raises(ValueError, match="no feature 'steps/observation/no' in record 2 of"):
+        train(camera="steps/observation/no")
+    for name, setting in (("playroom", {"camera": "x"}), ("robotics_arm", {"actions": "x"})):
+        with pytest.raises(ValueError, match=f"data.{next(iter(setting))} is for .*rlds alone, and "
+                                             f"must be empty for the data set '{name}'; got 'x'"):
+            data.prepare(name, str(tmp_path / "data"), str(tmp_path / "copy"), **setting)
+
+
+def test_chosen_actions_must_be_of_one_size(tmp_path):
+    records = [make_episode("bridge", seed)[2] for seed in (1, 2, 3)]
+    records[2]["steps/action/open_gripper"] = np.zeros((9, 2))
+    writer.write_tfds(tmp_path / "copy", "bridge",
+                      {"train": [[writer.example(record) for record in records]],
+                       "validation": [[writer.example(records[0])]],
+                       "test": [[writer.example(records[0])]]})
+    refuse("bridge", tmp_path / "copy", tmp_path, "record 0 of .* has actions of size 1 and record "
+           "2 of .* of size 2", actions=("steps/action/open_gripper",), action_size=0)

@@ -218,3 +218,33 @@ def test_shipped_variants():
     configs = robotics_arm.RoboticsArm.BUILDER_CONFIGS
     assert [config.name for config in configs] == list(CAMERAS)
     assert {(config.resolution, config.clip_length) for config in configs} == {(64, 16)}
+
+
+def test_bad_episodes_are_left_out_on_demand(tmp_path, caplog):
+    def make(number):
+        episode = make_episode(number)
+        if number == 3:
+            episode["actions"][2, 1] = np.inf
+        return episode
+
+    write_archive(tmp_path / "a.tar.bz2", range(5), make)
+    with pytest.raises(ValueError, match="actions of record 0 of .*a.tar.bz2/.* must be finite"):
+        prepare(tmp_path, tmp_path / "data")
+    splits = prepare(tmp_path, tmp_path / "data", skip_bad=True)
+    check_clips(splits["train"], [2, 4], "basket_front_left")
+    assert "Left out of the split 'train': 1 episodes that cannot be read" in caplog.text
+
+
+def test_short_episodes_are_named(tmp_path, caplog):
+    write_archive(tmp_path / "a.tar.bz2", range(4),
+                  lambda number: make_episode(number, 3 if number == 2 else 9))
+    prepare(tmp_path, tmp_path / "data")
+    assert f"'train': 1 episodes of fewer than 4 frames: {name_of(2)}." in caplog.text
+
+
+def test_files_of_macos_are_left_alone(tmp_path):
+    write_archive(tmp_path / "a.tar.bz2", range(3))
+    (tmp_path / "._a.tar.bz2").write_bytes(b"of a file system")
+    (tmp_path / "._b.tfrecord").write_bytes(b"of a file system")
+    splits = prepare(tmp_path, tmp_path / "data")
+    check_clips(splits["train"], [2], "basket_front_left")

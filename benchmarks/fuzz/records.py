@@ -220,12 +220,15 @@ def _add_bomb(archive: zipfile.ZipFile, name: str) -> None:
 @functools.cache
 def _deflated(start: bytes) -> tuple[bytes, int]:
     """BOMB zeros after a start, deflated, and their checksum."""
-    deflater, crc = zlib.compressobj(9, wbits=-15), zlib.crc32(start)
-    parts, block = [deflater.compress(start)], bytes(2 ** 24)
-    for _ in range(BOMB // len(block)):
+    block = bytes(2 ** 24)
+    count, crc = BOMB // len(block), zlib.crc32(start)
+    for _ in range(count):
         crc = zlib.crc32(block, crc)
-        parts.append(deflater.compress(block))
-    return b"".join([*parts, deflater.flush()]), crc
+    deflater = zlib.compressobj(9, wbits=-15)
+    first = deflater.compress(start) + deflater.flush(zlib.Z_FULL_FLUSH)
+    # From a full flush to the next the bytes depend on nothing before: one block does for all.
+    packed = deflater.compress(block) + deflater.flush(zlib.Z_FULL_FLUSH)
+    return first + packed * count + deflater.flush(), crc
 
 
 @functools.cache

@@ -38,7 +38,7 @@ from absl import logging
 from benchmarks.fuzz import cases
 from benchmarks.fuzz.readers import READERS
 
-STUCK = 30.0  # seconds without a word, after which a process is killed; it counts as a hang
+STUCK = 120.0  # seconds without a word, after which a process is killed; it counts as a hang
 SLOWEST = 20  # cases that are told of
 CONTEXT = multiprocessing.get_context("fork")  # all is imported once
 

@@ -9,8 +9,9 @@ blocks, huge numbers); half have a field of its structure changed, with its chec
 again where it has some. A case is told by its reader, number and the seed, from which alone it
 follows. It runs in a process that runs many, with a limit to its time and its memory.
 
-Prints faults as they are found and a table by reader (see cases.py for what the outcomes mean) and writes JSON: the counts, and
-of the faults the number, the mutation and the error, and the slowest cases. --only prints one case and leaves its file.
+Prints faults as they are found and a table by reader (see cases.py for what the outcomes mean), and
+writes JSON: the counts, of the faults the number, the mutation and the error, and the slowest
+cases. --only prints one case and leaves its file.
 """
 
 import argparse
@@ -168,8 +169,8 @@ def run(names: Sequence[str], count: int, seed: int, processes: int) -> dict[str
         if result.outcome in cases.FAULTS:
             faults.append({"case": f"{name}:{number}", **result._asdict()})
             print(f"{name}:{number}", *result[:3], sep="; ", file=sys.stderr)
-    return {"counts": counts, "faults": faults, "slowest": slowest[::-1], "seed": seed, "seconds": round(
-        time.monotonic() - began), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    return {"counts": counts, "faults": faults, "slowest": slowest[::-1], "seed": seed,
+            "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 
 
 def only(case: str, seed: int) -> None:

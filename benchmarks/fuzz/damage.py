@@ -103,7 +103,8 @@ def replaced(content: bytes, rng: np.random.Generator) -> Mutation:
     return Mutation(rng.bytes(int(rng.integers(0, 500))), "noise")
 
 
-ANY: tuple[Mutator, ...] = (flip_bits, flip_bits, set_bytes, cut, zero, swap, move, tail, huge, huge)
+ANY: tuple[Mutator, ...] = (
+    flip_bits, flip_bits, set_bytes, cut, zero, swap, move, tail, huge, huge)
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> Mutation:

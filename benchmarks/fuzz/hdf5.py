@@ -52,8 +52,9 @@ def _declaring(file: h5py.File, name: str, array: np.ndarray,
     shape = ((2 ** 31, *axes), (2 ** 20, *axes), (3 * 2 ** 29 // max(1, int(np.prod(axes))), *axes),
              (*array.shape[:1], *(10 ** 4 for _ in axes)), (0, *axes), (1, *axes),
              (*array.shape, 1))[rng.integers(7)]
-    options = {"chunks": tuple(min(size, 4) for size in shape)} if rng.integers(2) and all(shape) else {
-        "maxshape": (None, *shape[1:])}
+    options = {"maxshape": (None, *shape[1:])}
+    if rng.integers(2) and all(shape):
+        options = {"chunks": tuple(min(size, 4) for size in shape)}
     file.create_dataset(name, shape, array.dtype, compression="gzip", **options)
     return "declared size", False
 

@@ -260,7 +260,8 @@ def npy(content: bytes, rng: np.random.Generator) -> Mutation:
     shape, name, order = array.shape, repr(array.dtype.str), "False"
     if kind == 2:
         shapes = ((2 ** 40,), (-1,), (0,), (), (2 ** 62, 2 ** 62), (2 ** 31, *shape),
-                  (*shape, 0), shape[::-1], "(", "((((" * 200, (1.5,), ("x",), (10 ** 30,), shape[0])
+                  (*shape, 0), shape[::-1], "(", "((((" * 200, (1.5,), ("x",),
+                  (10 ** 30,), shape[0])
         shape = shapes[rng.integers(len(shapes))]
     elif kind == 3:
         names = ("'|O'", "'<f8'", "'<f2'", "'<c16'", "'|V9'", "'<U9'", "[('a', '<f4')]", "'x'", "1",

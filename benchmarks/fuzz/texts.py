@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.fuzz import damage
 from benchmarks.fuzz.damage import Mutation
 
-VALUES = (None, True, False, 0, 1, -1, 2, 255, 256, 300, 10 ** 9, -10 ** 9, 2 ** 31, 2 ** 63, 2 ** 64,
-          10 ** 30, 10 ** 400, 0.5, -0.0, 1e300, -1e300, 1e-300, float("nan"), float("inf"),
+VALUES = (None, True, False, 0, 1, -1, 2, 255, 256, 300, 10 ** 9, -10 ** 9, 2 ** 31, 2 ** 63,
+          2 ** 64, 10 ** 30, 10 ** 400, 0.5, -0.0, 1e300, -1e300, 1e-300, float("nan"), float("inf"),
           -float("inf"), "", " ", "0", "1", "false", "nan", "a" * 10000, "\0", "\ud800", "../../x",
           "/etc/hostname", "{x}", "{0.__class__}", "%s", [], {}, [[]], [0], [None], ["x"], {"x": 1},
           [1e300] * 3, list(range(1000)))

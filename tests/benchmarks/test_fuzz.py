@@ -17,6 +17,10 @@ from benchmarks.fuzz import __main__ as fuzz
 from benchmarks.fuzz import cases, damage, readers, records, texts
 from tests.data.formats import tfrecord_writer
 
+# Readers of what others give; those of a run's own files have their tests elsewhere.
+SHORT = ("video.mp4", "video.mkv", "video.avi", "frames.png", "rlds", "movi", "dataset_info.json",
+         "multi_object.gz", "robotics_arm.tar.bz2", "playroom.npz", "playroom.h5", "source.json",
+         "bouncing_balls.h5", "clevrer.annotation", "clevrer.proposals", "clevrer.zip")
 HEALTHY = b'{"a": [1, 2, 3], "b": "text"}'
 
 
@@ -77,8 +81,10 @@ def test_a_case_follows_from_its_number_and_the_seed(tmp_path):
 
 
 def test_a_process_that_dies_is_a_crash_and_the_others_are_run(monkeypatch):
-    monkeypatch.setitem(readers.READERS, "some", reads(
-        result=lambda path: os.kill(os.getpid(), signal.SIGKILL) if sum(path.read_bytes()) % 2 else 1))
+    def die(path):
+        return os.kill(os.getpid(), signal.SIGKILL) if sum(path.read_bytes()) % 2 else 1
+
+    monkeypatch.setitem(readers.READERS, "some", reads(result=die))
     found = fuzz.run(["some"], 12, 0, processes=1)["counts"]["some"]
     assert found.total() == 12 and found["crash"] > 0 and found["altered"] > 0
 
@@ -111,10 +117,11 @@ def test_the_table_and_the_file(tmp_path, monkeypatch, capsys):
     assert f"| some | 20 | 0 | {counts['equal']} | 0 |" in capsys.readouterr().out
 
 
-def test_every_reader_in_a_short_run_has_no_fault():
+def test_a_short_run_finds_no_fault():
     """In a process of its own: workers are forked, which one with threads of JAX should not be."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.fuzz", "--cases=300", "--processes=2", "--seed=0"],
+        [sys.executable, "-m", "benchmarks.fuzz", "--cases=150", "--processes=2", "--seed=0",
+         f"--readers={','.join(SHORT)}"],
         cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 

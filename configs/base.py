@@ -21,7 +21,7 @@ def get_base() -> ml_collections.ConfigDict:
     data.max_bytes = 4 * 2 ** 30         # that one of your files may take in memory once it is read
     data.skip_bad = False                # leave out episodes that cannot be read, and count them
     data.camera = ""                     # pictures of rlds and robotics_arm; empty: the variant's
-    data.actions = ""                    # features of rlds, with commas between them; empty: its own
+    data.actions = ""                    # features of rlds, commas between them; empty: its own
     data.train_split = "train"
     data.num_frames = 25                 # T
     data.stride = 1                      # every stride-th frame of the video

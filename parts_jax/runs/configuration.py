@@ -42,7 +42,7 @@ EVALUATION_KEYS = ("data.", "eval.")
 TRAINED_KEYS = ("data.action_size",)
 
 # What a prepared set is made by: with another value of one of them it is another set.
-SOURCE_KEYS = ("data.name", "data.source_dir", "data.skip_bad")
+SOURCE_KEYS = ("data.name", "data.source_dir", "data.skip_bad", "data.camera", "data.actions")
 
 # Where keys of earlier versions stand now.
 MOVED = {

@@ -122,7 +122,8 @@ def _convert_files(clip: Clip, settings: Settings) -> Converted | Skipped:
         return Skipped(clip.number, NO_RUN, f"{clip.video} has masks of no known frames.")
     content = clip.video.read(settings.max_bytes)
     try:
-        video = video_files.read_video(str(clip.video), content=content)
+        video = video_files.read_video(str(clip.video), content=content,
+                                       max_bytes=settings.max_bytes)
     except ValueError as error:
         return Skipped(clip.number, UNDECODABLE, str(error))
     if len(video) != settings.num_frames:

@@ -19,7 +19,7 @@ import tqdm
 from absl import logging
 
 from parts_jax.data.clevrer import resumed
-from parts_jax.data.formats import limits, reading
+from parts_jax.data.formats import limits, reading, zips
 
 BASE_URL = "http://data.csail.mit.edu/clevrer/"  # by https where the host has that
 ZIPS = (  # below BASE_URL
@@ -88,7 +88,7 @@ def find(folder: str) -> Files:
       ValueError: if a zip is truncated or damaged.
     """
     files: Files = {kind: {} for kind in PATTERNS}
-    zips = []
+    archives = []
     for root, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
@@ -96,24 +96,20 @@ def find(folder: str) -> Files:
             if name.startswith("._"):  # macOS keeps these beside files
                 continue
             if name.endswith(".zip"):
-                zips.append(path)
+                archives.append(path)
             else:
                 _sort_in(files, File(path), pathlib.PurePath(path).as_posix())
-    for path in sorted(zips):
+    for path in sorted(archives):
         with reading.naming(path, f"The file {path} ({os.path.getsize(path):,} bytes) is no whole "
                                   "zip, delete it and fetch it again: it is truncated or damaged"):
-            members = _members(_open_zip(path, os.stat(path).st_mtime_ns))
+            archive = _open_zip(path, os.stat(path).st_mtime_ns)
+            members = archive.namelist()
+            zips.check_members(archive, path, [
+                name for name in members
+                if not any(pattern.search(name) for pattern in PATTERNS.values())])
         for member in members:
             _sort_in(files, File(path, member), member)
     return files
-
-
-def _members(archive: zipfile.ZipFile) -> list[str]:
-    """The names in a zip, each of which stands in it twice and must be the same."""
-    for member in archive.infolist():
-        if not member.is_dir():
-            archive.open(member).close()
-    return archive.namelist()
 
 
 def _sort_in(files: Files, file: File, name: str) -> None:

@@ -138,7 +138,8 @@ def read_mask_video(file: files.File, num_objects: int, shape: tuple[int, int, i
       ValueError: if the video cannot be decoded, has not this shape or is no mask video.
     """
     with reading.naming(str(file)):
-        video = video_files.read_video(str(file), content=file.read(max_bytes))
+        video = video_files.read_video(str(file), content=file.read(max_bytes),
+                                       max_bytes=max_bytes)
     if video.shape[:3] != tuple(shape):
         raise ValueError(f"The mask video {file} has {_words(video.shape)}, but what it belongs to "
                          f"has {_words(shape)}.")

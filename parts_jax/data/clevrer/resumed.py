@@ -129,8 +129,8 @@ def _check_answer(response: Any, url: str, start: int, size: int, known: dict) -
             raise ChangedError(f"the file changed on the server: it has {match[3]} bytes, and had "
                                f"{size}")
         if not match or int(match[1]) != start:
-            raise OSError(f"the server sent {ranged}, but was asked for bytes {start}-{size - 1} of "
-                          f"{size}")
+            raise OSError(f"the server sent {ranged}, but was asked for bytes {start}-{size - 1} "
+                          f"of {size}")
     length = response.headers["Content-Length"]
     if length and length != str(size - start):
         raise OSError(f"the server sends {length} bytes from byte {start} on, but the file has "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from parts_jax.data.formats import limits
+from parts_jax.data.formats import limits, zips
 
 SUFFIX = ".npy"
 VERSIONS = {(1, 0): np.lib.format.read_array_header_1_0,
@@ -28,9 +28,13 @@ class Npz(Mapping):
         self._limit = max_bytes
         self._archive = zipfile.ZipFile(path)
         names = [info.filename for info in self._archive.infolist()]
-        if len(set(names)) < len(names):
+        try:
+            zips.check_members(self._archive, path)
+            if len(set(names)) < len(names):
+                raise ValueError("two of its arrays have the same name")
+        except (OSError, ValueError, zipfile.BadZipFile):
             self._archive.close()
-            raise ValueError("two of its arrays have the same name")
+            raise
         self._members = {name.removesuffix(SUFFIX): name for name in names}
 
     def __enter__(self) -> "Npz":

@@ -256,6 +256,6 @@ def test_bad_scenes_are_left_out_on_demand(tmp_path, caplog):
 
 
 def test_no_more_memory_than_allowed(tmp_path):
-    write(tmp_path / "raw", "tetrominoes", [make_features("tetrominoes", seed) for seed in range(3)])
+    write(tmp_path / "raw", "tetrominoes", [make_features("tetrominoes", n) for n in range(3)])
     with pytest.raises(ValueError, match="Record 0 of .* declares .* at most 9,999 are allowed"):
         prepare("tetrominoes", tmp_path, tmp_path / "data", max_bytes=9_999)

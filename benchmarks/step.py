@@ -225,7 +225,7 @@ def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
 
 
 def xla_flops(step: Any, mesh) -> float | None:
-    """FLOPs by XLA of a lowered or compiled step, of all devices; None if it does not count them."""
+    """FLOPs by XLA of a lowered or compiled step, of all devices; None if it counts none."""
     counted = step.cost_analysis()
     return counted["flops"] * mesh.size if counted and "flops" in counted else None
 

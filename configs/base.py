@@ -16,6 +16,7 @@ def get_base() -> ml_collections.ConfigDict:
     data.name = "clevrer"                # a TFDS name, with its builder config: "sim_clevrer/demo"
     data.data_dir = ""                   # where prepared sets are; empty: TFDS's own default
     data.source_dir = ""                 # folder with the files of a set that is made from yours
+    data.prepared = ""                   # name of a prepared set, so that source_dir is not read
     data.download = True                 # whether a set that can be downloaded may be
     data.max_bytes = 4 * 2 ** 30         # that one of your files may take in memory once it is read
     data.skip_bad = False                # leave out episodes that cannot be read, and count them

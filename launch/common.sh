@@ -12,8 +12,9 @@ need() {  # need VARIABLE WHAT: a setting without a default
 }
 
 need_number() {  # need_number VARIABLE LEAST
-  [[ "${!1}" =~ ^[0-9]{1,9}$ ]] && [ "${!1}" -ge "$2" ] ||
-    fail "$1 must be a whole number, $2 or more; got '${!1}'."
+  # Bash's arithmetic would read 010 as eight, and 08 not at all.
+  [[ "${!1}" =~ ^(0|[1-9][0-9]{0,8})$ ]] && [ "${!1}" -ge "$2" ] ||
+    fail "$1 must be a whole number without leading zeros, $2 or more; got '${!1}'."
 }
 
 need_switch() {  # need_switch VARIABLE
@@ -101,4 +102,21 @@ as_told() {  # as_told CODE: returns the exit code of a process that this launch
   # 143: TERM ended Python before it listened, so nothing had begun: 75, as if it had.
   [ "$1" != 143 ] || return 75
   return "$1"
+}
+
+started() {  # started PID: when a process began, in ticks since the system's start; fails if none
+  local stat fields
+  { stat="$(<"/proc/$1/stat")"; } 2>/dev/null || return 1
+  read -r -a fields <<<"${stat##*) }"  # what follows its name, which may hold anything
+  echo "${fields[19]}"
+}
+
+is_run() {  # is_run PID STARTED: is that still the process of a run, and no other with its number?
+  local word words
+  [[ "$1" =~ ^[1-9][0-9]*$ ]] && [ "$(started "$1")" = "$2" ] || return 1
+  { mapfile -d "" -t words <"/proc/$1/cmdline"; } 2>/dev/null || return 1
+  for word in "${words[@]}"; do
+    [ "$word" != parts_jax.main ] || return 0
+  done
+  return 1
 }

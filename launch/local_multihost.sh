@@ -38,9 +38,9 @@ fi
 
 export JAX_PLATFORMS=cpu
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$DEVICES_PER_PROCESS"
-all=()
-signal_all() {
-  kill "-$1" "${all[@]}" 2>/dev/null || true
+all=() running=()
+signal_all() {  # those that have not ended: the number of one that has may be another's by now
+  [ "${#running[@]}" = 0 ] || kill "-$1" "${running[@]}" 2>/dev/null || true
 }
 told=0
 trap 'told=1; signal_all TERM' INT TERM
@@ -51,7 +51,7 @@ for ((process = 0; process < NUM_PROCESSES; process++)); do
     quoted env JAX_PLATFORMS=cpu XLA_FLAGS="$XLA_FLAGS" "${command[@]}"
   else
     "${command[@]}" >"$logs/$process.log" 2>&1 &
-    all+=($!)
+    all+=($!) running+=($!)
   fi
 done
 [ "$dry_run" = 0 ] || exit 0
@@ -60,7 +60,7 @@ tail -n +1 -f --pid="${all[0]}" "$logs/0.log" &
 follower=$!
 
 # Looked at in turn, as bash's `wait -n` forgets one of two that end at the same time.
-running=("${all[@]}") first_failure=0 killer=""
+first_failure=0 killed_at=""
 while [ "${#running[@]}" -gt 0 ]; do
   sleep 0.1
   left=()
@@ -74,13 +74,15 @@ while [ "${#running[@]}" -gt 0 ]; do
     [ "$told" = 0 ] || as_told "$code" || code=$?
     if [ "$code" != 0 ] && [ "$first_failure" = 0 ]; then
       first_failure="$code"
-      signal_all TERM
-      { sleep "$GRACE_SECONDS" && signal_all KILL; } >/dev/null 2>&1 &
-      killer=$!
     fi
   done
   running=("${left[@]}")
+  if [ "$first_failure" != 0 ] && [ -z "$killed_at" ]; then
+    signal_all TERM
+    killed_at=$((SECONDS + GRACE_SECONDS))
+  elif [ -n "$killed_at" ] && [ "$SECONDS" -gt "$killed_at" ]; then
+    signal_all KILL
+  fi
 done
-[ -z "$killer" ] || kill "$killer" 2>/dev/null || true
 wait "$follower" || true
 exit "$first_failure"

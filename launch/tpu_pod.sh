@@ -137,7 +137,8 @@ attempt() {
     on_all_hosts "cd parts_jax && ./launch/tpu_worker.sh run $(quoted "$WORKDIR" "${arguments[@]}")"
 }
 
-archive=/tmp/parts_jax.tar.gz commit=HEAD restarts=0
+# In a dry run a name that nobody can have taken before; it is not made.
+archive="$(mktemp -u /tmp/parts_jax.XXXXXXXXXX).tar.gz" commit=HEAD restarts=0
 if [ "$dry_run" = 0 ]; then
   archive="$(mktemp -d)/parts_jax.tar.gz"
   [ "$ALLOW_DIRTY" = 0 ] || commit="$(git stash create)"

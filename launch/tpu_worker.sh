@@ -65,7 +65,7 @@ train() {
   catch_term
   .venv/bin/python -m parts_jax.main "$@" --workdir="$workdir" >>"$log" 2>&1 9>&- &
   pid=$!
-  echo "$pid" >"$pid_file"
+  echo "$pid $(started "$pid" || true)" >"$pid_file"
   [ "$host" != 0 ] || show=(tail -n +1 -f --pid="$pid" "$log")
   "${show[@]}" 9>&- &
   forward_term "$pid" || code=$?  # TERM comes when the host is taken away
@@ -78,6 +78,17 @@ train() {
   return "$code"
 }
 
+stop() {
+  local pid="" began=""
+  : >"$stopped"
+  [ ! -f "$pid_file" ] || read -r pid began <"$pid_file" || true
+  if is_run "$pid" "$began"; then
+    kill -TERM "$pid" 2>/dev/null || true
+  else
+    echo "No run is going on on this host." >&2
+  fi
+}
+
 case "${1:-}" in
   setup | run) [ -n "${2:-}" ] || fail "WORKDIR is missing after '$1'." ;;
   stop) ;;
@@ -86,8 +97,5 @@ esac
 case "$1" in
   setup) setup "$2" ;;
   run) train "${@:2}" ;;
-  stop)
-    : >"$stopped"
-    [ ! -f "$pid_file" ] || kill -TERM "$(cat "$pid_file")" 2>/dev/null || true
-    ;;
+  stop) stop ;;
 esac

@@ -146,13 +146,16 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
                              f"{jax.process_count()}.")
         if not config.eval.watch:
             checkpoint.choose_step(workdir, config.eval.step)
+        config.data.prepared = pipeline.prepare(config.data)
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
     config_rules.check(config, jax.device_count())
     use_precision(config)
     check_model(config)
+    configuration.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
+    config.data.prepared = pipeline.prepare(config.data)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
         if jax.process_index() == 0:

@@ -339,10 +339,8 @@ def test_a_split_that_is_not_there_is_refused_before_training(refused, monkeypat
         class info:
             splits = ("train", "validation", "test")
 
-        def as_data_source(self, split):
-            return [GOOD]
-
     monkeypatch.setattr(pipeline.data, "prepare", lambda *arguments: Builder())
+    monkeypatch.setattr(pipeline.prepared, "Examples", lambda builder, split: [GOOD])
     monkeypatch.setattr(pipeline.data, "fewest_frames", lambda builder, split: 8)
     message = refused(DEMO, f"--config.{key}=tset")
     assert "'sim_clevrer/demo' has no split 'tset'; it has: train, validation, test." in message

@@ -35,11 +35,11 @@ ALLOWED = {
     "runs": {"files", "metrics", "models", "pictures"},
     "training": {"metrics"},
     # A model at work.
-    "api": {"data", "equations", "models", "pictures", "runs"},
+    "api": {"data", "equations", "files", "models", "pictures", "runs"},
     "evaluation": {"api", "data", "devices", "metrics", "models", "pictures", "runs"},
     "report": {"api", "data", "files", "metrics", "models", "pictures", "runs"},
     # The doors.
-    "segment": {"api", "data", "files"},
+    "segment": {"api", "files"},
     "evaluate": {"devices", "evaluation", "models", "runs"},
     "train": {"api", "data", "devices", "equations", "evaluation", "metrics", "models", "runs",
               "training"},

@@ -21,6 +21,7 @@ def without(settings: dict, name: str) -> dict:
     (TPU | {"PLATFORM": "cpu"}, "tpu or gpu; got 'cpu'"),
     (TPU | {"NAME": "My_run"}, "got 'My_run'"),
     (TPU | {"HOSTS": "0"}, "1 or more; got '0'"),
+    (TPU | {"HOSTS": "010"}, "leading zeros, 1 or more; got '010'"),
     (TPU | {"WORKDIR": "/x"}, "gs://BUCKET/FOLDER; got '/x'"),
     (GPU | {"WORKDIR": "/x"}, "without a slash in front"),
     (GPU, "The command kubectl is not installed"),

@@ -5,6 +5,7 @@ they were called.
 """
 
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,9 @@ def without(settings: dict, name: str) -> dict:
     ("slurm.sbatch", {}, [CONFIG, "--workdir=/x"], "This is no Slurm job"),
     ("slurm.sbatch", {"SLURM_JOB_ID": "7"}, [CONFIG, "--workdir=/x"], "srun is not installed"),
     ("local_multihost.sh", {"NUM_PROCESSES": "two"}, [CONFIG], "1 or more; got 'two'"),
+    ("local_multihost.sh", {"NUM_PROCESSES": "08"}, [CONFIG], "leading zeros, 1 or more; got '08'"),
+    ("local_multihost.sh", {"DEVICES_PER_PROCESS": "010"}, [CONFIG], "1 or more; got '010'"),
+    ("tpu_pod.sh", POD | {"POLL_SECONDS": "00"}, [CONFIG], "0 or more; got '00'"),
     ("local_multihost.sh", {}, ["-c"], "'-c' is no flag"),
 ])
 def test_wrong_settings_are_refused_in_a_sentence(launch, script, settings, arguments, message):
@@ -78,13 +82,17 @@ def test_wrong_settings_are_refused_in_a_sentence(launch, script, settings, argu
 # ---- A TPU pod -----------------------------------------------------------------------------------
 def test_dry_run_of_a_pod(launch):
     ssh = f"gcloud compute tpus tpu-vm ssh parts {WHERE} --worker=all --batch-size=all"
-    assert printed(launch("tpu_pod.sh", "--dry-run", CONFIG, "--config.x=a b", SPOT="1", DELETE="1",
-                          **POD)) == [
+    lines, again = (printed(launch("tpu_pod.sh", "--dry-run", CONFIG, "--config.x=a b", SPOT="1",
+                                   DELETE="1", **POD)) for _ in range(2))
+    archive = lines[2].split("--output=")[1].split()[0]  # a name that nobody can foresee
+    assert re.fullmatch(r"/tmp/parts_jax\.\w{10}\.tar\.gz", archive)
+    assert archive not in again[2] and not pathlib.Path(archive).exists()
+    assert lines == [
         f"gcloud compute tpus tpu-vm list {WHERE} '--filter=name~/parts$' '--format=value(state)'",
         f"gcloud compute tpus tpu-vm create parts {WHERE} --accelerator-type=v6e-16 --spot "
         "--version=v2-alpha-tpuv6e",
-        "git archive --format=tar.gz --output=/tmp/parts_jax.tar.gz HEAD",
-        f"gcloud compute tpus tpu-vm scp /tmp/parts_jax.tar.gz parts:parts_jax.tar.gz {WHERE} "
+        f"git archive --format=tar.gz --output={archive} HEAD",
+        f"gcloud compute tpus tpu-vm scp {archive} parts:parts_jax.tar.gz {WHERE} "
         "--worker=all --batch-size=all",
         f"{ssh} '--command=mkdir -p parts_jax && tar -xzf parts_jax.tar.gz -C parts_jax'",
         f"{ssh} '--command=cd parts_jax && ./launch/tpu_worker.sh setup gs://bucket/runs/1'",
@@ -173,6 +181,33 @@ def test_a_host_of_a_pod_tells_a_stop_by_hand_from_one_by_the_cluster(tools, tmp
     else:
         process.send_signal(signal.SIGTERM)
     assert process.wait(20) == exit_code
+
+
+@pytest.mark.parametrize("began", ["", "1", "its own"])
+def test_a_stop_spares_another_process_that_has_the_number_now(launch, tmp_path, began):
+    """One that began at another time, or does something else."""
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        if began == "its own":
+            stat = pathlib.Path(f"/proc/{other.pid}/stat").read_text()
+            began = stat.rpartition(") ")[2].split()[19]
+        (tmp_path / ".parts_jax.pid").write_text(f"{other.pid} {began}\n")
+        result = launch("tpu_worker.sh", "stop")
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == "No run is going on on this host.\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.2)
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", "-1 0", "x y", "99999999 5"])
+def test_a_stop_where_nothing_goes_on_says_so(launch, tmp_path, content):
+    if content is not None:
+        (tmp_path / ".parts_jax.pid").write_text(content)
+    result = launch("tpu_worker.sh", "stop")
+    assert (result.returncode, result.stderr) == (0, "No run is going on on this host.\n")
 
 
 # ---- Slurm ---------------------------------------------------------------------------------------

@@ -1,18 +1,27 @@
 """Segmenting a video file through the public command: what is written, and what is refused."""
 
+import io
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import types
 
 import av
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import parts_jax
 from parts_jax import segment
+from parts_jax.api import places, segmenting
+from parts_jax.api.clips import Clip
+from parts_jax.data import pipeline
 from parts_jax.data.formats import video_files
-from parts_jax.pictures import colours, grids
+from parts_jax.pictures import colours, grids, overlay
+from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 S, K, TILE = 16, 3, 32
@@ -78,7 +87,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
     seen = model.segment(model.resize(video_files.read_video(clip)))  # all at once
     for t in (0, 15, 16, 19):
         shown = tiles(written[t])
-        slots = colours.masked_slots(seen.slots[t], seen.masks[t])
+        slots = colours.masked_slots(seen.slot_pictures[t], seen.masks[t])
         expected = [seen.video[t], colours.colour_masks(seen.masks[t]),
                     colours.to_uint8(seen.recon[t]), *slots]
         for tile, picture in zip(shown, expected, strict=True):
@@ -89,7 +98,7 @@ def test_the_command_writes_frame_masks_reconstruction_and_slots(folder, workdir
 def test_parts_are_exact_and_have_one_length(workdir, clip):
     model = parts_jax.load(workdir)
     video = model.resize(video_files.read_video(clip))
-    parts = list(segment.segment_parts(model, iter(video)))
+    parts = list(segmenting.segment_parts(model, iter(video)))
     assert [count for _, count in parts] == [16, 4]
     assert model._segment._cache_size() == 1
     whole = model.segment(video)
@@ -142,12 +151,37 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
 @pytest.mark.parametrize("changes, message", [
     ({"--workdir": "nowhere"}, "no folder '.*nowhere' to load a model from"),
     ({"--out": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
-    ({"--out": "no/such/folder/out.mp4"}, "No such file or directory"),
+    ({"--out": "nodir/c.mp4"}, r"The folder \S+nodir of --out=nodir/c.mp4 does not exist"),
     ({"--step": "3"}, "no checkpoint of step 3"),
     ({"--stride": "0"}, "--stride is 0, but must be 1 or more"),
     ({"--tile": "0"}, "--tile is 0, but must be 1 or more"),
     ({"--num_slots": "0"}, "num_slots is 0, but must be a whole number, 1 or more"),
     ({"--frames_per_second": "0"}, "frames a second must be above 0; got 0.0"),
+    ({"--frames_per_second": "inf"}, "above 0; got inf. --frames_per_second takes numbers from"),
+    ({"--frames_per_second": "nan"}, "above 0; got nan"),
+    ({"--frames_per_second": "1e-300"}, "above 0; got 1e-300"),
+    ({"--frames_per_second": "1e300"}, "above 0; got 1e"),
+    ({"--stride": f"{10**30}"}, "--stride is 10{30}, but must be 1000000 or less"),
+    ({"--stride": "5000"}, "above 0; got 0.002 from .*clip.mp4 and --stride=5000"),
+    ({"--tile": "100000"}, "--tile is 100000, but must be 4096 or less"),
+    ({"--num_slots": "100000"}, "num_slots is 100000, but must be .* at most 65535"),
+    ({"--seed": "2147483648"}, "--seed is 2147483648, but must be 2147483647 or less"),
+    ({"--step": "-3"}, "--step is -3, but must be -2 or more"),
+    ({"--step": f"{10**30}"}, "--step is 1000"),
+    ({"--out": ""}, "Nothing is asked for: give --out, --save, --overlay or --slots"),
+    ({"--out": "", "--save": "masks", "--num_slots": "300"}, "at most 255 slots apart; got 300"),
+    ({"--overlay": "nodir/o.mp4"}, "The folder .*nodir of --overlay=nodir/o.mp4 does not exist"),
+    ({"--save": "nodir/m/"}, "The folder .*nodir of --save=nodir/m/ does not exist"),
+    ({"--slots": "nodir/s.npz"}, "The folder .*nodir of --slots=nodir/s.npz does not exist"),
+    ({"--slots": "slots.txt"}, "Slots are saved as a .npz file; got 'slots.txt'"),
+    ({"--overlay": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
+    ({"--overlay": "out.mp4"}, "--overlay=.*out.mp4 and --out=.*out.mp4 would replace each other"),
+    ({"--save": "gs://bucket/masks"}, "--save is 'gs://bucket/masks', an address, but must be"),
+    ({"--split": "test"}, "--split is of the set that the model was trained on, and goes with"),
+    ({"--workdir": "~/nowhere"}, "no folder '/[^~]*/nowhere' to load a model from"),
+    ({"--out": "~/nodir/c.mp4"}, "The folder /[^~]*/nodir of --out=/[^~]* does not exist"),
+    ({"video": "~/nothing.mp4"}, "There is no video file /[^~]*/nothing.mp4"),
+    ({"video": f"{ROOT}/parts_jax/api"}, "There is no clip in .*parts_jax/api. Give a video"),
     ({"--actions": "nothing.npy"}, "nothing.npy"),
     ({"--actions": f"{ROOT}/setup.py"}, "actions in .*setup.py cannot be read: .* a whole .npy"),
     ({"video": "nothing.mp4"}, "There is no video file nothing.mp4"),
@@ -161,3 +195,162 @@ def test_a_fault_is_one_sentence_and_leaves_nothing(capsys, folder, workdir, cli
     error = refused(capsys, video, *(f"{name}={value}" for name, value in values.items()))
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_users_video_is_not_replaced(capsys, workdir, clip, tmp_path):
+    """Under any name: the rest of the kind is in tests/api/test_outputs.py."""
+    mine = tmp_path / "a.mp4"
+    mine.write_bytes(clip.read_bytes())
+    (tmp_path / "link.mp4").symlink_to(mine)
+    for flag in (f"--out={mine}", f"--overlay={tmp_path}/link.mp4", f"--out={tmp_path}/A.mp4"):
+        assert "a.mp4, which is read" in refused(capsys, f"--workdir={workdir}", mine, flag)
+    assert mine.read_bytes() == clip.read_bytes() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_clips_of_all_kinds_give_files_of_the_frames_own_size(capsys, workdir, clip, tmp_path):
+    """A file of two parts and a folder of frames: videos, overlays, masks and slots of both."""
+    video = video_files.read_video(clip)
+    clip = pathlib.Path(shutil.copy(clip, tmp_path / "clip.v2.mp4"))
+    (tmp_path / "frames").mkdir()
+    for t, frame in enumerate(video[:3]):
+        grids.save_png(str(tmp_path / "frames" / f"f{t}.png"), frame)
+    text = call(capsys, f"--workdir={workdir}", clip, tmp_path / "frames", f"--tile={S}",
+                *(f"--{name}={tmp_path}/{name}" for name in ("out", "overlay", "save")),
+                f"--slots={tmp_path}/slots.npz", "--crop=pad")
+    assert text.splitlines() == [
+        f"{tmp_path}/{path}: {count} frames." for path, count in (
+            ("out/clip.v2.mp4", 20), ("overlay/clip.v2.mp4", 20), ("save/clip.v2/", 20),
+            ("out/frames.mp4", 3), ("overlay/frames.mp4", 3), ("save/frames/", 3))
+    ] + [f"{tmp_path}/slots.npz: slots of 2 clips."]
+    model = parts_jax.load(workdir)
+    for name, count in (("clip.v2", 20), ("frames", 3)):
+        assert len(video_files.read_video(tmp_path / "out" / f"{name}.mp4")) == count
+        seen = model.segment(model.resize(video[:count], crop="pad"))
+        shown = video_files.read_video(tmp_path / "overlay" / f"{name}.mp4")
+        kept = np.load(tmp_path / "save" / name / "masks.npz")
+        assert kept["masks"].shape == (count, K, 40, 64) and shown.shape == (count, 40, 64, 3)
+        np.testing.assert_allclose(kept["slots"], seen.posterior.mean, atol=1e-5)
+        for t in range(count):
+            place = places.find(40, 64, "pad")
+            ids = np.asarray(Image.open(tmp_path / "save" / name / f"{t:05d}.png"))
+            wrong = ids != places.ids(places.back(seen.masks[t], place))
+            assert wrong.mean() < 0.01, t  # float16 of two programs: where two slots tie
+            expected = overlay.overlay(video[t], ids, K).astype(int)
+            assert np.abs(expected - shown[t]).mean() < 6
+    slots = np.load(tmp_path / "slots.npz")
+    assert slots["names"].tolist() == ["clip.v2", "frames"] and slots["slots"].shape == (23, K, 4)
+    assert slots["clip"].tolist() == [0] * 20 + [1] * 3
+    assert slots["frame"].tolist() == [*range(20), *range(3)]
+    np.testing.assert_allclose(slots["slots"][20:], seen.posterior.mean, atol=1e-5)
+
+
+def test_of_several_clips_outputs_are_folders(capsys, workdir, clip, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    both = (f"--workdir={workdir}", tmp_path / "a.mp4", tmp_path / "b.mp4")
+    for flag in ("--out=x.mp4", "--overlay=x.gif", "--save=x.npz", f"--out={clip}"):
+        assert f"{flag} must be a folder, as there may be several clips" in refused(
+            capsys, *both, flag)
+    np.save(tmp_path / "actions.npy", np.zeros((20, 2), np.float32))
+    assert "--actions are of one clip, but there are 2" in refused(
+        capsys, *both, f"--out={tmp_path}/x", f"--actions={tmp_path}/actions.npy")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def part(workdir, clip):
+    """What `segment_parts` yields first."""
+    model = parts_jax.load(workdir)
+    return next(segmenting.segment_parts(model, model.resize(video_files.read_video(clip))))
+
+
+@pytest.mark.parametrize("error, code", [(KeyboardInterrupt, 130), (OSError("full"), 2)])
+def test_what_breaks_off_leaves_nothing(capsys, workdir, clip, part, tmp_path, monkeypatch, error,
+                                        code):
+    """In the second part, after frames were written."""
+    def breaks_off(model, frames, *_):
+        for _ in range(part[1]):
+            next(frames)
+        yield part
+        raise error
+
+    monkeypatch.setattr(segmenting, "segment_parts", breaks_off)
+    with pytest.raises(SystemExit) as exit:
+        segment.main([f"--workdir={workdir}", str(clip), f"--out={tmp_path}/a.mp4",
+                      f"--overlay={tmp_path}/o.gif", f"--save={tmp_path}/masks",
+                      f"--slots={tmp_path}/s.npz", f"--tile={S}"])
+    printed = capsys.readouterr()
+    assert exit.value.code == code and printed.out == "" and printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err and not list(tmp_path.iterdir())
+
+
+def test_the_door_opens_before_what_takes_seconds_to_import():
+    """So that Ctrl-C while it is imported ends as any other, and --help is quick."""
+    code = ("import sys; from parts_jax import segment; segment.parse(['--workdir=a', 'b.mp4']); "
+            "assert not {'jax', 'numpy', 'av'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_ctrl_c_while_libraries_are_imported():
+    """numpy stands for all of them: one that sends the signal when it is first imported."""
+    code = ("import os, signal, sys, types\n"
+            "class Finder:\n"
+            "    def find_spec(name, *_):\n"
+            "        if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Finder)\n"
+            "from parts_jax import segment\n"
+            "segment.main(['--workdir=a', 'b.mp4', '--out=c.mp4'])")
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (130, segment.SAID_THEN + "\n")
+
+
+@pytest.mark.parametrize("error", [MemoryError("1 TB"), jax.errors.JaxRuntimeError(
+    "RESOURCE_EXHAUSTED: Out of memory allocating 1 TB")])
+def test_too_little_memory_is_a_sentence(error):
+    def fails(*_, **__):
+        raise error
+
+    model = types.SimpleNamespace(segment=fails, num_slots=3)
+    with pytest.raises(ValueError, match="too little memory for 16 frames with 9000 slots") as got:
+        next(segmenting.segment_parts(model, iter(np.zeros((2, S, S, 3), np.uint8)), None, 9000))
+    assert got.value.__cause__ is error
+
+
+def test_an_overlay_of_frames_of_two_sizes_is_refused(clip):
+    job, sizes = segmenting.Job(Clip(clip, "clip"), None, "o.mp4", None), []
+    for _ in range(2):
+        segmenting._check_size(np.zeros((4, 6, 3)), sizes, job)
+    with pytest.raises(ValueError, match="clip.mp4 has 4x6 pixels in its first frame and 6x4"):
+        segmenting._check_size(np.zeros((6, 4, 3)), sizes, job)
+
+
+def test_frames_are_counted_on_a_terminal_only(workdir, clip, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(segmenting, "segment_parts", lambda model, frames, *_: [
+        (None, len(list(frames)))])
+    monkeypatch.setattr(segmenting, "_open_writers", lambda *_: lambda *_: None)
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        segment.main([f"--workdir={workdir}", str(clip), f"--save={tmp_path}/m"])
+        assert ("clip: " in stream.getvalue() and " frames" in stream.getvalue()) == shown
+
+
+def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_untrained):
+    workdir = save_untrained(folder / "split_run", data__data_dir=str(folder / "data"))
+    out = folder / "split.npz"
+    text = call(capsys, f"--workdir={workdir}", "--split=validation", f"--slots={out}")
+    config = configuration.load(str(workdir))
+    batch = next(iter(pipeline.eval_iterator(config.data, "validation", batch_size=4)))
+    kept, model = np.load(out), parts_jax.load(workdir)
+    num_clips = len(kept["names"])
+    assert text == f"{out}: slots of {num_clips} clips.\n"
+    assert kept["slots"].shape == (4 * num_clips, K, 4)
+    assert kept["frame"].tolist() == [0, 1, 2, 3] * num_clips
+    assert kept["names"].tolist() == [f"validation/{i}" for i in range(num_clips)]
+    seen = model.segment(batch["video"][:4])
+    np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
+                               atol=1e-5)
+    assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")

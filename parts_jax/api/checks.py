@@ -6,6 +6,9 @@ import numpy as np
 
 from parts_jax.models import rules
 
+MOST_SLOTS = 65535  # their ids are uint16, and one is for what the model did not see
+SEEDS = (-2**31, 2**31 - 1)
+
 
 def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
@@ -34,6 +37,30 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     return video
 
 
+def check_num_slots(num_slots: Any) -> None:
+    """Raises a ValueError if `num_slots` is no whole number from 1 to MOST_SLOTS."""
+    if not rules.is_whole(num_slots) or not 1 <= num_slots <= MOST_SLOTS:
+        raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, at "
+                         f"most {MOST_SLOTS}, or None.")
+
+
+def check_seed(seed: Any) -> None:
+    """Raises a ValueError if `seed` is no whole number of SEEDS, those of 32 bits."""
+    if not rules.is_whole(seed) or not SEEDS[0] <= seed <= SEEDS[1]:
+        raise ValueError(f"seed is {seed!r}, but must be a whole number from {SEEDS[0]} to "
+                         f"{SEEDS[1]}.")
+
+
+def check_index(name: str, index: Any, size: int, more: str = "",
+                none_allowed: bool = False) -> None:
+    """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
+    if index is None and none_allowed:
+        return
+    if not rules.is_whole(index) or not 0 <= index < size:
+        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
+                         f"{size - 1}{more}.")
+
+
 def _hint(video: np.ndarray) -> str:
     """What to do about floats that do not lie in [0, 1]."""
     if not np.isfinite(video).all():
@@ -43,12 +70,3 @@ def _hint(video: np.ndarray) -> str:
     if video.min() >= -1.1 and video.max() <= 1.1 and video.min() < -0.1:
         return "If they lie in [-1, 1], take (video + 1) / 2."
     return "If they are off by rounding alone, take np.clip(video, 0, 1)."
-
-
-def check_index(name: str, index: Any, size: int, more: str = "", none_allowed=False) -> None:
-    """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
-    if index is None and none_allowed:
-        return
-    if not rules.is_whole(index) or not 0 <= index < size:
-        raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
-                         f"{size - 1}{more}.")

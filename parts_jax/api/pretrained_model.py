@@ -24,10 +24,10 @@ import ml_collections
 import numpy as np
 
 from parts_jax import models
-from parts_jax.api import checks, inference
+from parts_jax.api import checks, inference, places
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
-from parts_jax.equations.notation import Slots
+from parts_jax.equations.notation import Gaussian, Slots
 from parts_jax.models import rules
 from parts_jax.models.contract import View
 from parts_jax.runs import checkpoint, configuration, shipped
@@ -114,7 +114,8 @@ class PretrainedModel:
 
         Args:
           video: uint8 [T, H, W, 3].
-          crop: "center": the largest square in the middle; "none": all, squeezed to a square.
+          crop: "center": the largest square in the middle; "none": all, squeezed to a square;
+            "pad": all, made a square by repeating the pixels at its edge.
 
         Returns:
           uint8 [T, resolution, resolution, 3].
@@ -122,9 +123,7 @@ class PretrainedModel:
         Raises:
           ValueError: it is no such video, or no such crop.
         """
-        clip = {"video": np.asarray(video)}
-        preprocess.check_clip(clip)
-        return preprocess.resize(preprocess.crop(clip, crop), self.resolution)["video"]
+        return places.fit(video, crop, self.resolution)
 
     def fit(self, video: np.ndarray, crop: str = "center") -> np.ndarray:
         """The name that `resize` had; it goes with the next version."""
@@ -154,6 +153,7 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, 0)
         cues = _batched(cues, single)
         slots = self._check_slots(num_slots)
+        checks.check_seed(seed)
         if after is None:
             state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
             first, start = np.zeros_like(actions[:, 0]), 0
@@ -265,9 +265,7 @@ class PretrainedModel:
     def _check_slots(self, num_slots: int | None) -> int:
         if num_slots is None:
             return self.num_slots
-        if not rules.is_whole(num_slots) or num_slots < 1:
-            raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, "
-                             "or None.")
+        checks.check_num_slots(num_slots)
         return int(num_slots)
 
     def _check_input(self, video, actions, num_steps: int):
@@ -311,6 +309,11 @@ class PretrainedModel:
         return state, action, before_slots
 
 
+def first_frames(posterior: Gaussian, num_frames: int) -> Gaussian:
+    """The first frames of the posterior of one clip, [T, K, D] each."""
+    return jax.tree.map(lambda a: a[:num_frames], posterior)
+
+
 def _batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.ndarray]:
     """Cues of one clip as those of a batch of one."""
     return {name: np.asarray(cue)[None] if single else np.asarray(cue)
@@ -326,10 +329,15 @@ def _posterior(latents: Any) -> Any:
 
 
 def _fields(view: View) -> dict[str, jax.Array]:
-    return dict(masks=view.masks, recon=view.recon, slots=view.slots,
+    return dict(masks=view.masks, recon=view.recon, slot_pictures=view.slots,
                 segmentation=inference.most_likely(view.masks))
 
 
 def _as_numpy(result, single: bool):
-    """Arrays as numpy; of one clip without their first axis."""
-    return jax.tree.map(lambda a: np.asarray(a)[0] if single else np.asarray(a), result)
+    """Arrays as numpy, read-only; of one clip without their first axis."""
+    def fixed(array):
+        array = np.array(array) if isinstance(array, np.ndarray) else np.asarray(array)
+        array.flags.writeable = False
+        return array[0] if single else array
+
+    return jax.tree.map(fixed, result)

@@ -5,11 +5,14 @@ numbered from 0, and slot k has the colour `colours.palette(K)[k]` wherever it i
 """
 
 import base64
+import os
+import warnings
 from typing import Any
 
 import numpy as np
 from flax import struct
 
+from parts_jax.api import saving
 from parts_jax.equations.notation import Gaussian
 from parts_jax.pictures import colours, grids
 
@@ -24,12 +27,17 @@ class Decoded:
 
     Attributes:
       masks, recon: as in Segmentation.
-      means: what Segmentation calls slots, [T, K, H, W, 3].
+      slot_pictures: as in Segmentation, [T, K, H, W, 3].
     """
 
     masks: np.ndarray
     recon: np.ndarray
-    means: np.ndarray
+    slot_pictures: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """The name that `slot_pictures` had; it goes with the next version."""
+        return _renamed(self, "means")
 
 
 @struct.dataclass
@@ -39,10 +47,10 @@ class Segmentation:
     Attributes:
       video: the frames, [T, H, W, 3], as they were given.
       masks: [T, K, H, W], sum to 1 over K.
-      segmentation: the slot with the greatest mask, uint8 [T, H, W].
+      segmentation: the slot with the greatest mask, uint8 [T, H, W]; uint16 past 256 slots.
       recon: the picture that the slots make together, [T, H, W, 3].
-      slots: the picture of each slot, [T, K, H, W, 3]; it counts where its mask is. None where
-        the family has none.
+      slot_pictures: what each slot looks like, [T, K, H, W, 3]; it counts where its mask is. None
+        where the family has none.
       posterior: q of each slot, mean and log standard deviation, [T, K, D] each; None where the
         family's latents are no slots.
       maps: what else the model shows, by name, [T, K, H, W] each.
@@ -55,12 +63,17 @@ class Segmentation:
     masks: np.ndarray
     segmentation: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray | None
+    slot_pictures: np.ndarray | None
     posterior: Gaussian | None
     maps: dict[str, np.ndarray]
     state: Any
     last_action: np.ndarray
     num_frames: int = struct.field(pytree_node=False)
+
+    @property
+    def slots(self) -> np.ndarray | None:
+        """The name that `slot_pictures` had; it goes with the next version."""
+        return _renamed(self, "slots")
 
     @property
     def attention(self) -> np.ndarray | None:
@@ -78,6 +91,23 @@ class Segmentation:
                   truth: np.ndarray | None = None) -> np.ndarray:
         """A picture a frame, its tiles `tile` pixels high or more: uint8 [T, height, width, 3]."""
         return _animation(self._columns(clip, truth), tile)
+
+    def save(self, path: str | os.PathLike, size: tuple[int, int] | None = None,
+             crop: str = "center", clip: int | None = None) -> None:
+        """Writes masks and slots as files; docs/segment.md says what they hold.
+
+        Args:
+          path: a folder, for palette PNGs and both of the others; or one file, .npz or .json.
+          size: height and width of the video before `PretrainedModel.resize`; masks are brought
+            back to that size, and to the place of what `crop` took. None: masks as they are.
+          crop: as it was given to `PretrainedModel.resize`.
+          clip: which one of a batch; None: there is one alone.
+
+        Raises:
+          ValueError: path, size, crop or clip are not as said, or the folder is not empty.
+          OSError: the files cannot be written; nothing is left.
+        """
+        saving.save(self, path, size, crop, clip)
 
     def _columns(self, clip, truth=None):
         columns = {"frame": colours.to_uint8(_clip(self.video, 4, clip))}
@@ -98,15 +128,20 @@ class Prediction:
 
     Attributes:
       seen: the Segmentation of the frames that were given.
-      masks, segmentation, recon, slots, posterior: as in Segmentation, of S predicted frames.
+      masks, segmentation, recon, slot_pictures, posterior: as in Segmentation, of the S frames.
     """
 
     seen: Segmentation
     masks: np.ndarray
     segmentation: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray | None
+    slot_pictures: np.ndarray | None
     posterior: Gaussian | None
+
+    @property
+    def slots(self) -> np.ndarray | None:
+        """The name that `slot_pictures` had; it goes with the next version."""
+        return _renamed(self, "slots")
 
     def table(self, clip: int = 0) -> np.ndarray:
         """Predicted frame, masks and slots, a row a step: uint8 [height, width, 3]."""
@@ -132,7 +167,7 @@ class Traversal:
     """The last frame decoded with one number of the slots changed.
 
     Attributes:
-      masks, recon, slots: as in Segmentation, with V values in place of T frames.
+      masks, recon, slot_pictures: as in Segmentation, with V values in place of T frames.
       values: the V values.
       slot: the slot that was changed; None: all of them at once.
       dim: which of its D numbers.
@@ -140,10 +175,15 @@ class Traversal:
 
     masks: np.ndarray
     recon: np.ndarray
-    slots: np.ndarray | None
+    slot_pictures: np.ndarray | None
     values: tuple[float, ...] = struct.field(pytree_node=False)
     slot: int | None = struct.field(pytree_node=False)
     dim: int = struct.field(pytree_node=False)
+
+    @property
+    def slots(self) -> np.ndarray | None:
+        """The name that `slot_pictures` had; it goes with the next version."""
+        return _renamed(self, "slots")
 
     def table(self, clip: int = 0) -> np.ndarray:
         """Masks, picture and slots, a row a value: uint8 [height, width, 3]."""
@@ -162,6 +202,13 @@ class Traversal:
         shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
         caption = f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}"
         return _html(self, caption, moving=False)
+
+
+def _renamed(result: Any, name: str) -> Any:
+    warnings.warn(f"{type(result).__name__}.{name} is called slot_pictures now, as slots are what "
+                  "decode takes, posterior.mean; this name goes with the next version.",
+                  DeprecationWarning, stacklevel=3)
+    return result.slot_pictures
 
 
 def _clip(array: np.ndarray, num_axes: int, clip: int) -> np.ndarray:
@@ -184,9 +231,9 @@ def _columns(result, clip: int, title: str) -> dict[str, np.ndarray]:
     masks = _clip(result.masks, 4, clip)
     columns = {"masks": colours.colour_masks(masks),
                title: colours.to_uint8(_clip(result.recon, 4, clip))}
-    if result.slots is None:
+    if result.slot_pictures is None:
         return columns
-    slots = colours.masked_slots(_clip(result.slots, 5, clip), masks)
+    slots = colours.masked_slots(_clip(result.slot_pictures, 5, clip), masks)
     return columns | {f"slot {k}": slots[:, k] for k in range(slots.shape[1])}
 
 

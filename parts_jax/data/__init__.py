@@ -11,14 +11,17 @@ import hashlib
 import io
 import json
 import os
-import pathlib
+import re
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import constants
 
-from parts_jax.data import episodes
+from parts_jax.data import episodes, fingerprint
+from parts_jax.data import prepared as prepared_data
 from parts_jax.data.formats import limits, spool
+from parts_jax.data.prepared import LENGTHS, fewest_frames  # noqa: F401  (beside `prepare`)
 from parts_jax.data.sets.bouncing_balls import BouncingBalls
 from parts_jax.data.sets.clevrer import Clevrer, check_available
 from parts_jax.data.sets.folder import Folder
@@ -30,19 +33,19 @@ from parts_jax.data.sets.robotics_arm import RoboticsArm
 from parts_jax.data.sets.sim_clevrer import SimClevrer
 from parts_jax.data.sets.sim_playroom import SimPlayroom
 from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
-from parts_jax.files import lock, whole
+from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm,
     Rlds, Movi, MultiObject, BouncingBalls, Folder)}
+INFO = "dataset_info.json"  # TFDS writes it last
 KNOWN_NAMES = tuple(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                     for config in builder.BUILDER_CONFIGS)
-LENGTHS = "lengths.json"
 
 
 def prepare(name: str, data_dir: str = "", source_dir: str = "",
             download: bool = True, max_bytes: int = limits.MAX_BYTES,
-            skip_bad: bool = False, camera: str = "",
+            skip_bad: bool = False, prepared: str = "", camera: str = "",
             actions: str = "") -> tfds.core.DatasetBuilder:
     """The builder of a set, which it first builds if that was not done before.
 
@@ -59,30 +62,71 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       camera: the feature with the pictures, of sets that have several; empty: the variant's.
       actions: the features that make the action, one after the other, with commas between them;
         empty: the variant's. What is prepared with another camera or action is another set.
+      prepared: the name that a set made from files has in `data_dir`, as the builder's config
+        has it. While that set is there, the source is not looked at.
 
     Returns:
       A TFDS builder whose data are on disk.
 
     Raises:
       ValueError: if there is no set of this name, a folder in its place that is not one, or a
-        file that cannot be read as what it should be.
+        file that cannot be read as what it should be; if the set `prepared` is gone, and the
+        source holds other files now; if a file changed while the set was built.
       OSError: if a file or the network is missing, or the disk is full.
     """
-    family, config = _resolve(name)
-    config = _with_source(family, _with_features(family, config, camera, actions), source_dir,
-                          max_bytes, skip_bad)
+    family, variant = _resolve(name)
+    variant = _with_features(family, variant, camera, actions)
+    kept = _kept(family, variant, data_dir, prepared)
+    if prepared and (kept / INFO).exists():
+        return _builder(family, dataclasses.replace(variant, name=prepared), data_dir)
+    gone = f"The prepared set that the run began with, {kept}, is gone: " if prepared else ""
+    try:
+        config = _with_source(family, variant, data_dir, source_dir, max_bytes, skip_bad)
+    except (ValueError, OSError) as error:
+        if not prepared:
+            raise
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        raise kind(f"{gone}{error}") from error
+    if prepared not in ("", config.name):
+        raise ValueError(f"{gone}data.source_dir, {source_dir!r}, holds other files now than those "
+                         "that it was made from. Put either back, or start another run with "
+                         "another --workdir.")
     builder = _builder(family, config, data_dir)
     if _is_finished(builder):
         return builder
     if builder.data_path.exists():
         raise ValueError(f"The folder {builder.data_dir} is not a finished data set: it has no "
-                         "dataset_info.json. Delete it, and the set is built again.")
+                         f"{INFO}. Delete it, and the set is built again.")
     if family == Clevrer.name:
         check_available(config, builder.data_dir, download)
     with _alone(builder):
         if not _is_finished(builder):
             build(builder)
+            after = _with_source(family, variant, data_dir, source_dir, max_bytes, skip_bad)
+            if after.name != config.name:
+                builder.data_path.rmtree()
+                raise ValueError(f"Files in {source_dir!r} changed while {name} was made from "
+                                 "them. When they are complete, the same command starts again.")
     return _builder(family, config, data_dir)
+
+
+def _kept(family: str, variant: tfds.core.BuilderConfig, data_dir: str,
+          prepared: str) -> tfds.core.Path:
+    """The folder of a prepared set that is made from files, by its name."""
+    if not prepared:
+        return _folder(family, data_dir)
+    if not isinstance(variant, episodes.SourceConfig):
+        raise ValueError(f"The data set {family!r} is simulated, not made from files: "
+                         f"data.prepared must be empty; got {prepared!r}.")
+    if not re.fullmatch(rf"{re.escape(variant.name)}-[-\w]+", prepared):
+        raise ValueError(f"data.prepared is {prepared!r}, but what is prepared of "
+                         f"{family}/{variant.name} is called {variant.name}-LETTERS.")
+    return _folder(family, data_dir) / prepared / str(BUILDERS[family].VERSION)
+
+
+def _folder(family: str, data_dir: str) -> tfds.core.Path:
+    """Where the prepared sets of a family are, as TFDS says."""
+    return tfds.core.Path(os.path.expanduser(data_dir or constants.DATA_DIR)) / family
 
 
 @contextlib.contextmanager
@@ -99,17 +143,6 @@ def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
                          builder.info.full_name, error)
             held.enter_context(lock.hold(path, wait=True))
         yield
-
-
-def fewest_frames(builder: tfds.core.DatasetBuilder, split: str) -> int:
-    """Frames of the shortest clip of a split, kept beside the data once they were counted."""
-    path = builder.data_path / LENGTHS
-    if not path.exists():
-        lengths = {name: min((len(example["video"]) for example in builder.as_data_source(name)),
-                             default=0) for name in builder.info.splits}
-        # All hosts of a run count at once where they share a disk.
-        whole.write_whole(path, json.dumps(lengths), shared=True)
-    return json.loads(path.read_text())[split]
 
 
 def _resolve(name: str) -> tuple[str, tfds.core.BuilderConfig]:
@@ -146,8 +179,8 @@ def _with_features(family: str, config: tfds.core.BuilderConfig, camera: str,
     return dataclasses.replace(config, name=f"{config.name}-{digest}", **changes)
 
 
-def _with_source(family: str, config: tfds.core.BuilderConfig,
-                 source_dir: str, max_bytes: int, skip_bad: bool) -> tfds.core.BuilderConfig:
+def _with_source(family: str, config: tfds.core.BuilderConfig, data_dir: str, source_dir: str,
+                 max_bytes: int, skip_bad: bool) -> tfds.core.BuilderConfig:
     """The variant made from the files in `source_dir`, named after them."""
     if not isinstance(config, episodes.SourceConfig):
         if source_dir:
@@ -164,29 +197,29 @@ def _with_source(family: str, config: tfds.core.BuilderConfig,
     source_dir = os.path.abspath(os.path.expanduser(source_dir))
     if not os.path.isdir(source_dir):
         raise FileNotFoundError(f"data.source_dir is {source_dir!r}, but there is no such folder.")
-    name = f"{config.name}-{_fingerprint(source_dir)}{'-skip_bad' * skip_bad}"
+    beside = _folder(family, data_dir)
+    skipping = f"-skip_bad-{max_bytes}" if skip_bad else ""  # what is skipped depends on it
+    name = f"{config.name}-{fingerprint.fingerprint(source_dir, beside)}{skipping}"
     return dataclasses.replace(config, name=name, source_dir=source_dir, max_bytes=max_bytes,
                                skip_bad=skip_bad)
 
 
-def _fingerprint(folder: str) -> str:
-    """Eight letters that change when a file below a folder comes, goes, or is written again."""
-    listing = []
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.is_file():
-            status = path.stat()
-            listing.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:8]
-
-
 def _builder(family: str, config: tfds.core.BuilderConfig,
              data_dir: str) -> tfds.core.DatasetBuilder:
-    return BUILDERS[family](config=config, file_format="array_record",
-                            data_dir=os.path.expanduser(data_dir) or None)
+    """The builder of a set; what is prepared of it is read, if there is."""
+    arguments = dict(config=config, file_format="array_record",
+                     data_dir=os.path.expanduser(data_dir) or None)
+    folder = _folder(family, data_dir) / config.name / str(BUILDERS[family].VERSION)
+    if not (folder / INFO).exists():
+        return BUILDERS[family](**arguments)
+    try:
+        return BUILDERS[family](**arguments)
+    except Exception as error:  # of many kinds, from protobuf and TFDS
+        raise prepared_data.damaged(folder / INFO, folder, error) from error
 
 
 def _is_finished(builder: tfds.core.DatasetBuilder) -> bool:
-    return (builder.data_path / "dataset_info.json").exists()
+    return (builder.data_path / INFO).exists()
 
 
 def build(builder: tfds.core.DatasetBuilder) -> None:

@@ -13,7 +13,8 @@ import ml_collections
 import numpy as np
 
 from parts_jax import data
-from parts_jax.data import preprocess
+from parts_jax.data import prepared, preprocess
+from parts_jax.data.formats import limits
 
 NUM_PREFETCHED = 8  # batches
 NUM_PLACED = 2      # of them, placed on the devices ahead of their step
@@ -174,19 +175,42 @@ def check(data_config: ml_collections.ConfigDict, train_split: str | None = None
         _check_cues(split, cues, flip=data_config.flip)
 
 
+def prepare(data_config: ml_collections.ConfigDict) -> str:
+    """Builds a set that is made from files, if need be; returns its name, for `data.prepared`.
+
+    A run keeps to what was prepared when it began: with that name its source is not read again,
+    whatever comes and goes there. Of a set that is always the same the name is empty.
+
+    Raises:
+      ValueError, OSError: as `data.prepare`.
+    """
+    c = data_config
+    if c.prepared or not c.source_dir:
+        return c.prepared
+    return data.prepare(c.name, c.data_dir, c.source_dir, c.download, *_choices(c)
+                        ).builder_config.name
+
+
+def _choices(data_config: ml_collections.ConfigDict) -> tuple:
+    """What `data.prepare` may be told of a set's files, as far as a config has it, in its order."""
+    defaults = {"max_bytes": limits.MAX_BYTES, "skip_bad": False, "prepared": "", "camera": "",
+                "actions": ""}
+    return tuple(data_config.get(key, default) for key, default in defaults.items())
+
+
 def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
     """Opens a split of the set that `data_config` names, which is prepared first if need be.
 
     Raises:
       ValueError: if there is no such set or split.
+      OSError: what is prepared of it is damaged.
     """
     c = data_config
-    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, **{
-        key: c[key] for key in ("max_bytes", "skip_bad", "camera", "actions") if key in c})
+    builder = data.prepare(c.name, c.data_dir, c.source_dir, c.download, *_choices(c))
     if name not in builder.info.splits:
         raise ValueError(f"The data set {c.name!r} has no split {name!r}; "
                          f"it has: {', '.join(builder.info.splits)}.")
-    return Split(builder.as_data_source(split=name), data.fewest_frames(builder, name),
+    return Split(prepared.Examples(builder, name), data.fewest_frames(builder, name),
                  getattr(builder, "MIRRORED_ACTIONS", None))
 
 

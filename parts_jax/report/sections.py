@@ -92,8 +92,8 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str =
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
         columns |= {"masks": _masks(seen.masks[i]), "reconstruction": _picture(seen.recon[i])}
-        if seen.slots is not None:
-            slots = _transparent(seen.slots[i], seen.masks[i])
+        if seen.slot_pictures is not None:
+            slots = _transparent(seen.slot_pictures[i], seen.masks[i])
             columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
         title = titles[i] if titles else f"Clip {clips.index[i]}"
         parts.append(_row(f"{name.removesuffix('s')}-{i}", title, columns, shown))

@@ -125,7 +125,8 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, iterator: Any,
     """
     args = ocp.args.Composite(
         state=ocp.args.PyTreeSave(state), iterator=grain.checkpoint.CheckpointSave(iterator),
-        record=ocp.args.JsonSave(checkpoint_record.make(state, config)))
+        record=ocp.args.JsonSave(
+            checkpoint_record.make(step, state, iterator.get_state(), config)))
     with _save_errors(manager):
         return manager.save(step, args=args)
 
@@ -201,25 +202,40 @@ def restore(
       UnreadableError: it is damaged.
       ValueError: it is of another config, or of an unknown format.
     """
+    wait(manager)
     step = _existing_step(manager, NEWEST if step is None else step)
     folder = pathlib.Path(manager.directory) / str(step)
     what = f"The checkpoint of step {step} in {str(manager.directory)!r}"
     record = checkpoint_record.read(folder, what)
-    checkpoint_record.check_format(record, what)
     if config is not None:
         checkpoint_record.check_config(record, config, what)
     try:
         restored = manager.restore(step, args=ocp.args.Composite(state=_restore_args(state_shape)))
+        checkpoint_record.check_shapes(restored.state, state_shape)
         checkpoint_record.check_checksums(restored.state, record, what)
-        # All processes are at the same place of their shares, so the first one's file does for any
-        # number of them; grain would look for a file of this very number.
-        file, = (folder / "iterator").glob("process_0-of-*.json")
-        iterator.set_state(json.loads(file.read_text(encoding="utf-8")))
+        place = _read_place(folder / "iterator")
+        checkpoint_record.check_place(place, record, what)
+        iterator.set_state(place)
+    except UnreadableError:
+        raise
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
         raise UnreadableError(f"{what} cannot be read: {_first_line(error)}") from error
     checkpoint_record.note_versions(record)
     iterator.start_prefetch()
     return restored.state
+
+
+def _read_place(folder: pathlib.Path) -> Any:
+    """The place in the data, for the iterator's `set_state`.
+
+    All processes are at the same place of their shares, so the first one's file does for any number
+    of them; grain would look for a file of this very number.
+    """
+    files = sorted(folder.glob("process_0-of-*.json"))
+    if len(files) != 1:
+        raise ValueError(f"{folder} must hold the place in the data in one file of process 0; it "
+                         f"has {len(files)} such files")
+    return json.loads(files[0].read_text(encoding="utf-8"))
 
 
 def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple[Any, int]:
@@ -237,14 +253,15 @@ def restore_params(workdir: str, params_shape: Any, step: int = NEWEST) -> tuple
     step = choose_step(workdir, step)
     what = f"The checkpoint of step {step} in {str(workdir)!r}"
     record = checkpoint_record.read(pathlib.Path(workdir) / FOLDER / str(step), what)
-    checkpoint_record.check_format(record, what)
     args = _restore_args({"params": params_shape}, partial_restore=True)
     try:
         with open_checkpoints(workdir) as manager:
             restored = manager.restore(step, args=ocp.args.Composite(state=args))
         params = restored.state["params"]
-        _check_shapes(params, params_shape)
+        checkpoint_record.check_shapes(params, params_shape)
         checkpoint_record.check_checksums({"params": params}, record, what)
+    except UnreadableError:
+        raise
     except Exception as error:  # orbax raises errors of many kinds for files that are damaged
         raise UnreadableError(f"{what} cannot be read: it is damaged, or not of the model that "
                               f"config.json describes ({error}).") from error
@@ -303,17 +320,6 @@ def _restore_args(shape: Any, **options: Any) -> ocp.args.PyTreeRestore:
         lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype), shape
     )
     return ocp.args.PyTreeRestore(shape, restore_args=as_numpy, **options)
-
-
-def _check_shapes(params: Any, shape: Any) -> None:
-    """Raises a ValueError if arrays are missing or of another shape, which orbax lets pass."""
-    found = dict(jax.tree_util.tree_leaves_with_path(params))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(shape):
-        array = found.get(path)
-        if not isinstance(array, np.ndarray) or array.shape != leaf.shape:
-            got = list(array.shape) if isinstance(array, np.ndarray) else "nothing"
-            raise ValueError(f"{jax.tree_util.keystr(path)} should have the shape "
-                             f"{list(leaf.shape)}; got {got}")
 
 
 def _check_folder(workdir: str) -> None:

@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from parts_jax.files import local_path
-from parts_jax.runs import configuration, shipped
+from parts_jax.runs import configuration, repeated_flags, shipped
 
 FLAGS = flags.FLAGS
 HELP = ("help", "helpshort", "h")
@@ -59,6 +59,7 @@ def parse(argv: Sequence[str]) -> None:
     for argument in argv:
         if argument.startswith(("--config.", "-config.", "--noconfig.", "-noconfig.")):
             _check_override(known, argument)
+    argv = repeated_flags.last_of_tuples(argv, known)
     if file is not None:
         define_config(argv)
     else:  # the workdir's config takes the place of a config file's

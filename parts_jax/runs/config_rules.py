@@ -24,6 +24,7 @@ RULES = {
     "data.name": rules.text(),
     "data.data_dir": rules.text(),
     "data.source_dir": rules.text(),
+    "data.prepared": rules.text(),
     "data.download": rules.flag(),
     "data.max_bytes": rules.whole(1),
     "data.skip_bad": rules.flag(),

@@ -32,6 +32,7 @@ SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
     *("eval.", "data.data_dir", "data.download", "data.max_bytes", "data.num_threads"),
+    "data.prepared",  # see `keep_prepared`
     *("train.checkpoint_every", "train.evaluate_every", "train.keep_checkpoints"),
     *("train.log_every", "train.max_bad_steps"),
 )
@@ -39,6 +40,9 @@ FREE_KEYS = (
 # it may not: the shapes of parameters depend on it.
 EVALUATION_KEYS = ("data.", "eval.")
 TRAINED_KEYS = ("data.action_size",)
+
+# What a prepared set is made by: with another value of one of them it is another set.
+SOURCE_KEYS = ("data.name", "data.source_dir", "data.skip_bad")
 
 # Where keys of earlier versions stand now.
 MOVED = {
@@ -52,6 +56,7 @@ MOVED = {
 # Keys that earlier runs did not have, and what they are gone on with, or evaluated.
 LATER_KEYS = {
     "data.max_bytes": 4 * 2 ** 30,
+    "data.prepared": "",
     "data.skip_bad": False,
     "data.camera": "",
     "data.actions": "",
@@ -256,6 +261,8 @@ def for_evaluation(trained: ml_collections.ConfigDict,
       ValueError: an override would change something else than its present value.
     """
     config = trained.copy_and_resolve_references()
+    if overrides.keys() & {*SOURCE_KEYS}:
+        config.data.prepared = ""  # what the run keeps to is of the other
     for key, value in overrides.items():
         check_key(trained, key)
         if key.startswith(EVALUATION_KEYS) and key not in TRAINED_KEYS:
@@ -296,6 +303,22 @@ def check_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     """
     if (pathlib.Path(workdir) / FILE_NAME).is_file():
         check_same(load(workdir), config, f"{workdir!r} holds a run")
+
+
+def keep_prepared(workdir: str, config: ml_collections.ConfigDict) -> None:
+    """Gives `config` the prepared set that the run in `workdir`, if there is one, began with.
+
+    Raises:
+      ValueError: the config names another one.
+    """
+    if not (pathlib.Path(workdir) / FILE_NAME).is_file():
+        return
+    there, now = load(workdir).data.get("prepared", ""), config.data.prepared
+    if there and now not in ("", there):
+        raise ValueError(f"data.prepared is {now!r}, but the run in {workdir!r} began with "
+                         f"{there!r}, which it keeps to. Leave the key out, or give another "
+                         "--workdir.")
+    config.data.prepared = there or now
 
 
 def check_same(there: Mapping[str, Any], config: Mapping[str, Any], what: str) -> None:

@@ -1,6 +1,8 @@
 """parts_jax.load and what the model that it returns can do, with untrained parameters."""
 
 import base64
+import importlib
+import inspect
 import io
 import re
 import shutil
@@ -62,12 +64,12 @@ def test_a_clip_is_segmented_alone_as_in_a_batch(model, video):
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(batch))
     assert clip.masks.shape == clip.attention.shape == (T, K, S, S)
     assert clip.recon.shape == clip.video.shape == (T, S, S, 3)
-    assert clip.slots.shape == (T, K, S, S, 3)
+    assert clip.slot_pictures.shape == (T, K, S, S, 3)
     assert clip.posterior.mean.shape == clip.posterior.log_std.shape == (T, K, D)
     assert clip.num_frames == T
     np.testing.assert_allclose(clip.masks.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(
-        clip.recon, (clip.masks[..., None] * clip.slots).sum(1), atol=1e-5)
+        clip.recon, (clip.masks[..., None] * clip.slot_pictures).sum(1), atol=1e-5)
     np.testing.assert_array_equal(clip.segmentation, clip.masks.argmax(1))
 
 
@@ -96,7 +98,7 @@ def test_the_posterior_is_the_models(model, workdir, video):
     np.testing.assert_allclose(result.posterior.mean, mean, atol=1e-5)
     np.testing.assert_allclose(result.attention, step.maps["attention"], atol=1e-5)
     at = net.apply({"params": params}, mean, (S, S), method="decode")
-    np.testing.assert_allclose(result.slots, at.means, atol=1e-5)
+    np.testing.assert_allclose(result.slot_pictures, at.means, atol=1e-5)
 
 
 def test_two_parts_of_a_video_give_what_the_whole_gives(model_with_actions, video, actions):
@@ -123,7 +125,7 @@ def test_prediction_sees_what_was_given_and_rolls_out_by_the_transition(model_wi
         state = InferenceState(posterior, hidden)
         np.testing.assert_allclose(result.posterior.mean[:, step], posterior.mean, atol=1e-5)
     mixture = net.apply({"params": model._params}, posterior.mean, (S, S), method="decode")
-    np.testing.assert_allclose(result.slots[:, -1], mixture.means, atol=1e-5)
+    np.testing.assert_allclose(result.slot_pictures[:, -1], mixture.means, atol=1e-5)
 
     def changed(t):
         other = actions.copy()
@@ -149,16 +151,19 @@ def test_a_traversal_changes_one_number_of_one_slot_or_of_all(model, video):
     assert result.masks.shape == (3, K, S, S) and result.values == (-2, 0, 2)
     seen = model.segment(video[0])
     untouched = [0, 2]
-    for picture in result.slots:
-        np.testing.assert_allclose(picture[untouched], seen.slots[-1, untouched], atol=1e-5)
-    assert np.abs(result.slots[0, 1] - result.slots[2, 1]).max() > 1e-4
+    for picture in result.slot_pictures:
+        np.testing.assert_allclose(
+            picture[untouched], seen.slot_pictures[-1, untouched], atol=1e-5)
+    pictures = result.slot_pictures
+    assert np.abs(pictures[0, 1] - pictures[2, 1]).max() > 1e-4
     own = float(seen.posterior.mean[-1, 1, 2])
     back = model.traverse(video[0], slot=1, dim=2, values=[own])
     np.testing.assert_allclose(back.recon[0], seen.recon[-1], atol=1e-5)
     everyone = model.traverse(video, slot=None, dim=2, values=values)
     assert everyone.masks.shape == (2, 3, K, S, S)
-    np.testing.assert_allclose(everyone.slots[0, :, 1], result.slots[:, 1], atol=1e-5)
-    assert all(np.abs(everyone.slots[0, 0, k] - everyone.slots[0, 2, k]).max() > 1e-4
+    moved = everyone.slot_pictures[0]
+    np.testing.assert_allclose(moved[:, 1], pictures[:, 1], atol=1e-5)
+    assert all(np.abs(moved[0, k] - moved[2, k]).max() > 1e-4
                for k in range(K))
 
 
@@ -209,7 +214,7 @@ def test_any_video_can_be_resized(model):
     wide[:, :, 16:48] = 200
     assert (model.resize(wide) == 200).all() and model.resize(wide).shape == (2, S, S, 3)
     assert (model.resize(wide, crop="none") == 0).any()
-    with pytest.raises(ValueError, match="must be none or center; got 'left'"):
+    with pytest.raises(ValueError, match="must be center, none or pad; got 'left'"):
         model.resize(wide, crop="left")
 
 
@@ -350,6 +355,68 @@ def test_other_numbers_out_of_range_are_refused(model, video):
         model.segment(video, after=first)
     with pytest.raises(ValueError, match="after has 3 slots, but num_slots is 4"):
         model.segment(video[0], num_slots=4, after=first)
+
+
+@pytest.mark.parametrize("seed", [2**31, -2**31 - 1, 0.5, np.nan])
+def test_a_seed_has_32_bits(model, seed):
+    with pytest.raises(ValueError, match="seed is .*, but must be a whole number from -2147483648"):
+        model.segment(ZEROS, seed=seed)
+
+
+def test_ids_of_many_slots_do_not_wrap(model, video):
+    result = model.segment(video[0, :1], num_slots=300)
+    assert result.segmentation.dtype == np.uint16
+    np.testing.assert_array_equal(result.segmentation, result.masks.argmax(1))
+    with pytest.raises(ValueError, match="num_slots is 65536, but must be .* at most 65535"):
+        model.segment(ZEROS, num_slots=65536)
+
+
+def test_what_slots_look_like_has_one_name_and_the_old_ones_warn(model, video):
+    seen = model.segment(video[0])
+    changed = model.traverse(video[0], 0, 0, [1.0])
+    future, decoded = model.predict(video[0], None, 2), model.decode(seen.posterior.mean)
+    for result, name in ((seen, "slots"), (changed, "slots"), (future, "slots"),
+                         (decoded, "means")):
+        with pytest.warns(DeprecationWarning, match=f"{name} is called slot_pictures now"):
+            assert getattr(result, name) is result.slot_pictures
+    np.testing.assert_allclose(decoded.slot_pictures, seen.slot_pictures, atol=1e-5)
+
+
+def test_results_are_read_only_and_keep_no_array_of_the_users(model, video):
+    mine = video[0].copy()
+    results = (model.segment(mine), model.predict(video, None, 2),
+               model.decode(np.zeros((1, K, D))))
+    assert not any(leaf.flags.writeable for leaf in jax.tree.leaves(results))
+    mine[:] = 0  # still the user's own, and no part of the result
+    np.testing.assert_array_equal(results[0].video, video[0])
+
+
+def public_functions() -> list:
+    """Of the package and of its rooms for users, with the methods of their classes."""
+    found = []
+    for name in ("", ".api.pretrained_model", ".api.results", ".api.saving", ".api.places",
+                 ".api.slot_files", ".api.clips", ".api.outputs", ".api.segmenting", ".api.checks",
+                 ".api.inference", ".segment", ".pictures.overlay", ".pictures.colours",
+                 ".pictures.grids"):
+        module = importlib.import_module(f"parts_jax{name}")
+        for member in vars(module).values():
+            if getattr(member, "__module__", "") != module.__name__:
+                continue
+            members = vars(member).values() if inspect.isclass(member) else [member]
+            functions = (getattr(m, "fget", m) for m in members)
+            found += [f for f in functions if inspect.isfunction(f)
+                      and f.__module__ == module.__name__
+                      and (f.__name__ == "__init__" or not f.__name__.startswith("_"))]
+    return found
+
+
+@pytest.mark.parametrize("function", public_functions(), ids=lambda function: function.__qualname__)
+def test_the_public_api_says_all_types(function):
+    signature = inspect.signature(function)
+    untyped = [name for name, parameter in signature.parameters.items()
+               if parameter.annotation is parameter.empty and name != "self"]
+    assert not untyped and (function.__name__ == "__init__"
+                            or signature.return_annotation is not signature.empty)
 
 
 def test_importing_data_imports_no_model():

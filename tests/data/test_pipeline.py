@@ -15,8 +15,8 @@ LENGTH = 10
 
 def make_config(**changes):
     return ml_collections.ConfigDict({
-        "name": "sim_clevrer/demo", "data_dir": "", "source_dir": "", "download": False, "max_bytes": 2**30,
-        "skip_bad": False,
+        "name": "sim_clevrer/demo", "data_dir": "", "source_dir": "", "download": False,
+        "max_bytes": 2 ** 30, "skip_bad": False, "prepared": "",
         "train_split": "train", "num_frames": 4,
         "stride": 1, "resolution": 4, "flip": False, "num_threads": 2, **changes})
 

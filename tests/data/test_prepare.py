@@ -1,14 +1,17 @@
 """Names, source folders and what is kept: how a set is found and built once."""
 
 import dataclasses
+import json
 import os
+import shutil
 
+import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
 
 from parts_jax import data
-from parts_jax.data import episodes
+from parts_jax.data import episodes, pipeline
 from parts_jax.data.formats import frames
 from parts_jax.data.sets import clevrer, folder, sim_clevrer
 from parts_jax.simulate.clevrer import simulation
@@ -80,6 +83,137 @@ def test_the_shortest_clip_is_counted_and_kept(tmp_path, tiny):
     assert data.fewest_frames(built, "train") == 6
     (built.data_path / data.LENGTHS).write_text('{"train": 5}')
     assert data.fewest_frames(built, "train") == 5
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"train": 5', '{"train": "5"}', "null",
+                                     '{"train": -1}', '{"train": true}', "[" * 100_000])
+def test_damaged_lengths_are_counted_anew(tmp_path, tiny, caplog, content):
+    built = data.prepare("sim_clevrer/tiny", str(tmp_path))
+    path = built.data_path / data.LENGTHS
+    path.write_text(content)
+    assert data.fewest_frames(built, "train") == 6
+    assert f"{path} is damaged" in caplog.text and "counted anew" in caplog.text
+    assert json.loads(path.read_text()) == {"train": 6, "validation": 6, "test": 6}
+
+
+# ---- What is prepared, and damaged ---------------------------------------------------------------
+@pytest.fixture(scope="module")
+def whole_set(tmp_path_factory):
+    """A folder with a prepared set, to be copied, and where it is in there."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_clips(folder / "source")
+    built = data.prepare("folder/64", str(folder / "data"), str(folder / "source"))
+    return folder, built.builder_config.name
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_first(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PNG")] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("pattern, damage", [
+    ("*train.array_record*", cut), ("*train.array_record*", flip_first),
+    ("*train.array_record*", lambda path: path.write_bytes(path.read_bytes()[:70_000])),
+    ("*train.array_record*", lambda path: path.write_bytes(b"")),
+    ("*train.array_record*", lambda path: path.unlink()),
+    ("dataset_info.json", cut), ("dataset_info.json", lambda path: path.write_text("{}")),
+])
+def test_a_damaged_set_is_told_of_by_its_file(tmp_path, whole_set, pattern, damage):
+    folder, name = whole_set
+    shutil.copytree(folder / "data", tmp_path / "data")
+    [path] = (tmp_path / "data").rglob(pattern)
+    damage(path)
+    config = settings(tmp_path / "data", folder / "source")
+    with pytest.raises(OSError) as error:
+        split = pipeline.open_split(config, "train")
+        for index in range(len(split.examples)):
+            split.examples[index]
+    message = str(error.value)
+    assert str(path) in message and "are damaged" in message and "\n" not in message
+    assert message.endswith(f"Delete the folder {str(path.parent)!r}, and the set is built again.")
+    shutil.rmtree(path.parent)
+    assert len(pipeline.open_split(config, "train").examples) > 0
+
+
+def test_damage_reaches_the_reader_of_batches_as_the_same_error(tmp_path, whole_set):
+    folder, name = whole_set
+    shutil.copytree(folder / "data", tmp_path / "data")
+    config = settings(tmp_path / "data", folder / "source")
+    batches = pipeline.train_iterator(config, batch_size=2, seed=0, place=lambda batch: batch)
+    [path] = (tmp_path / "data").rglob("*train.array_record*")
+    flip_first(path)
+    with pytest.raises(OSError, match="are damaged"):
+        for _ in range(20):
+            next(batches)
+
+
+def settings(data_dir, source_dir, **changes):
+    """What a config says of the data."""
+    return ml_collections.ConfigDict({
+        "name": "folder/64", "data_dir": str(data_dir), "source_dir": str(source_dir),
+        "prepared": "", "download": False, "max_bytes": 2 ** 30, "skip_bad": False, "num_frames": 2,
+        "stride": 1, "resolution": 8, "flip": False, "num_threads": 1,
+        "train_split": "train", **changes})
+
+
+# ---- A run keeps the set that it began with ------------------------------------------------------
+def test_a_kept_set_is_opened_whatever_comes_of_its_source(tmp_path):
+    write_clips(tmp_path / "source")
+    config = settings(tmp_path / "data", tmp_path / "source")
+    config.prepared = pipeline.prepare(config)
+    before = len(pipeline.open_split(config, "train").examples)
+    write_clips(tmp_path / "source" / "more", 2)
+    assert pipeline.prepare(config) == config.prepared
+    assert len(pipeline.open_split(config, "train").examples) == before
+    shutil.rmtree(tmp_path / "source")
+    assert len(pipeline.open_split(config, "train").examples) == before
+    assert len(list((tmp_path / "data" / "folder").glob("64-*"))) == 1
+
+
+def test_a_kept_set_that_is_gone_is_built_again_or_told_of(tmp_path):
+    write_clips(tmp_path / "source")
+    config = settings(tmp_path / "data", tmp_path / "source")
+    config.prepared = pipeline.prepare(config)
+    shutil.rmtree(tmp_path / "data")
+    assert len(pipeline.open_split(config, "train").examples) > 0  # of the same files
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "source" / "clip_0" / "000.png").unlink()
+    gone = f"{config.prepared}/1.0.0, is gone: "
+    with pytest.raises(ValueError, match=gone + "data.source_dir, .* holds other files now"):
+        pipeline.open_split(config, "train")
+    shutil.rmtree(tmp_path / "source")
+    with pytest.raises(OSError, match=gone + "data.source_dir is .* no such folder"):
+        pipeline.open_split(config, "train")
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
+
+
+@pytest.mark.parametrize("name, prepared, message", [
+    ("folder/64", "128-0123", "what is prepared of folder/64 is called 64-LETTERS"),
+    ("folder/64", "64-a/../../x", "is called 64-LETTERS"),
+    ("sim_clevrer/tiny", "tiny-1", "is simulated, not made from files: data.prepared must be em"),
+])
+def test_a_name_of_a_kept_set_that_cannot_be(tmp_path, name, prepared, message):
+    with pytest.raises(ValueError, match=message):
+        data.prepare(name, str(tmp_path), prepared=prepared)
+
+
+def test_files_that_change_while_a_set_is_made_of_them_make_none(tmp_path, monkeypatch):
+    write_clips(tmp_path / "source")
+    plain = data.build
+
+    def slow(builder):
+        plain(builder)
+        write_clips(tmp_path / "source" / "more", 1)
+
+    monkeypatch.setattr(data, "build", slow)
+    with pytest.raises(ValueError, match="changed while folder/64 was made from them"):
+        data.prepare("folder/64", str(tmp_path / "data"), str(tmp_path / "source"))
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
 @pytest.mark.parametrize("name", ["playroom/64", "folder/64", "movi", "robotics_arm"])

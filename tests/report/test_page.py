@@ -349,7 +349,8 @@ def test_curves_of_long_runs_are_thinned(workdir, splits):
 def write_clips(workdir, scores: list[float], **columns) -> None:
     columns = {"clip": range(len(scores)), "id": [f"a<b>-{i}" for i in range(len(scores))],
                "miou_last": scores} | columns
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values()))]
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(),
+                                                                          strict=True))]
     (workdir / "evaluation" / f"{NAME}-test-7.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -579,4 +580,4 @@ def test_damaged_evaluations_are_named(workdir, splits, name, text, message):
 
 def test_the_template_is_installed_with_the_package():
     assert report.TEMPLATE.parent == ROOT / "parts_jax" / "report"
-    assert 'package_data={"parts_jax.report": ["*.html"]}' in (ROOT / "setup.py").read_text()
+    assert '"parts_jax.report": ["*.html"]' in (ROOT / "setup.py").read_text()

@@ -7,11 +7,11 @@ import types
 import jax
 import numpy as np
 import pytest
-from tests.runs.test_checkpoint import CONFIG, make_iterator, make_state
 
 from configs import base
 from parts_jax.metrics import segmentation
 from parts_jax.runs import best_checkpoint, checkpoint
+from tests.runs.test_checkpoint import CONFIG, make_iterator, make_state
 
 
 def offer(best, step, stage=0, **scores):

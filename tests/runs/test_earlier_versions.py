@@ -59,7 +59,8 @@ def left(tmp_path, config, finished) -> pathlib.Path:
     (workdir / "config.json").write_text(json.dumps(as_before(config)))
     record = workdir / "checkpoints" / "2" / "record" / "metadata"
     saved = json.loads(record.read_text())
-    record.write_text(json.dumps(saved | {"config": as_before(config)}))
+    record.write_text(json.dumps({"format": 2, "versions": saved["versions"],
+                                  "config": as_before(config), "checksums": saved["checksums"]}))
     return workdir
 
 

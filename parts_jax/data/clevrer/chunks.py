@@ -222,7 +222,9 @@ def _opened(path: str) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist():
-                    limits.check_declared(member.filename, member.file_size)
+                    if member.compress_type != zipfile.ZIP_STORED:
+                        raise ValueError(f"{member.filename} is compressed")
+                    limits.check_declared(member.filename, member.file_size, os.path.getsize(path))
                 yield archive
         except Exception as error:
             raise ValueError(

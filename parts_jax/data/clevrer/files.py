@@ -103,13 +103,19 @@ def find(folder: str) -> Files:
         with reading.naming(path, f"The file {path} ({os.path.getsize(path):,} bytes) is no whole "
                                   "zip, delete it and fetch it again: it is truncated or damaged"):
             archive = _open_zip(path, os.stat(path).st_mtime_ns)
-            members = archive.namelist()
-            zips.check_members(archive, path, [
-                name for name in members
-                if not any(pattern.search(name) for pattern in PATTERNS.values())])
+            zips.check_members(archive, path)
+            members = _members(archive)
         for member in members:
             _sort_in(files, File(path, member), member)
     return files
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    """The names in a zip, each of which stands in it twice and must be the same."""
+    for member in archive.infolist():
+        if not member.is_dir():
+            archive.open(member).close()
+    return archive.namelist()
 
 
 def _sort_in(files: Files, file: File, name: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-
 FORMATS = ("PNG", "JPEG")  # the only readers of PIL's that are used: others start programs
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = 25  # bytes, of which the last are the bits a channel
@@ -38,7 +37,7 @@ def png_bits(head: bytes) -> int:
 
 
 def check_png(content: bytes) -> None:
-    """Raises ValueError if a chunk of a PNG file has not its checksum: PIL skips those of pixels."""
+    """Raises ValueError if a chunk of a PNG has not its checksum: PIL skips those of pixels."""
     at, kind = len(PNG_START), b""
     while kind != b"IEND":
         length, kind = int.from_bytes(content[at:at + 4], "big"), content[at + 4:at + 8]

@@ -57,6 +57,10 @@ class Playroom(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
+        if not config.source_dir and (self.data_path / "features.json").exists():  # it is prepared
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict.from_config(self.data_path),
+                metadata=tfds.core.MetadataDict())
         found = splits.find(config.source_dir, find_episodes, WHAT)
         has_masks = any_header([path for paths in found.values() for path in paths], config)[1]
         return tfds.core.DatasetInfo(

@@ -1,0 +1,59 @@
+"""Slots over the frame that they were found in, and the same as palette PNGs."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from parts_jax.pictures.colours import palette, to_uint8
+
+OPACITY = 0.5
+VOID = 255  # in a palette PNG: belongs to nothing, as in DAVIS
+MOST_COLOURS = VOID
+
+
+def overlay(frame: np.ndarray, ids: np.ndarray, num_slots: int,
+            opacity: float = OPACITY) -> np.ndarray:
+    """Lays the slots' colours over a frame.
+
+    Args:
+      frame: uint8 [H, W, 3].
+      ids: the slot of each pixel, whole numbers [H, W]; where there is no such slot, the frame
+        stays as it is.
+      num_slots: K.
+      opacity: of the colours, from 0 to 1.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    coloured = ids < num_slots
+    colours = palette(num_slots)[np.where(coloured, ids, 0)].astype(np.float32)
+    mixed = (1 - opacity) * frame.astype(np.float32) + opacity * colours
+    return np.where(coloured[..., None], to_uint8(mixed / 255), frame)
+
+
+def encode_palette_png(ids: np.ndarray, num_slots: int) -> bytes:
+    """PNG bytes whose pixels are slots' numbers, with their colours as its palette, as in DAVIS.
+
+    Args:
+      ids: uint8 [H, W], 0 to K - 1, or VOID, which is white.
+      num_slots: K.
+
+    Raises:
+      ValueError: there are more slots than such a file can tell apart.
+    """
+    check_num_colours(num_slots)
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:num_slots], colours[VOID] = palette(num_slots), 255
+    image = Image.fromarray(ids)
+    image.putpalette(colours.tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def check_num_colours(num_slots: int) -> None:
+    """Raises a ValueError if a palette PNG cannot tell so many slots apart."""
+    if num_slots > MOST_COLOURS:
+        raise ValueError(f"A palette PNG tells at most {MOST_COLOURS} slots apart; got {num_slots}."
+                         " Save them as .npz or .json.")

@@ -173,7 +173,7 @@ def read_actions(path: str) -> np.ndarray:
     with open(path, "rb") as file:
         try:
             return np.lib.format.read_array(file, allow_pickle=False)
-        except (EOFError, ValueError) as error:
+        except Exception as error:  # numpy's parser of headers raises errors of many kinds
             raise ValueError(f"The actions in {path} cannot be read: the file must be a whole .npy "
                              f"of numbers [frames, A] ({error}).") from error
 

@@ -44,6 +44,7 @@ from parts_jax.runs import (
     command_line,
     config_rules,
     configuration,
+    kept_data,
     quiet,
     run_lock,
 )
@@ -153,7 +154,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     config_rules.check(config, jax.device_count())
     use_precision(config)
     check_model(config)
-    configuration.keep_prepared(workdir, config)
+    kept_data.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
     config.data.prepared = pipeline.prepare(config.data)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)

@@ -60,10 +60,14 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
     if not found:
         return None
     at, split = max(found, key=lambda one: (one[0] == step, one[0], -splits.index(one[1])))
-    record = _read(workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{at}.json")
-    if not isinstance(record.get("median", {}), dict):
-        raise ValueError(f"The evaluation of step {at} in {str(workdir)!r} has no medians by name.")
-    return table.current_evaluation(record) | {"step": at, "split": split}
+    path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{at}.json"
+    record = _read(path)
+    try:
+        _check_form(record)
+        return table.current_evaluation(record) | {"step": at, "split": split}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as an evaluation: {error}. Evaluating "
+                         "again writes it anew.") from error
 
 
 def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
@@ -247,6 +251,21 @@ def _cells(record: Mapping[str, Any], key: str) -> str:
         interval = f"{number(pair[0])} {between} {number(pair[1])}" if fine else DASH
     median = number(record["median"].get(key))
     return f"<td><b>{number(record[key])}</b></td><td>{interval}</td><td>{median}</td>"
+
+
+def _check_form(record: Mapping[str, Any]) -> None:
+    """Raises a ValueError if what an evaluation holds beside its means is of another form."""
+    stages = record.get("stages", table.STAGES)
+    if not (isinstance(stages, list | tuple) and stages
+            and all(isinstance(stage, str) for stage in stages)):
+        raise ValueError(f"its stages must be a list of names; got {stages!r:.80}")
+    for key, what in (("median", "medians"), ("standard_error", "standard errors"),
+                      ("interval", "intervals")):
+        if not isinstance(record.get(key, {}), dict):
+            raise ValueError(f"it has no {what} by name")
+    for name, pair in record.get("interval", {}).items():
+        if pair is not None and not (isinstance(pair, list) and len(pair) == 2):
+            raise ValueError(f"the interval of {name!r} must be two numbers; got {pair!r:.80}")
 
 
 def _prefix(dataset: str) -> str:

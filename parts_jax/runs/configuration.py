@@ -32,7 +32,7 @@ SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
 # What may differ between two starts of the same run: none of it changes the trained parameters.
 FREE_KEYS = (
     *("eval.", "data.data_dir", "data.download", "data.max_bytes", "data.num_threads"),
-    "data.prepared",  # see `keep_prepared`
+    "data.prepared",  # see kept_data.py
     *("train.checkpoint_every", "train.evaluate_every", "train.keep_checkpoints"),
     *("train.log_every", "train.max_bad_steps"),
 )
@@ -303,22 +303,6 @@ def check_workdir(workdir: str, config: ml_collections.ConfigDict) -> None:
     """
     if (pathlib.Path(workdir) / FILE_NAME).is_file():
         check_same(load(workdir), config, f"{workdir!r} holds a run")
-
-
-def keep_prepared(workdir: str, config: ml_collections.ConfigDict) -> None:
-    """Gives `config` the prepared set that the run in `workdir`, if there is one, began with.
-
-    Raises:
-      ValueError: the config names another one.
-    """
-    if not (pathlib.Path(workdir) / FILE_NAME).is_file():
-        return
-    there, now = load(workdir).data.get("prepared", ""), config.data.prepared
-    if there and now not in ("", there):
-        raise ValueError(f"data.prepared is {now!r}, but the run in {workdir!r} began with "
-                         f"{there!r}, which it keeps to. Leave the key out, or give another "
-                         "--workdir.")
-    config.data.prepared = there or now
 
 
 def check_same(there: Mapping[str, Any], config: Mapping[str, Any], what: str) -> None:

@@ -570,6 +570,10 @@ def test_a_fault_is_one_sentence(capsys, workdir, monkeypatch, tmp_path, changes
 @pytest.mark.parametrize("name, text, message", [
     (f"{NAME}-test-7.json", "{", "cannot be read as JSON"),
     (f"{NAME}-test-7.json", "[]", "is no evaluation"),
+    (f"{NAME}-test-7.json", '{"stages": [1]}', r"stages must be a list of names; got \[1\]"),
+    (f"{NAME}-test-7.json", '{"interval": {"mse": [1]}}', "interval of 'mse' must be two numbers"),
+    (f"{NAME}-test-7.json", '{"median": []}', "has no medians by name"),
+    (f"{NAME}-test-7.json", '{"log_likelihood": {}}', "cannot be read as an evaluation: "),
     (f"{NAME}-test-7-rollout.json", "{}", "is no evaluation of roll-outs"),
 ])
 def test_damaged_evaluations_are_named(workdir, splits, name, text, message):

@@ -19,7 +19,8 @@ from flax import struct
 
 from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
-CONFIG = {"seed": 0, "data": {"skip_bad": False}, "eval": {"batch_size": 4}}
+CONFIG = {"seed": 0, "data": {"skip_bad": False, "camera": "", "actions": ""},
+          "eval": {"batch_size": 4}}
 
 
 @struct.dataclass

@@ -34,8 +34,9 @@ def begin(tmp_path, tiny, monkeypatch):
         config = parts_clevrer.get_config("demo")
         config.update_from_flattened_dict(values)
         stand_in = type("Flags", (), {"mode": mode, "workdir": str(workdir)})()
+        file = {"config_filename": "x"} if mode == "train" else {}  # evaluated by its workdir alone
         stand_in.__class__.__getitem__ = lambda self, name: type("Flag", (), {
-            "value": config, "config_filename": "x", "override_values": values})
+            "value": config, "override_values": values} | file)
         monkeypatch.setattr(main, "FLAGS", stand_in)
         with main.contextlib.ExitStack() as held:
             return main.prepare(held)[0], workdir

@@ -6,8 +6,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import parts_clevrer
-from parts_jax import main
-from parts_jax.runs import configuration, repeated_flags
+from parts_jax.runs import command_line, configuration, repeated_flags
 
 CONFIG = parts_clevrer.get_config("demo")
 TUPLES = [key for key, value in configuration.flatten(CONFIG).items() if isinstance(value, tuple)]
@@ -34,8 +33,8 @@ def test_the_command_line_goes_through_it(monkeypatch):
     argv = ["main", "--config=configs/parts_clevrer.py:demo", "--config.eval.best_by=('mse',)",
             "--config.eval.best_by=('nll',)"]
     seen = []
-    monkeypatch.setattr(main, "FLAGS", lambda argv: seen.append(argv) or argv[:1])
-    main.parse_flags(argv)
+    monkeypatch.setattr(command_line, "_parsed", lambda argv: seen.append(argv) or argv[:1])
+    command_line.parse(argv)
     assert seen == [[*argv[:2], argv[3]]]
 
 

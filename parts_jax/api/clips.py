@@ -99,7 +99,7 @@ def _named(found: Sequence[tuple[pathlib.Path, str]]) -> list[Clip]:
         return name if path.is_dir() else str(pathlib.PurePosixPath(name).with_suffix(""))
 
     times = Counter(short(*clip).casefold() for clip in found)
-    clips = {}
+    clips: dict[str, Clip] = {}
     for path, name in found:
         if times[short(path, name).casefold()] == 1:
             name = short(path, name)

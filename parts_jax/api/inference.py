@@ -133,11 +133,11 @@ def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: ja
     Returns:
       Latents [B, T, ...]; their `View` of [B, T, ...]; maps; and the state after the last frame.
     """
-    batch_size, num_frames, *size, _ = video.shape
+    batch_size, num_frames, height, width, _ = video.shape
     noise = frame_noise(model, seed, start, num_frames, batch_size, num_slots)
     step = see(model, params, state, Clip(video, actions, noise, cues))
     latents = step.latents[model.stages[-1]]
-    return latents, decode(model, params, latents, tuple(size)), step.maps, step.state
+    return latents, decode(model, params, latents, (height, width)), step.maps, step.state
 
 
 def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: tuple[int, int],
@@ -154,7 +154,13 @@ def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: t
 
     Returns:
       Latents [B, S, ...], and their `View` of [B, S, ...].
+
+    Raises:
+      ValueError: the family of the model cannot predict.
     """
+    if model.predict is None:
+        raise ValueError("A roll-out needs Model.predict, but the family of this model has none: "
+                         "it predicts no frames.")
     drawn = frame_noise(model, *noise, actions.shape[1], len(actions), num_slots)
     latents = model.predict(params, state, actions, drawn)
     return latents, decode(model, params, latents, resolution)

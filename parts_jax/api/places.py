@@ -61,7 +61,8 @@ def fit(video: np.ndarray, crop: str, resolution: int) -> np.ndarray:
     """
     clip = {"video": np.asarray(video)}
     preprocess.check_clip(clip)
-    place = find(*clip["video"].shape[1:3], crop)
+    height, width = clip["video"].shape[1:3]
+    place = find(height, width, crop)
     if crop == "pad":
         above, before = -place.top, -place.left
         below = place.box_height - place.height - above
@@ -91,8 +92,9 @@ def back(masks: np.ndarray, place: Place) -> np.ndarray:
            (right - place.left) * scale_x, (bottom - place.top) * scale_y)
     placed = np.zeros((len(masks), place.height, place.width), np.float32)
     for mask, whole in zip(masks, placed, strict=True):
-        whole[top:bottom, left:right] = Image.fromarray(mask).resize(
+        resized = Image.fromarray(mask).resize(
             (right - left, bottom - top), Image.Resampling.BILINEAR, box=box)
+        whole[top:bottom, left:right] = np.asarray(resized)
     return placed
 
 

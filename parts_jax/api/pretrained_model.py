@@ -17,14 +17,14 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import ml_collections
 import numpy as np
 
 from parts_jax import models
-from parts_jax.api import checks, inference, places
+from parts_jax.api import checks, inference, places, results
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
 from parts_jax.equations.notation import Gaussian, Slots
@@ -164,10 +164,12 @@ class PretrainedModel:
         latents, view, maps, state = self._segment(
             self._params, state, preprocess.to_float(video), previous, cues, seed, start,
             num_slots=slots)
-        result = Segmentation(
-            video=video, posterior=_posterior(latents), maps=maps, state=state,
-            last_action=actions[:, -1], num_frames=start + video.shape[1], **_fields(view))
-        return _as_numpy(result, single)
+        posterior, maps, state, last, video = results.as_numpy(
+            (_posterior(latents), maps, state, actions[:, -1], video), single)
+        return Segmentation(
+            video=video, posterior=posterior, maps=maps, state=state, last_action=last,
+            segmentation=_ids(view, single), num_frames=start + previous.shape[1],
+            **_shown(view, single))
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
                 num_slots: int | None = None, *, seed: int = 0,
@@ -197,8 +199,9 @@ class PretrainedModel:
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
             resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
-        return _as_numpy(Prediction(
-            seen=seen, posterior=_posterior(latents), **_fields(view)), single)
+        seen, posterior = results.as_numpy((seen, _posterior(latents)), single)
+        return Prediction(
+            seen=seen, posterior=posterior, segmentation=_ids(view, single), **_shown(view, single))
 
     def traverse(self, video: np.ndarray, slot: int | None, dim: int, values: Sequence[float],
                  actions: np.ndarray | None = None, num_slots: int | None = None, *,
@@ -216,24 +219,22 @@ class PretrainedModel:
           ValueError: slot or dim do not exist, values are not finite numbers, or the family of the
             model has no slots to change.
         """
-        self._check_has_slots("traverse")
-        slots = self._check_slots(num_slots)
+        size, slots = self._check_has_slots("traverse"), self._check_slots(num_slots)
         checks.check_index("slot", slot, slots, "; None changes all slots at once",
                            none_allowed=True)
-        checks.check_index("dim", dim, self.slot_size)
+        checks.check_index("dim", dim, size)
         values = tuple(float(value) for value in values)
         if not values or not all(map(math.isfinite, values)):
             raise ValueError(f"values are {values}, but must be one or more finite numbers.")
         seen = self.segment(video, actions, num_slots, seed=seed, cues=cues)
         single = seen.masks.ndim == 4
-        mean = seen.posterior.mean[None, -1] if single else seen.posterior.mean[:, -1]
+        mean = results.posterior_of(seen).mean
+        mean = mean[None, -1] if single else mean[:, -1]
         z = np.repeat(mean[:, None], len(values), axis=1)  # [B, V, K, D]
         z[:, :, slice(None) if slot is None else slot, dim] = (
             np.reshape(values, (-1, 1)) if slot is None else values)
         view = self._decode(self._params, Slots(z), seen.masks.shape[-2:])
-        fields = _fields(view)
-        del fields["segmentation"]
-        return _as_numpy(Traversal(**fields, values=values, slot=slot, dim=dim), single)
+        return Traversal(**_shown(view, single), values=values, slot=slot, dim=dim)
 
     def decode(self, slots: np.ndarray) -> Decoded:
         """Decodes slots of any origin.
@@ -247,20 +248,21 @@ class PretrainedModel:
         Raises:
           ValueError: they are no such numbers, or the family of the model has no slots.
         """
-        self._check_has_slots("decode")
-        slots, size = np.asarray(slots, np.float32), self.slot_size
+        size, slots = self._check_has_slots("decode"), np.asarray(slots, np.float32)
         if slots.ndim not in (3, 4) or slots.shape[-1] != size or not np.isfinite(slots).all():
             raise ValueError(f"Slots must be finite numbers of shape [T, K, {size}] or "
                              f"[B, T, K, {size}]; got shape {list(slots.shape)}.")
         single = slots.ndim == 3
         view = self._decode(self._params, Slots(slots[None] if single else slots),
                             (self.resolution,) * 2)
-        return _as_numpy(Decoded(view.masks, view.recon, view.slots), single)
+        return Decoded(**_shown(view, single))
 
-    def _check_has_slots(self, what: str) -> None:
+    def _check_has_slots(self, what: str) -> int:
+        """Returns D; raises a ValueError if there is none."""
         if self.slot_size is None:
             raise ValueError(f"{what} is for models whose latents are slots; those of the family "
                              f"{self.config.model.name!r} are not.")
+        return self.slot_size
 
     def _check_slots(self, num_slots: int | None) -> int:
         if num_slots is None:
@@ -309,7 +311,7 @@ class PretrainedModel:
         return state, action, before_slots
 
 
-def first_frames(posterior: Gaussian, num_frames: int) -> Gaussian:
+def first_frames(posterior: Gaussian[np.ndarray], num_frames: int) -> Gaussian[np.ndarray]:
     """The first frames of the posterior of one clip, [T, K, D] each."""
     return jax.tree.map(lambda a: a[:num_frames], posterior)
 
@@ -328,16 +330,18 @@ def _posterior(latents: Any) -> Any:
     return latents.posterior if isinstance(latents, Slots) else None
 
 
-def _fields(view: View) -> dict[str, jax.Array]:
-    return dict(masks=view.masks, recon=view.recon, slot_pictures=view.slots,
-                segmentation=inference.most_likely(view.masks))
+class _Shown(TypedDict):
+    """What all results have of a `View`."""
+
+    masks: np.ndarray
+    recon: np.ndarray
+    slot_pictures: np.ndarray | None
 
 
-def _as_numpy(result, single: bool):
-    """Arrays as numpy, read-only; of one clip without their first axis."""
-    def fixed(array):
-        array = np.array(array) if isinstance(array, np.ndarray) else np.asarray(array)
-        array.flags.writeable = False
-        return array[0] if single else array
+def _shown(view: View, single: bool) -> _Shown:
+    masks, recon, pictures = results.as_numpy((view.masks, view.recon, view.slots), single)
+    return _Shown(masks=masks, recon=recon, slot_pictures=pictures)
 
-    return jax.tree.map(fixed, result)
+
+def _ids(view: View, single: bool) -> np.ndarray:
+    return results.as_numpy(inference.most_likely(view.masks), single)

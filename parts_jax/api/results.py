@@ -9,6 +9,7 @@ import os
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 from flax import struct
 
@@ -32,10 +33,10 @@ class Decoded:
 
     masks: np.ndarray
     recon: np.ndarray
-    slot_pictures: np.ndarray
+    slot_pictures: np.ndarray | None
 
     @property
-    def means(self) -> np.ndarray:
+    def means(self) -> np.ndarray | None:
         """The name that `slot_pictures` had; it goes with the next version."""
         return _renamed(self, "means")
 
@@ -64,7 +65,7 @@ class Segmentation:
     segmentation: np.ndarray
     recon: np.ndarray
     slot_pictures: np.ndarray | None
-    posterior: Gaussian | None
+    posterior: Gaussian[np.ndarray] | None
     maps: dict[str, np.ndarray]
     state: Any
     last_action: np.ndarray
@@ -136,7 +137,7 @@ class Prediction:
     segmentation: np.ndarray
     recon: np.ndarray
     slot_pictures: np.ndarray | None
-    posterior: Gaussian | None
+    posterior: Gaussian[np.ndarray] | None
 
     @property
     def slots(self) -> np.ndarray | None:
@@ -202,6 +203,28 @@ class Traversal:
         shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
         caption = f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}"
         return _html(self, caption, moving=False)
+
+
+def as_numpy(tree: Any, single: bool) -> Any:
+    """Arrays [B, ...] of a tree as numpy, read-only; of one clip without their first axis."""
+    def fixed(array):
+        array = np.array(array) if isinstance(array, np.ndarray) else np.asarray(array)
+        array.flags.writeable = False
+        return array[0] if single else array
+
+    return jax.tree.map(fixed, tree)
+
+
+def posterior_of(result: Segmentation | Prediction) -> Gaussian[np.ndarray]:
+    """Its posterior, for what cannot do without.
+
+    Raises:
+      ValueError: the family of the model gives none.
+    """
+    if result.posterior is None:
+        raise ValueError("This needs the posterior of the slots, mean and log standard deviation, "
+                         f"but the model gives none: {result!r}.")
+    return result.posterior
 
 
 def _renamed(result: Any, name: str) -> Any:

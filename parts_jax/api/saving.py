@@ -59,10 +59,11 @@ def frame_of(result: Any, index: int, number: int, place: Place) -> Frame:
       number: of the frame in its video.
       place: of the model's square in the video's frame.
     """
-    posterior = result.posterior
-    slots = (None, None) if posterior is None else (posterior.mean[index], posterior.log_std[index])
+    slots = log_std = None
+    if result.posterior is not None:
+        slots, log_std = result.posterior.mean[index], result.posterior.log_std[index]
     exact = place.is_whole and result.masks.shape[-2:] == place[:2]
-    return Frame(number, place, places.back(result.masks[index], place), *slots, exact)
+    return Frame(number, place, places.back(result.masks[index], place), slots, log_std, exact)
 
 
 def save(result: Any, path: str | os.PathLike, size: tuple[int, int] | None, crop: str,
@@ -70,7 +71,7 @@ def save(result: Any, path: str | os.PathLike, size: tuple[int, int] | None, cro
     """Does what `Segmentation.save` says."""
     if result.masks.ndim == 5:
         num_clips = len(result.masks)
-        if not rules.is_whole(clip) or not 0 <= clip < num_clips:
+        if clip is None or not rules.is_whole(clip) or not 0 <= clip < num_clips:
             raise ValueError(f"clip is {clip!r}, but of a batch of {num_clips} it must be a whole "
                              f"number from 0 to {num_clips - 1}.")
         result = jax.tree.map(lambda a: a[clip], result)
@@ -80,7 +81,8 @@ def save(result: Any, path: str | os.PathLike, size: tuple[int, int] | None, cro
             rules.is_whole(n) and n >= 1 for n in size)):
         raise ValueError(f"size is {size!r}, but must be height and width of the video in pixels.")
     num_frames, num_slots, *own = result.masks.shape
-    place = places.find(*(size or own), crop)
+    height, width = size or own
+    place = places.find(height, width, crop)
     path = os.path.expanduser(path)
     with open_writer(path, num_slots) as append:
         for t in range(num_frames):
@@ -190,10 +192,14 @@ def _dtype(frame: Frame) -> np.dtype:
 def _small_arrays(frames: list[Frame]) -> dict[str, np.ndarray]:
     arrays = {"frames": np.array([frame.number for frame in frames]),
               "size": np.array(frames[0].place[:2]), "place": np.array(frames[0].place[2:])}
-    if frames[0].slots is None:
+    slots = [frame.slots for frame in frames if frame.slots is not None]
+    log_stds = [frame.log_std for frame in frames if frame.log_std is not None]
+    if not slots and not log_stds:
         return arrays
-    return arrays | {"slots": np.stack([frame.slots for frame in frames]),
-                     "posterior_log_std": np.stack([frame.log_std for frame in frames])}
+    if not len(slots) == len(log_stds) == len(frames):
+        raise ValueError("Frames of one .npz must all have slots and log_std, or none of them; of "
+                         f"{len(frames)} frames {len(slots)} have slots, {len(log_stds)} log_std.")
+    return arrays | {"slots": np.stack(slots), "posterior_log_std": np.stack(log_stds)}
 
 
 def write_arrays(archive: zipfile.ZipFile, arrays: dict[str, np.ndarray]) -> None:

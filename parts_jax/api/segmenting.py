@@ -16,7 +16,7 @@ import tqdm
 from parts_jax.api import checks, clips, outputs, places, pretrained_model, saving, slot_files
 from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
-from parts_jax.api.results import Segmentation
+from parts_jax.api.results import Segmentation, posterior_of
 from parts_jax.data.formats import video_files
 from parts_jax.files import local_path
 from parts_jax.pictures import overlay
@@ -132,8 +132,9 @@ def plan(flags: argparse.Namespace) -> list[Job]:
         outputs.check_parent(flag, path)
         if many or (name != "save" and (path.endswith(os.sep) or os.path.isdir(path))):
             _check_is_folder(flag, path)
-            paths[name] = [os.path.join(path, clip.name + suffix) for clip in found]
-            written |= {f"{flag} ({path})": path for path in paths[name]}
+            named = [os.path.join(path, clip.name + suffix) for clip in found]
+            paths[name] = [*named]
+            written |= {f"{flag} ({one})": one for one in named}
         else:
             if name != "save" and pathlib.Path(path).suffix.lower() not in VIDEOS:
                 raise ValueError(f"Videos are written as {' or '.join(VIDEOS)}; got {path!r}.")
@@ -213,7 +214,7 @@ def segment_clip(model: PretrainedModel, job: Job, rate: float, actions: np.ndar
             numbers = (count + np.arange(num)) * flags.stride
             append(result, held[:num], numbers)
             if flags.slots:
-                posterior = pretrained_model.first_frames(result.posterior, num)
+                posterior = pretrained_model.first_frames(posterior_of(result), num)
                 collector.add(job.clip.name, posterior, numbers)
             held.clear()
             count += num
@@ -238,14 +239,15 @@ def _open_writers(job: Job, rate: float, num_slots: int, flags: argparse.Namespa
     sizes: list[tuple[int, ...]] = []
 
     def append(result: Segmentation, frames: Sequence[np.ndarray], numbers: np.ndarray) -> None:
-        if to_out:
+        if job.out:
             for picture in result.animation(tile=flags.tile)[:len(frames)]:
                 _check_width(job.out, picture)
                 to_out(picture)
         if not (to_overlay or to_save):
             return
         for t, (frame, number) in enumerate(zip(frames, numbers, strict=True)):
-            place = places.find(*frame.shape[:2], flags.crop)
+            height, width = frame.shape[:2]
+            place = places.find(height, width, flags.crop)
             kept = saving.frame_of(result, t, int(number), place)
             if to_save:
                 to_save(kept)

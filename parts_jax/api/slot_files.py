@@ -9,6 +9,7 @@ import tqdm
 
 from parts_jax.api import saving
 from parts_jax.api.pretrained_model import PretrainedModel
+from parts_jax.api.results import posterior_of
 from parts_jax.data import pipeline
 from parts_jax.equations.notation import Gaussian
 from parts_jax.files import whole
@@ -21,7 +22,7 @@ class SlotCollector:
         self._parts: list[dict[str, np.ndarray]] = []
         self._names: list[str] = []
 
-    def add(self, name: str, posterior: Gaussian, frames: np.ndarray) -> None:
+    def add(self, name: str, posterior: Gaussian[np.ndarray], frames: np.ndarray) -> None:
         """Appends a clip, or the next part of the clip that was added last.
 
         Args:
@@ -104,8 +105,9 @@ def slots_of_split(model: PretrainedModel, split: str, num_slots: int | None = N
             cues = {name: batch[name] for name in model.model.cues}
             result = model.segment(batch["video"], batch.get("actions"), num_slots, seed=seed,
                                    cues=cues or None)
+            q = posterior_of(result)
             for row in np.flatnonzero(batch["valid"]):
-                posterior = Gaussian(result.posterior.mean[row], result.posterior.log_std[row])
+                posterior = Gaussian(q.mean[row], q.log_std[row])
                 collector.add(f"{split}/{batch['index'][row]}", posterior, frames)
             progress.update(int(batch["valid"].sum()))
     return collector.arrays()

@@ -13,18 +13,21 @@
 Arrays at the model's door are [B, T, ...]; time goes first only at the scan.
 """
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
+import numpy as np
 from flax import struct
+
+Array = TypeVar("Array", jax.Array, np.ndarray)  # inside a model; in what a user gets of it
 
 
 @struct.dataclass
-class Gaussian:
+class Gaussian(Generic[Array]):
     """A diagonal Gaussian by its mean and log standard deviation, both [..., K, D]."""
 
-    mean: jax.Array
-    log_std: jax.Array
+    mean: Array
+    log_std: Array
 
 
 @struct.dataclass
@@ -54,7 +57,7 @@ class InferenceState:
 
 
 @struct.dataclass
-class Slots:
+class Slots(Generic[Array]):
     """What a decoder of slots takes, and where it is from.
 
     Attributes:
@@ -62,5 +65,5 @@ class Slots:
       posterior: q that z belongs to, Gaussian of [..., K, D]; None where there is none.
     """
 
-    z: jax.Array
-    posterior: Gaussian | None = None
+    z: Array
+    posterior: Gaussian[Array] | None = None

@@ -25,10 +25,11 @@ HOME = {"load": "api.pretrained_model", "PretrainedModel": "api.pretrained_model
 __all__ = ["PretrainedModel", "Prediction", "Segmentation", "Traversal", "load"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in HOME:
-        raise AttributeError(f"module 'parts_jax' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"parts_jax.{HOME[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name, misspelt ones as well, to be there
+    def __getattr__(name: str) -> Any:
+        if name not in HOME:
+            raise AttributeError(f"module 'parts_jax' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"parts_jax.{HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

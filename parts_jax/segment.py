@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @contextlib.contextmanager
 def _interrupted_at_once() -> Iterator[None]:
     """Ends the process by Ctrl-C itself: a library half imported may abort when asked for again."""
-    def leave(*_) -> None:
+    def leave(*_: object) -> None:
         print(SAID_THEN, file=sys.stderr, flush=True)
         os._exit(INTERRUPTED)
 

@@ -58,7 +58,7 @@ def see(model: Model, params: Any, state: Any, clip: Clip) -> Step:
 
 def decode(model: Model, params: Any, latents: Any, resolution: tuple[int, int]) -> View:
     """Decodes latents [B, T, ...], one frame after the other: `View` of [B, T, ...]."""
-    def frame(latents):
+    def frame(latents: Any) -> View:
         return model.decode(params, latents, resolution)
 
     views = jax.lax.map(frame, jax.tree.map(time_first, latents))
@@ -83,9 +83,10 @@ def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Me
     Returns:
       As `judge_view`.
     """
-    def frame(_, inputs):
+    def frame(_: None, inputs: tuple[Any, jax.Array]) -> tuple[None, dict[str, jax.Array]]:
         latents, x = inputs
-        return None, judge_view(model.decode(params, latents, x.shape[1:3]), x, metrics)
+        height, width = x.shape[1:3]
+        return None, judge_view(model.decode(params, latents, (height, width)), x, metrics)
 
     frames = jax.tree.map(time_first, (latents, video))
     _, kept = jax.lax.scan(frame, None, frames, unroll=min(unroll, video.shape[1]))

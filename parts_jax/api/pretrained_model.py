@@ -270,7 +270,8 @@ class PretrainedModel:
         checks.check_num_slots(num_slots)
         return int(num_slots)
 
-    def _check_input(self, video, actions, num_steps: int):
+    def _check_input(self, video: np.ndarray, actions: np.ndarray | None,
+                     num_steps: int) -> tuple[np.ndarray, np.ndarray, bool]:
         """Returns video [B, T, H, W, 3], actions [B, T + num_steps, A], whether it was one clip.
 
         Raises:
@@ -296,7 +297,8 @@ class PretrainedModel:
             raise ValueError("Actions must be finite numbers; some are not.")
         return video, actions[None] if single else actions, single
 
-    def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None, single: bool):
+    def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None,
+                  single: bool) -> tuple[Any, np.ndarray, int]:
         """The state [B, K, ...], the action [B, A] and the K that an earlier part ended with."""
         before_single = after.masks.ndim == 4
         state, action = (after.state, after.last_action) if not before_single else jax.tree.map(

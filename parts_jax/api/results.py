@@ -110,7 +110,7 @@ class Segmentation:
         """
         saving.save(self, path, size, crop, clip)
 
-    def _columns(self, clip, truth=None):
+    def _columns(self, clip: int, truth: np.ndarray | None = None) -> dict[str, np.ndarray]:
         columns = {"frame": colours.to_uint8(_clip(self.video, 4, clip))}
         if truth is not None:
             columns["truth"] = colours.colour_segmentation(truth)
@@ -120,7 +120,7 @@ class Segmentation:
         return f"Segmentation({_size(self.masks)})"
 
     def _repr_html_(self) -> str:
-        return _html(self, f"{_size(self.masks)}: frame, masks, reconstruction, slots", moving=True)
+        return _html(self, f"{_size(self.masks)}: frame, masks, reconstruction, slots")
 
 
 @struct.dataclass
@@ -152,7 +152,7 @@ class Prediction:
         """A picture a step, its tiles `tile` pixels high or more: uint8 [S, height, width, 3]."""
         return _animation(self._columns(clip), tile)
 
-    def _columns(self, clip):
+    def _columns(self, clip: int) -> dict[str, np.ndarray]:
         return _columns(self, clip, "predicted")
 
     def __repr__(self) -> str:
@@ -160,7 +160,7 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         caption = f"{_size(self.masks)} predicted: masks, predicted frame, slots"
-        return _html(self, caption, moving=True)
+        return _html(self, caption)
 
 
 @struct.dataclass
@@ -190,7 +190,7 @@ class Traversal:
         """Masks, picture and slots, a row a value: uint8 [height, width, 3]."""
         return _table(self._columns(clip))
 
-    def _columns(self, clip):
+    def _columns(self, clip: int) -> dict[str, np.ndarray]:
         return _columns(self, clip, "picture")
 
     def __repr__(self) -> str:
@@ -202,12 +202,12 @@ class Traversal:
     def _repr_html_(self) -> str:
         shown = ", ".join(f"{self.values[i]:.3g}" for i in _rows(len(self.values)))
         caption = f"{self._who().capitalize()}, number {self.dim}, from top to bottom: {shown}"
-        return _html(self, caption, moving=False)
+        return _html(self, caption)
 
 
 def as_numpy(tree: Any, single: bool) -> Any:
     """Arrays [B, ...] of a tree as numpy, read-only; of one clip without their first axis."""
-    def fixed(array):
+    def fixed(array: Any) -> np.ndarray:
         array = np.array(array) if isinstance(array, np.ndarray) else np.asarray(array)
         array.flags.writeable = False
         return array[0] if single else array
@@ -249,7 +249,8 @@ def _size(masks: np.ndarray) -> str:
     return f"{clips}{num_frames} frames of {height}x{width}, {num_slots} slots"
 
 
-def _columns(result, clip: int, title: str) -> dict[str, np.ndarray]:
+def _columns(result: Segmentation | Prediction | Traversal, clip: int,
+             title: str) -> dict[str, np.ndarray]:
     """Columns of a table by their titles, uint8 [T, H, W, 3] each."""
     masks = _clip(result.masks, 4, clip)
     columns = {"masks": colours.colour_masks(masks),
@@ -279,11 +280,11 @@ def _animation(columns: dict[str, np.ndarray], tile: int) -> np.ndarray:
     return np.stack([_table(frame, tile) for frame in frames])
 
 
-def _html(result, caption: str, moving: bool) -> str:
-    """A figure that needs no other file: an animation where `moving`, and the table of frames."""
+def _html(result: Segmentation | Prediction | Traversal, caption: str) -> str:
+    """A figure that needs no other file: an animation of what moves, and the table of frames."""
     images = []
     for clip in range(min(MOST_CLIPS, _num_clips(result.masks))):
-        if moving and result.masks.shape[-4] > 1:
+        if not isinstance(result, Traversal) and result.masks.shape[-4] > 1:
             moving_picture = grids.animation(result.animation(clip))
             images.append(_image("gif", moving_picture, "animation"))
         images.append(_image("png", grids.encode_png(result.table(clip)), "frames"))

@@ -16,6 +16,7 @@ from PIL import Image
 
 import parts_jax
 from parts_jax import models
+from parts_jax.api import inference
 from parts_jax.equations.notation import InferenceState
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
@@ -343,6 +344,16 @@ def test_actions_must_go_with_the_model_and_the_video(model, model_with_actions,
 def test_a_traversal_of_what_is_not_there_is_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         model.traverse(ZEROS, **({"values": [1.0]} | arguments))
+
+
+def test_what_a_family_has_not_is_named(model, video, monkeypatch):
+    cannot = model.model._replace(predict=None)
+    with pytest.raises(ValueError, match="needs Model.predict, but the family of this model"):
+        inference.roll_out(cannot, None, (), np.zeros((1, 2, 0)), (0, 3), (S, S), K)
+    blind = model.segment(video[0]).replace(posterior=None)
+    monkeypatch.setattr(model, "segment", lambda *_, **__: blind)
+    with pytest.raises(ValueError, match="needs the posterior .* none: Segm"):
+        model.traverse(video[0], 0, 0, [1.0])
 
 
 def test_other_numbers_out_of_range_are_refused(model, video):

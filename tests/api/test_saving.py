@@ -151,6 +151,21 @@ def test_what_breaks_off_leaves_nothing(tmp_path, name, error):
     assert not list(tmp_path.iterdir())
 
 
+def test_frames_without_slots_are_not_mixed_with_others(tmp_path):
+    frames = [saving.frame_of(result_of(), t, t, places.find(S, S, "none")) for t in range(T)]
+    bare = [frame._replace(slots=None, log_std=None) for frame in frames]
+    with pytest.raises(ValueError, match="of 3 frames 2 have slots, 2 log_std"), \
+            saving.open_writer(tmp_path / "mixed.npz", K) as append:
+        for frame in (bare[0], *frames[1:]):
+            append(frame)
+    with saving.open_writer(tmp_path / "bare.npz", K) as append:
+        for frame in bare:
+            append(frame)
+    assert [path.name for path in tmp_path.iterdir()] == ["bare.npz"]
+    with np.load(tmp_path / "bare.npz") as kept:
+        assert "slots" not in kept and len(kept["masks"]) == T
+
+
 def test_an_overlay_colours_what_is_a_slots_and_leaves_the_rest():
     frame = np.full((1, 2, 3), 100, np.uint8)
     shown = overlay.overlay(frame, np.array([[1, 255]], np.uint8), 2)

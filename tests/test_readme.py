@@ -15,8 +15,8 @@ from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/use.md", "docs/paper.md", "docs/metrics.md",
-         "docs/results.md", "docs/performance.md", "docs/scaling.md", "docs/data.md", "docs/segment.md",
-         "docs/reliability.md", "pretrained/demo/README.md")
+         "docs/results.md", "docs/performance.md", "docs/scaling.md", "docs/data.md",
+         "docs/segment.md", "docs/reliability.md", "pretrained/demo/README.md")
 MODULE = re.compile(r"-m (parts_jax\S*|benchmarks\S*|docs\S*)")
 # What is not there yet, in a fresh clone, but is made by a command of the same page or by the user.
 MADE = re.compile(r"runs/|clip\.mp4|out\.mp4|FILE|DIR|FOLDER")

@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=launch/common.sh
 . launch/common.sh
+show_help "$@"
 
 buckets="$HOME/parts_jax_buckets" log="$HOME/parts_jax.log" lock="$HOME/.parts_jax.lock"
 pid_file="$HOME/.parts_jax.pid" stopped="$HOME/.parts_jax.stopped"

@@ -57,8 +57,8 @@ def test_launchers_pass_arguments_on_from_any_directory(tmp_path, script, called
 
 
 @pytest.mark.parametrize("script", [
-    "install.sh", "local.sh", "local_multihost.sh", "test.sh", "tpu_pod.sh", "slurm.sbatch",
-    "kubernetes/launch.sh"])
+    "install.sh", "local.sh", "local_multihost.sh", "test.sh", "tpu_pod.sh", "tpu_worker.sh",
+    "slurm.sbatch", "kubernetes/launch.sh"])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_launchers_print_their_head_and_do_nothing(launch, script, flag):
     """Not even install, or ask for settings; wherever the flag stands."""

@@ -15,7 +15,8 @@ from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/use.md", "docs/paper.md", "docs/metrics.md",
-         "docs/results.md", "docs/performance.md", "docs/scaling.md", "pretrained/demo/README.md")
+         "docs/results.md", "docs/performance.md", "docs/scaling.md", "docs/data.md",
+         "docs/segment.md", "docs/reliability.md", "pretrained/demo/README.md")
 MODULE = re.compile(r"-m (parts_jax\S*|benchmarks\S*|docs\S*)")
 # What is not there yet, in a fresh clone, but is made by a command of the same page or by the user.
 MADE = re.compile(r"runs/|clip\.mp4|out\.mp4|FILE|DIR|FOLDER")
@@ -25,7 +26,7 @@ def commands() -> list[tuple[str, str]]:
     """(Page, command): lines of shell blocks, of indented blocks, and code in tables."""
     found = []
     for page in PAGES:
-        text = (ROOT / page).read_text(encoding="utf-8")
+        text = re.sub(r" *\\\n *", " ", (ROOT / page).read_text(encoding="utf-8"))
         lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
                  for line in block.splitlines()]
         lines += re.findall(r"^    (\S.*)$", text, re.MULTILINE)

@@ -354,3 +354,11 @@ def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_unt
     np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
                                atol=1e-5)
     assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")
+
+
+def test_actions_are_held_against_what_they_declare_before_they_are_read(tmp_path):
+    with (tmp_path / "actions.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (10 ** 12, 2)})
+    with pytest.raises(ValueError, match="declares 8,000,000,000,128 bytes and has 128"):
+        segmenting.read_actions(str(tmp_path / "actions.npy"))

@@ -17,7 +17,7 @@ from parts_jax.api import checks, clips, outputs, places, pretrained_model, savi
 from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Segmentation, posterior_of
-from parts_jax.data.formats import video_files
+from parts_jax.data.formats import npz, video_files
 from parts_jax.files import local_path
 from parts_jax.pictures import overlay
 
@@ -173,6 +173,10 @@ def read_actions(path: str) -> np.ndarray:
     """
     with open(path, "rb") as file:
         try:
+            declared, size = npz.header_bytes(file), os.fstat(file.fileno()).st_size
+            if declared > size:
+                raise ValueError(f"it declares {declared:,} bytes and has {size:,}")
+            file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
         except Exception as error:  # numpy's parser of headers raises errors of many kinds
             raise ValueError(f"The actions in {path} cannot be read: the file must be a whole .npy "

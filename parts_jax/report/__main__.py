@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not absl_flags.FLAGS.is_parsed():  # grain's readers ask for that
         absl_flags.FLAGS(sys.argv[:1])
     try:
+        workdirs = [local_path.checked(workdir, "--workdir") for workdir in workdirs]
         if len(workdirs) > 1:
             path = write_comparison(workdirs, out=out, **{
                 key: value for key, value in flags.items() if key != "workdir"})

@@ -319,3 +319,12 @@ def test_an_unknown_split_is_answered_with_the_splits(monkeypatch):
     monkeypatch.setattr(pipeline.data, "prepare", lambda *arguments: builder)
     with pytest.raises(ValueError, match="'sim_clevrer/demo' has no split 'dev'.* train, test"):
         pipeline.eval_iterator(make_config(), "dev", batch_size=1)
+
+
+def test_clips_that_are_too_short_are_named():
+    source = [example | {"id": f"train/{n}.mp4:0".encode(), "video": example["video"][:8 + n % 3]}
+              for n, example in enumerate(make_source(6))]
+    split = pipeline.Split(source, fewest_frames=8)
+    with pytest.raises(ValueError, match="2 of 6 clips have fewer than 9 frames, such as "
+                                         "'train/0.mp4:0', which has 8"):
+        pipeline.train_iterator(make_config(num_frames=9), batch_size=2, seed=0, split=split)

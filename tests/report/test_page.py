@@ -545,6 +545,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(workdir, splits, monk
 
 @pytest.mark.parametrize("changes, message", [
     ({"--workdir": "nowhere"}, "'nowhere' holds no run: it has no file config.json"),
+    ({"--workdir": "gs://bucket/run"}, "--workdir is 'gs://bucket/run', an address"),
     ({"--step": "3"}, "no checkpoint of step 3"),
     ({"--num_clips": "0"}, "num_clips is 0, but must be 1 or more"),
     ({"--num_slots": "0"}, "num_slots is 0, but must be a whole number, 1 or more"),

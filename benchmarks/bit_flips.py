@@ -41,7 +41,8 @@ from absl import flags, logging
 from parts_jax.runs import checkpoint, checkpoint_fallback
 from parts_jax.train import TrainState
 
-CONFIG = {"seed": 0, "data": {"skip_bad": False}, "eval": {"batch_size": 4},
+CONFIG = {"seed": 0, "data": {"skip_bad": False, "camera": "", "actions": ""},
+          "eval": {"batch_size": 4},
           "schedule": {"learning_rate": [3e-4, 1e-4]}}
 STEPS = (1, 2)
 ALLOWED = {"run": {"before", "harmless"}, "model": {"refused", "harmless"}}

@@ -147,7 +147,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
                              f"{jax.process_count()}.")
         if not config.eval.watch:
             checkpoint.choose_step(workdir, config.eval.step)
-        config.data.prepared = pipeline.prepare(config.data)
+        config.data.prepared = prepare_data(config)
         check_data(config, None, config.eval.split)
         return config, workdir
     config = flag.value
@@ -156,7 +156,7 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     check_model(config)
     kept_data.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
-    config.data.prepared = pipeline.prepare(config.data)
+    config.data.prepared = prepare_data(config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
         if jax.process_index() == 0:
@@ -181,11 +181,16 @@ def check_model(config: ConfigDict) -> None:
                          f"family {config.model.name!r} predict no frames: it must be 0.")
 
 
-def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
-    """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
+def prepare_data(config: ConfigDict) -> str:
+    """What `data.prepared` becomes; a ValueError if data are asked for where none can be."""
     for key in ("data_dir", "source_dir"):
         local_path.checked(config.data[key], f"data.{key}")
     local_path.checked(os.environ.get("TFDS_DATA_DIR", ""), "The variable TFDS_DATA_DIR")
+    return pipeline.prepare(config.data)
+
+
+def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -> None:
+    """Raises a ValueError if a split cannot be trained on, evaluated or rolled out as asked."""
     num_steps = config.eval.rollout_steps
     pipeline.check(config.data, train_split, eval_splits, config.data.action_size,
                    config.eval.burn_in if num_steps else 0, num_steps,

@@ -296,7 +296,7 @@ def _check_rollout(split: Split, name: str, stride: int, burn_in: int, rollout_s
             f"eval.burn_in is {burn_in} and eval.rollout_steps is {rollout_steps}, which takes "
             f"{burn_in + rollout_steps} frames, but of the shortest clip of the split {name!r} "
             f"{possible} can be read with data.stride {stride}: the two may be {possible} "
-            "together at the most. With --config.eval.rollout_steps=0 no roll-outs are evaluated. "
+            "together at the most. With --config.eval.rollout_steps=0 no roll-outs are evaluated."
             + _name_short(split, (burn_in + rollout_steps - 1) * stride + 1))
 
 
@@ -309,7 +309,7 @@ def _name_short(split: Split, least: int) -> str:
             name = example.get("id", number)
             short.append((name.decode() if isinstance(name, bytes) else name,
                           len(example["video"])))
-    return (f"{len(short)} of {len(split.examples)} clips have fewer than {least} frames, such as "
+    return (f" {len(short)} of {len(split.examples)} clips have fewer than {least} frames, such as "
             f"{short[0][0]!r}, which has {short[0][1]}." if short else "")
 
 
@@ -323,7 +323,7 @@ def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_si
         raise ValueError(
             f"data.num_frames is {num_frames} with data.stride {stride}, but the shortest clip has "
             f"{length} frames: at most {(length - 1) // stride + 1} frames can be read with this "
-            f"stride. {_name_short(split, (num_frames - 1) * stride + 1)}")
+            f"stride.{_name_short(split, (num_frames - 1) * stride + 1)}")
     example = split.examples[0]
     preprocess.read_window(example, 0, 1, 1)
     if action_size == 0:

@@ -292,8 +292,12 @@ def test_the_door_opens_before_what_takes_seconds_to_import():
 
 
 def test_ctrl_c_while_libraries_are_imported():
-    """numpy stands for all of them: one that sends the signal when it is first imported."""
+    """numpy stands for all of them: one that sends the signal when it is first imported.
+
+    Shells start what runs in the background with SIGINT ignored, and tests may run there.
+    """
     code = ("import os, signal, sys, types\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "class Finder:\n"
             "    def find_spec(name, *_):\n"
             "        if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"

@@ -20,6 +20,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import h5py
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
@@ -236,6 +237,16 @@ def check_mirrored(note: Mapping[str, Any], action_size: int) -> None:
                          f"got {mirrored}.")
 
 
+def _check_lengths(path: pathlib.Path, found: Mapping[str, h5py.Dataset]) -> None:
+    """Raises ValueError if an array declares another number of frames than the video."""
+    lengths = {name: found[name].shape[0] for name in ARRAYS
+               if name in found and found[name].shape}
+    for name, length in lengths.items():
+        if "video" in lengths and length != lengths["video"]:
+            raise ValueError(f"The episode {path} cannot be read as an episode. Its {name} must be "
+                             f"as many as the video has frames ({lengths['video']}); got {length}.")
+
+
 @contextlib.contextmanager
 def _opened(path: pathlib.Path, max_bytes: int) -> Iterator[Mapping[str, Any]]:
     """The arrays of a file by name, each read when it is asked for."""
@@ -243,6 +254,7 @@ def _opened(path: pathlib.Path, max_bytes: int) -> Iterator[Mapping[str, Any]]:
         with hdf5.opened(path, "The episode") as file:
             found = {name: hdf5.dataset(file, name) for name in file}
             hdf5.check_declared(path, list(found.values()), max_bytes)
+            _check_lengths(path, found)  # what is declared may be huge: before anything is read
             yield found
         return
     with (reading.naming(path, f"The episode {path} cannot be read: it is truncated, damaged or of "

@@ -282,6 +282,15 @@ def test_no_more_memory_than_allowed(tmp_path, suffix):
         prepare_with(tmp_path, max_bytes=20_000)
 
 
+def test_declared_lengths_are_held_against_the_video_before_reading(tmp_path, monkeypatch):
+    make_folder(tmp_path / "episodes", ["train/a.h5"])
+    with h5py.File(tmp_path / "episodes" / "train" / "a.h5", "a") as file:
+        del file["actions"]
+        file.create_dataset("actions", (2 ** 20, 3), np.float32, compression="gzip", chunks=(4, 3))
+    monkeypatch.setattr(h5py.Dataset, "__array__", lambda *_, **__: pytest.fail("It is read."))
+    assert_refused(tmp_path, r"a.h5 .*as many as the video has frames \(3\); got 1048576")
+
+
 def bad_files(folder):
     (folder / "empty.npz").write_bytes(b"")
     write(folder / "none.h5", make_episode(num_frames=0))

@@ -112,9 +112,8 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
 def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
     """The train step, just as train.train makes it."""
     model, tx = models.create(config), optimizer.create(config)
-    factor = config.data.resolution // config.schedule.resolution[stage]
     step = sharding.data_parallel(
-        functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
+        functools.partial(train.train_step, config=config, model=model, tx=tx, stage=stage),
         mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
     make_state = functools.partial(train.create_state, config, model, tx)
     batch = random_batch(config, config.train.batch_size)

@@ -40,6 +40,8 @@ def get_base() -> ml_collections.ConfigDict:
 
     train = config.train = ml_collections.ConfigDict()
     train.batch_size = 32                # of all devices together
+    train.pixels = (1,)                  # per stage: one pixel of each p x p block is explained
+    train.encoder_pooling = (1,)         # per stage: of what the encoder sees in training
     train.truncation = 4                 # gradients of the state are cut every so many frames
     train.unroll = 1                     # frames without a loop; truncation: no loop at all
     train.log_every = 100

@@ -18,6 +18,7 @@ from parts_jax.api import inference
 from parts_jax.data import pipeline, preprocess
 from parts_jax.devices import distributed, sharding, signals
 from parts_jax.equations import truncation
+from parts_jax.equations.notation import Pixels
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import table
 from parts_jax.models import contract
@@ -110,7 +111,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             resolution = config.schedule.resolution[stage]
             factor = config.data.resolution // resolution
             take_step = log.announcing(sharding.data_parallel(
-                functools.partial(train_step, config=config, model=model, tx=tx, factor=factor),
+                functools.partial(train_step, config=config, model=model, tx=tx, stage=stage),
                 mesh, in_split=(False, True), out_split=(False, False), donate=(0,)),
                 f"frames of {resolution} x {resolution}")
             evaluator = stages.compile_stages(config, model, mesh, factor)
@@ -194,28 +195,31 @@ def stop_if_not_finite(metrics: dict, max_bad_steps: int) -> None:
 
 
 def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
-               factor: int) -> tuple[TrainState, dict[str, jax.Array]]:
+               stage: int) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step of one device: gradients of its examples, one mean over devices, one update.
 
     Args:
       state: replicated.
       batch: this device's share: video uint8 [B, T, H, W, 3], actions [B, T, A] if there are any.
       config, model, tx: as in `train`.
-      factor: average pooling before the model sees the frames; 1: none.
+      stage: of the schedule: how far frames are pooled, and which share of their pixels explained.
 
     Returns:
       The new state and a dict of scalar metrics.
     """
-    c = config.train
+    c, subset = config.train, config.train.pixels[stage]
+    factor = config.data.resolution // config.schedule.resolution[stage]
     num_examples, num_frames, height, width, _ = batch["video"].shape
     keys = contract.example_keys(jax.random.fold_in(jax.random.key(config.seed), state.step),
                                  sharding.example_indices(num_examples))
     clip = inference.clip_of(model, batch, keys, config.data.action_size)
-    scale = factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0
+    clip = with_pixels(clip, keys, factor, subset)
+    # The loss of a subset of pixels, times p^2, estimates that of all of them.
+    scale = subset**2 * (factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0)
 
     def chunk_loss(params, model_state, chunk):
-        chunk = chunk._replace(
-            video=preprocess.average_pool(preprocess.to_float(chunk.video), factor))
+        chunk = chunk._replace(video=preprocess.average_pool(
+            preprocess.to_float(chunk.video), factor * c.encoder_pooling[stage]))
         loss, left = model.loss(params, model_state, chunk, state.step)
         share = chunk.video.shape[1] / num_frames  # of this chunk in (1/T) sum_t L_t
         return scale * share * loss, (left.state, left.metrics)
@@ -233,6 +237,25 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
                     skipped_steps=opt_state.total_notfinite,
                     skipped_in_a_row=opt_state.notfinite_count)
     return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int) -> contract.Clip:
+    """A clip whose loss is that of one pixel out of each block, drawn anew for every frame.
+
+    Args:
+      clip: as the pipeline gives it.
+      keys: of its examples, [B].
+      factor: of average pooling before pixels are taken; 1: none.
+      subset: p, edge of the blocks; 1: all pixels, and the clip as it is.
+    """
+    if subset == 1:
+        return clip
+    num_frames = clip.video.shape[1]
+    offsets = jax.vmap(lambda key: jax.random.randint(
+        jax.random.fold_in(key, 1), (num_frames, 2), 0, subset))(keys)
+    frames = preprocess.average_pool(preprocess.to_float(clip.video), factor)
+    return clip._replace(pixels=Pixels(
+        preprocess.pixel_subset(frames, offsets, subset), (offsets + 0.5) / subset))
 
 
 def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -66,9 +66,8 @@ def test_values_are_allowed(name):
 def test_train_step_can_be_traced(name, stage):
     """The step of every stage, on four devices; the state that comes out is as what went in."""
     config, model, tx, state = prepared(name)
-    factor = config.data.resolution // config.schedule.resolution[stage]
     step = sharding.data_parallel(
-        functools.partial(train.train_step, config=config, model=model, tx=tx, factor=factor),
+        functools.partial(train.train_step, config=config, model=model, tx=tx, stage=stage),
         sharding.make_mesh(), in_split=(False, True), out_split=(False, False), donate=(0,))
     batch = shapes_of_batch(config, config.train.batch_size)
     after, metrics = jax.eval_shape(step, state, batch)

@@ -198,6 +198,34 @@ def average_pool(video: jax.Array, factor: int) -> jax.Array:
     return blocks.mean(axis=(-4, -2))
 
 
+def pixel_subset(video: jax.Array, offsets: jax.Array, size: int) -> jax.Array:
+    """One pixel out of each block of `size` x `size`, at the same place in all blocks of a frame.
+
+    A mean over its pixels is, over all offsets, the mean over the whole frame: it is unbiased.
+
+    Args:
+      video: frames in [0, 1], [B, T, H, W, C].
+      offsets: which pixel of a block, (y, x), whole numbers from 0 to size - 1, [B, T, 2].
+      size: edge of the blocks, in pixels.
+
+    Returns:
+      [B, T, H / size, W / size, C].
+
+    Raises:
+      ValueError: if `size` does not divide H and W.
+    """
+    height, width, channels = video.shape[-3:]
+    _check_factor(height, width, size)
+
+    def frame(frame: jax.Array, offset: jax.Array) -> jax.Array:
+        blocks = frame.reshape(height // size, size, width // size, size, channels)
+        return jax.lax.dynamic_slice(
+            blocks, (0, offset[0], 0, offset[1], 0),
+            (height // size, 1, width // size, 1, channels))[:, 0, :, 0]
+
+    return jax.vmap(jax.vmap(frame))(video, offsets)
+
+
 def majority_pool(segmentation: jax.Array, factor: int, num_ids: int) -> jax.Array:
     """The most frequent id among `factor` x `factor` pixels, the lowest where they tie.
 

@@ -44,6 +44,20 @@ class PixelMixture:
 
 
 @struct.dataclass
+class Pixels:
+    """Some pixels of a frame: one out of each block of p x p, at the same place in every block.
+
+    Attributes:
+      colours: in [0, 1], [..., H / p, W / p, 3].
+      place: where in its block the pixel's centre lies, (y, x) in blocks, from 0 to 1; the middle
+        of a block is (1/2, 1/2), which is where the pixels of a frame of H / p x W / p are: [..., 2].
+    """
+
+    colours: jax.Array
+    place: jax.Array
+
+
+@struct.dataclass
 class InferenceState:
     """The carry of the scan over time.
 

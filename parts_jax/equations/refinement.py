@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from parts_jax.equations import gaussian, pixel_mixture
-from parts_jax.equations.notation import Gaussian, PixelMixture
+from parts_jax.equations.notation import Gaussian, PixelMixture, Pixels
 
 
 @struct.dataclass
@@ -59,19 +59,22 @@ def make_objective(decode: Callable[[Any, jax.Array], PixelMixture], sigma_x: fl
 
     `loss` is minus the ELBO (7) summed over the batch, so that its gradient with respect to
     lambda holds each example's own gradient; `auxiliary` is (log_prob, kl, mixture). `prior` is
-    p(z), a Gaussian of [B, K, D] such as the transition's prediction; None: N(0, I).
+    p(z), a Gaussian of [B, K, D] such as the transition's prediction; None: N(0, I). x is a frame,
+    [B, H, W, 3], or `Pixels` of it, whose `place` then is the last argument of
+    decode(decoder_params, z).
     """
     def objective(decoder_params, lambda_, prior, inputs):
         x, noise, beta = inputs
         q = gaussian.from_parameters(lambda_, log_std_offset)
-        mixture = decode(decoder_params, gaussian.sample(q, noise))
-        log_prob = pixel_mixture.log_prob(mixture, x, sigma_x)
+        frame, *place = (x.colours, x.place) if isinstance(x, Pixels) else (x,)
+        mixture = decode(decoder_params, gaussian.sample(q, noise), *place)
+        log_prob = pixel_mixture.log_prob(mixture, frame, sigma_x)
         kl = gaussian.kl_to_standard_normal(q) if prior is None else gaussian.kl(q, prior)
         return -jnp.sum(elbo(log_prob, kl, beta)), (log_prob, kl, mixture)
     return objective
 
 
-def score(objective: Callable, decoder_params: Any, lambda_: Any, x: jax.Array, noise: Any,
+def score(objective: Callable, decoder_params: Any, lambda_: Any, x: jax.Array | Pixels, noise: Any,
           beta: jax.Array | float, examples_at_once: int = 0, prior: Any = None) -> Score:
     """Decodes a sample of q_lambda, scores it by (7), and takes nabla_lambda L for (3).
 
@@ -85,7 +88,7 @@ def score(objective: Callable, decoder_params: Any, lambda_: Any, x: jax.Array, 
       objective: from `make_objective`, or of the same form.
       decoder_params: the decoder's parameters.
       lambda_: what is refined: Gaussian of [B, K, D], or another pytree of [B, ...].
-      x: frame in [0, 1], [B, H, W, 3].
+      x: frame in [0, 1], [B, H, W, 3], or `Pixels` of it.
       noise: epsilon, [B, K, D], or another pytree of [B, ...].
       beta: weight of the KL.
       examples_at_once: the batch is decoded and differentiated in parts of so many examples (the
@@ -98,7 +101,7 @@ def score(objective: Callable, decoder_params: Any, lambda_: Any, x: jax.Array, 
     """
     loss, gradient, auxiliary = _differentiate_once(
         objective, examples_at_once, decoder_params, lambda_, prior,
-        (x, noise, jnp.asarray(beta, x.dtype)))
+        (x, noise, jnp.asarray(beta, jax.tree.leaves(x)[0].dtype)))
     return Score(loss, *jax.lax.stop_gradient((gradient, *auxiliary)))
 
 

@@ -2,6 +2,8 @@
 
 import difflib
 import types
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import ml_collections
@@ -23,6 +25,15 @@ def family_of(model_config: ml_collections.ConfigDict) -> types.ModuleType:
         hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
         raise ValueError(f"config.model.name is {name!r}; there is: {', '.join(FAMILIES)}{hint}.")
     return FAMILIES[name]
+
+
+def later_keys(model_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that earlier runs of a family did not have, with what they are gone on with.
+
+    Args:
+      model_config: the `model` part of a config, of whatever version.
+    """
+    return getattr(FAMILIES.get(model_config.get("name")), "LATER_KEYS", {})
 
 
 def create(config: ml_collections.ConfigDict) -> contract.Model:

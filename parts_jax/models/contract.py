@@ -25,6 +25,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from parts_jax.equations.notation import Pixels
 from parts_jax.models import rules  # noqa: F401  (for the KEYS of families)
 
 Params = Any
@@ -41,12 +42,18 @@ class Clip(NamedTuple):
         be 0.
       noise: from `Model.noise`, a pytree of [B, T, ...].
       cues: what `Model.reads` names beyond video, such as flow, by name: [B, T, ...] each.
+      pixels: what the loss explains in place of the video's own pixels: `Pixels` of [B, T, ...],
+        in training alone, and of families whose module says SCORES_PIXELS; None: all of `video`.
+      seen: whether a frame may be looked at, bool [B, T]; one that may not is predicted and scored,
+        and not used to refine (section 4.2), in training alone; None: all are.
     """
 
     video: jax.Array
     actions: jax.Array
     noise: Any
     cues: dict[str, jax.Array] = {}
+    pixels: Pixels | None = None
+    seen: jax.Array | None = None
 
 
 class Step(NamedTuple):
@@ -166,6 +173,7 @@ def checked(model: Model, action_size: int) -> Model:
         _check("actions", clip.actions, "B T A", sizes | {"A": action_size})
         _check_leaves("noise", clip.noise, "B T", sizes)
         _check_leaves("cues", clip.cues, "B T", sizes)
+        _check_leaves("pixels", clip.pixels, "B T", sizes)
         _check_leaves("state", state, "B", sizes)
         if set(clip.cues) != set(model.cues):
             raise ValueError(f"The clip has the cues {sorted(clip.cues)}, but the model reads "

@@ -48,17 +48,20 @@ class SpatialBroadcastDecoder(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, z: jax.Array, resolution: tuple[int, int]) -> PixelMixture:
-        """Decodes slots to a picture of any resolution.
+    def __call__(self, z: jax.Array, resolution: tuple[int, int],
+                 place: jax.Array | None = None) -> PixelMixture:
+        """Decodes slots to a picture of any resolution, or to one pixel of each of its blocks.
 
         Args:
           z: slots, [..., K, D].
-          resolution: (H, W).
+          resolution: (H, W), of pixels that are decoded.
+          place: of a subset of pixels, see `notation.Pixels`, [..., 2]; None: all pixels. Only
+            for networks per pixel (kernel_size 1): others see a pixel's neighbours.
 
         Returns:
           PixelMixture with means [..., K, H, W, 3] and mask logits [..., K, H, W].
         """
-        grid = layers.coordinates(*resolution, self.frequencies)
+        grid = layers.coordinates(*resolution, self.frequencies, place)
         basis = nn.Dense(z.shape[-1], name="basis")(grid)
         widths = (*self.channels, OUTPUTS[self.colour])
         if self.kernel_size == 1:
@@ -76,18 +79,23 @@ class SpatialBroadcastDecoder(nn.Module):
         return PixelMixture(means, mask_logits)
 
     def smooth_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:
-        """A colour per slot, polynomial in the coordinates: [..., K, D] -> [..., K, H, W, 3]."""
+        """A colour per slot, polynomial in the coordinates.
+
+        z [..., K, D], grid [H, W, .] or, of a subset of pixels, [..., H, W, .] ->
+        [..., K, H, W, 3].
+        """
         terms = monomials(grid[..., 0], grid[..., 1], DEGREES[self.colour])
         width = 3 * terms.shape[-1]
         coefficients = layers.MLP((self.colour_width,), width, dtype=self.dtype, name="colour")(z)
         coefficients = coefficients.reshape(*z.shape[:-1], 3, -1)
-        return jnp.einsum("...ct,hwt->...hwc", coefficients, terms) + 0.5
+        return jnp.einsum("...kct,...hwt->...khwc", coefficients, terms) + 0.5
 
 
-def monomials(x: np.ndarray, y: np.ndarray, degree: int) -> np.ndarray:
-    """1, x, y, and for degree 2 also x^2, x y, y^2: two of [H, W] -> [H, W, 3 or 6]."""
+def monomials(x: layers.Coordinates, y: layers.Coordinates, degree: int) -> layers.Coordinates:
+    """1, x, y, and for degree 2 also x^2, x y, y^2: two of [..., H, W] -> [..., H, W, 3 or 6]."""
     powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
-    return np.stack([x**i * y**j for i, j in powers], axis=-1)
+    stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
+    return stack([x**i * y**j for i, j in powers], axis=-1)
 
 
 class ConvolutionalNetwork(nn.Module):
@@ -132,16 +140,18 @@ class PixelNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
-        """z [..., D], basis [H, W, D] -> [..., H, W, widths[-1]]."""
+        """z [..., K, D], basis [H, W, D] or [..., H, W, D] -> [..., K, H, W, widths[-1]]."""
         z, basis = promote_dtype(z, basis, dtype=self.dtype)
         slots, pixels = z.reshape(-1, z.shape[-1]).T, basis.reshape(-1, basis.shape[-1]).T
         kernel, bias = self.layer(0, z.shape[-1])
-        h = (kernel.T @ slots)[:, :, None] + (kernel.T @ pixels + bias[:, None])[:, None]
-        h = h.reshape(self.widths[0], -1)
+        num_pixels = basis.shape[-3] * basis.shape[-2]
+        own = (kernel.T @ slots).reshape(self.widths[0], -1, z.shape[-2], 1)
+        shared = (kernel.T @ pixels + bias[:, None]).reshape(self.widths[0], -1, 1, num_pixels)
+        h = (own + shared).reshape(self.widths[0], -1)
         for i, width in enumerate(self.widths[:-1], start=1):
             kernel, bias = self.layer(i, width)
             h = kernel.T @ nn.relu(h) + bias[:, None]
-        return jnp.moveaxis(h.reshape(-1, *z.shape[:-1], *basis.shape[:2]), 0, -1)
+        return jnp.moveaxis(h.reshape(-1, *z.shape[:-1], *basis.shape[-3:-1]), 0, -1)
 
     def layer(self, i: int, inputs: int) -> tuple[jax.Array, jax.Array]:
         """Kernel [inputs, widths[i]] and bias [widths[i]] of a layer."""

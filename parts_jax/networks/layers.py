@@ -15,26 +15,42 @@ import numpy as np
 from flax.linen.dtypes import promote_dtype
 
 
-def coordinates(height: int, width: int, frequencies: int = 0) -> np.ndarray:
+Coordinates = np.ndarray | jax.Array  # constants of a compiled program, or not
+
+
+def coordinates(height: int, width: int, frequencies: int = 0,
+                place: jax.Array | None = None) -> Coordinates:
     """Coordinates of the pixel centres, the same scene whatever the resolution.
 
     A pixel's centre is at (i + 1/2) / S * 2 - 1 in [-1, 1], so the same parameters serve any H, W.
+    Of a subset of pixels, one out of each block, it is at (i + place) / S * 2 - 1 for S blocks.
 
     Args:
       height: H.
       width: W.
       frequencies: F; adds sin and cos of (pi/2) 2^f u for f < F.
+      place: of a subset, as in `notation.Pixels`, [..., 2]; None: pixels fill the picture.
 
     Returns:
-      float32 [H, W, 4 + 4 F]: (x, y, -x, -y) and, for each frequency, sines and cosines of x, y.
+      float32 [H, W, 4 + 4 F], or [..., H, W, 4 + 4 F] with a place: (x, y, -x, -y) and, for each
+      frequency, sines and cosines of x, y.
     """
-    y, x = np.meshgrid((np.arange(height) + 0.5) / height * 2 - 1,
-                       (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij")
-    grid = np.stack([x, y], axis=-1)
+    if place is None:  # with numpy: constants of the compiled program
+        y, x = np.meshgrid((np.arange(height) + 0.5) / height * 2 - 1,
+                           (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij")
+        return _features(np, np.stack([x, y], axis=-1), frequencies).astype(np.float32)
+    y = (jnp.arange(height) + place[..., :1]) / height * 2 - 1
+    x = (jnp.arange(width) + place[..., 1:]) / width * 2 - 1
+    y, x = jnp.broadcast_arrays(y[..., :, None], x[..., None, :])
+    return _features(jnp, jnp.stack([x, y], axis=-1), frequencies)
+
+
+def _features(xp: Any, grid: Any, frequencies: int) -> Any:
+    """What `coordinates` makes of (x, y), [..., 2], in numpy or jax.numpy: [..., 4 + 4 F]."""
     features = [grid, -grid]
     for f in range(frequencies):
-        features += [np.sin(np.pi / 2 * 2**f * grid), np.cos(np.pi / 2 * 2**f * grid)]
-    return np.concatenate(features, axis=-1).astype(np.float32)
+        features += [xp.sin(np.pi / 2 * 2**f * grid), xp.cos(np.pi / 2 * 2**f * grid)]
+    return xp.concatenate(features, axis=-1)
 
 
 def scaled_init(scale: float) -> Callable:

@@ -48,6 +48,8 @@ RULES = {
     "optimizer.clip_norm": rules.positive(),
     "optimizer.loss_per_pixel": rules.flag(),
     "train.batch_size": rules.whole(1),
+    "train.pixels": rules.per_stage(1),
+    "train.encoder_pooling": rules.per_stage(1),
     "train.truncation": rules.whole(1),
     "train.unroll": rules.whole(1),
     "train.log_every": rules.whole(1),
@@ -99,10 +101,14 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
                 f"models of the family {config.model.name!r}")
     for key, rule in every.items():
         rule.check(key, values[key])
-    if hasattr(family, "check"):
-        family.check(config.model)
     _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
+    if max(values["train.pixels"]) > 1 and not getattr(family, "SCORES_PIXELS", False):
+        raise ValueError(f"train.pixels is {values['train.pixels']}, but models of the family "
+                         f"{config.model.name!r} are trained on all pixels: it must be 1 in every "
+                         "stage.")
+    if hasattr(family, "check"):
+        family.check(config)
     if values["eval.watch"] and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
                          "checkpoint: eval.step must be -1 with it.")
@@ -181,6 +187,10 @@ def _check_stages(values: Mapping[str, Any], keys: Iterable[str]) -> None:
     Rule(lambda sizes: all(full % size == 0 for size in sizes),
          f"a tuple of divisors of data.resolution, which is {full}").check(
              "schedule.resolution", sizes)
+    for key in ("train.pixels", "train.encoder_pooling"):
+        Rule(lambda parts: all(size % part == 0 for size, part in zip(sizes, parts, strict=False)),
+             f"a tuple of divisors of schedule.resolution, which is {sizes}, stage by stage"
+             ).check(key, stages.get(key, ()))
     warmup, steps = stages.get("schedule.warmup_steps", ()), stages.get("schedule.steps", ())
     Rule(lambda warmup: all(w < s for w, s in zip(warmup, steps, strict=False)),
          f"below schedule.steps, which is {steps}, stage by stage").check(

@@ -23,6 +23,7 @@ from typing import Any
 
 import ml_collections
 
+from parts_jax import models
 from parts_jax.files import json_text, whole
 from parts_jax.metrics import table
 
@@ -53,13 +54,17 @@ MOVED = {
     "schedule.beta_warmup_start": "model.beta_warmup_start",
     "schedule.beta_warmup_steps": "model.beta_warmup_steps",
 }
-# Keys that earlier runs did not have, and what they are gone on with, or evaluated.
+ONE_PER_STAGE = object()  # a tuple of ones, as many as the schedule has stages
+# Keys that earlier runs did not have, and what they are gone on with, or evaluated; those of a
+# family's model are the family's (LATER_KEYS of its module).
 LATER_KEYS = {
     "data.max_bytes": 4 * 2 ** 30,
     "data.prepared": "",
     "data.skip_bad": False,
     "data.camera": "",
     "data.actions": "",
+    "train.pixels": ONE_PER_STAGE,
+    "train.encoder_pooling": ONE_PER_STAGE,
     "eval.burn_in": 4,
     "eval.rollout_steps": 0,
     "eval.watch": False,
@@ -221,7 +226,10 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         _set_default(values, MOVED[key], values[section].pop(leaf))
     for key, value in LATER_KEYS.items():
         if moved or not key.startswith("model."):  # models of this version have all their keys
+            value = (1,) * len(values["schedule"]["steps"]) if value is ONE_PER_STAGE else value
             _set_default(values, key, copy.copy(value))
+    for key, value in models.later_keys(values["model"]).items():
+        _set_default(values, f"model.{key}", value)
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):
         values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
@@ -230,8 +238,10 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _set_default(values: dict[str, Any], key: str, value: Any) -> None:
     """Sets a dotted key of a nested dict that has none."""
-    section, _, leaf = key.rpartition(".")
-    values.setdefault(section, {}).setdefault(leaf, value)
+    *sections, leaf = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values.setdefault(leaf, value)
 
 
 def load(workdir: str) -> ml_collections.ConfigDict:

@@ -59,7 +59,7 @@ def hang(path):
     (reads(result=HEALTHY), {"equal"}),
     (reads(result=b"other"), {"altered"}),
     (reads(result=b"other", checksums=True), {"altered", "silent"}),
-    (reads(result=lambda path: np.ones(2 ** 23).sum()), {"over"}),
+    (reads(result=lambda path: np.ones(2 ** 25).sum()), {"over"}),
     (reads(result=hang), {"hang"}),
 ])
 def test_what_comes_of_a_case_is_named(tmp_path, monkeypatch, reader, outcomes):

@@ -57,7 +57,7 @@ def steps(setup):
     for num_devices in (1, 4):
         mesh = mesh_of(num_devices)
         step = sharding.data_parallel(
-            functools.partial(train.train_step, config=config, model=model, tx=tx, factor=1),
+            functools.partial(train.train_step, config=config, model=model, tx=tx, stage=0),
             mesh, in_split=(False, True), out_split=(False, False))
         arguments = sharding.replicate(state, mesh), sharding.split_batch(batch, mesh)
         compiled = step.lower(*arguments).compile()
@@ -110,7 +110,7 @@ def test_forgetting_to_mark_parameters_as_varying_is_an_error(setup, monkeypatch
     vary, is_params = sharding.vary, lambda tree: isinstance(tree, dict)
     monkeypatch.setattr(sharding, "vary", lambda tree: tree if is_params(tree) else vary(tree))
     step = sharding.data_parallel(
-        functools.partial(train.train_step, config=config, model=model, tx=tx, factor=1),
+        functools.partial(train.train_step, config=config, model=model, tx=tx, stage=0),
         mesh_of(4), in_split=(False, True), out_split=(False, False))
     batch = random_clips(B, config) | {"valid": np.ones(B, bool)}
     with pytest.raises(ValueError, match="axis types|varying"):

@@ -75,6 +75,7 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         unroll=config.train.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
+        decay=c.transition.decay,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
         examples_at_once=c.decoder.examples_at_once)
 

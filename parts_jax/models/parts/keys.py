@@ -37,15 +37,31 @@ KEYS = {
     "transition.mlp_width": rules.whole(1),
     "transition.lstm_size": rules.whole(1),
     "transition.residual": rules.flag(),
+    "transition.decay": rules.share(),
 }
+# Keys that earlier runs did not have, and what they are gone on with.
+LATER_KEYS = {"transition.decay": 0.0}
+SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
 
 
-def check(model: ml_collections.ConfigDict) -> None:
+def check(config: ml_collections.ConfigDict) -> None:
     """Raises a ValueError for values that are allowed, but not together.
 
     Args:
-      model: the `model` part of a config, with `KEYS`.
+      config: whole, with `KEYS` in `config.model`.
     """
+    model, train = config.model, config.train
+    if max(train.pixels) > 1 and model.decoder.kernel_size > 1:
+        raise ValueError(
+            f"train.pixels is {train.pixels}, but model.decoder.kernel_size is "
+            f"{model.decoder.kernel_size}: only a decoder that makes each pixel by itself, with "
+            "kernel_size 1, can be trained on a subset of pixels; train.pixels must be 1 in every "
+            "stage with another.")
+    if model.encoder.use_likelihood and train.pixels != train.encoder_pooling:
+        raise ValueError(
+            f"train.pixels is {train.pixels} and train.encoder_pooling is {train.encoder_pooling}, "
+            "but model.encoder.use_likelihood shows the encoder the likelihood of the pixels beside "
+            "the frame: the two must be the same in every stage.")
     width, heads = model.transition.width, model.transition.num_heads
     if width % heads:
         raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "

@@ -11,7 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from parts_jax.equations import gaussian, pixel_mixture, refinement, truncation
-from parts_jax.equations.notation import Gaussian, InferenceState, PixelMixture, Slots
+from parts_jax.equations.notation import (
+    Gaussian,
+    InferenceState,
+    PixelMixture,
+    Pixels,
+    Slots,
+)
 from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
 from parts_jax.models.parts import signs
 from parts_jax.networks.functions import Function, as_function
@@ -46,6 +52,8 @@ class PARTS(nn.Module):
       beta_pixels: see beta.
       log_std_offset: posterior log sigma = parameter + this.
       residual: the transition predicts the change of lambda, not lambda.
+      decay: of lambda from frame to frame where it is residual: (1 - decay) lambda + change. With
+        0, what the clips of training were too short to show may grow for ever after them.
       use_likelihood: the encoder sees log p(x | z) beside the frame; if not, it runs once for all
         frames, outside the scan.
       top_down: gradient and action shape the queries.
@@ -67,6 +75,7 @@ class PARTS(nn.Module):
     beta_pixels: int
     log_std_offset: float
     residual: bool
+    decay: float
     use_likelihood: bool
     top_down: bool
     examples_at_once: int = 0
@@ -86,10 +95,12 @@ class PARTS(nn.Module):
         """
         networks = Networks(*map(as_function, (
             self.transition, self.decoder, self.encoder, self.attention)))
-        num_examples, num_frames, height, width, _ = clip.video.shape
+        scored = clip.video if clip.pixels is None else clip.pixels.colours
+        num_examples, num_frames, height, width, _ = scored.shape
         beta = self.beta * beta_scale * (height * width / self.beta_pixels)
 
-        x, action, noise = jax.tree.map(time_first, (clip.video, clip.actions, clip.noise))
+        x, action, noise, pixels, seen = jax.tree.map(
+            time_first, (clip.video, clip.actions, clip.noise, clip.pixels, clip.seen))
         encodings = None if self.use_likelihood else encode_all(networks.encoder, x)
 
         def step(state, inputs):
@@ -99,13 +110,14 @@ class PARTS(nn.Module):
 
         times = jnp.arange(num_frames)
         state, (losses, *outputs) = jax.lax.scan(
-            step, state, (times, (x, action, noise, encodings)),
+            step, state, (times, (x, action, noise, encodings, pixels, seen)),
             unroll=min(self.unroll, num_frames))
         loss = jnp.sum(losses) / (num_examples * num_frames)
         return loss, Step(state, *jax.tree.map(batch_first, outputs))
 
     def infer_frame(self, networks: Networks, state: InferenceState, x: jax.Array,
                     action: jax.Array, noise: jax.Array, encoding: jax.Array | None,
+                    pixels: Pixels | None, seen: jax.Array | None,
                     beta: jax.Array) -> tuple[InferenceState, tuple]:
         """One frame: predict, then N times sample, decode, score, attend, refine.
 
@@ -120,31 +132,40 @@ class PARTS(nn.Module):
           action: a_{t-1}, [B, A].
           noise: epsilon, [B, N, K, D].
           encoding: O of the frame, [B, H, W, C]; None: it depends on lambda, and is made here.
+          pixels: what is scored in place of x: `Pixels` of [B, ...]; None: all of x.
+          seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays.
           beta: weight of the KL.
 
         Returns:
           The state after frame t; and its loss, summed over the batch, the `Slots` of each stage,
           metrics [B], maps [B, K, H, W], and the `View` of the first stage.
         """
-        def decode(decoder_params, z):
-            return networks.decoder.with_params(decoder_params)(z, x.shape[1:3])
+        scored = x if pixels is None else pixels.colours
+
+        def decode(decoder_params, z, *place):
+            return networks.decoder.with_params(decoder_params)(z, scored.shape[1:3], *place)
 
         objective = refinement.make_objective(decode, self.sigma_x, self.log_std_offset)
-        lambda_, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
+        lambda_0, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
+        lambda_ = lambda_0
         predicted, scores = gaussian.from_parameters(lambda_, self.log_std_offset), []
         for n in range(self.num_refinements):
             score = refinement.score(
-                objective, networks.decoder.params, lambda_, x, noise[:, n], beta,
-                self.examples_at_once)
+                objective, networks.decoder.params, lambda_, x if pixels is None else pixels,
+                noise[:, n], beta, self.examples_at_once)
             update, attn = self.attend(networks, lambda_, score, x, action, encoding)
             lambda_ = refinement.refine(lambda_, update)  # lambda_t^n, equation (3)
             scores.append(score)
 
+        if seen is not None:
+            lambda_ = jax.tree.map(
+                lambda refined, blind: jnp.where(seen[:, None, None], refined, blind),
+                lambda_, lambda_0)
         loss = sum(score.loss for score in scores) / self.num_refinements
         refined = gaussian.from_parameters(lambda_, self.log_std_offset)
         latents = dict(predicted=Slots(gaussian.sample(predicted, noise[:, 0]), predicted),
                        refined=Slots(refined.mean, refined))
-        metrics = signs.frame_metrics(predicted, scores[0], x, attn, beta)
+        metrics = signs.frame_metrics(predicted, scores[0], scored, attn, beta)
         views = dict(predicted=view_of(scores[0].mixture))
         return InferenceState(lambda_, hidden), (
             loss, latents, metrics, dict(attention=attn), views)
@@ -167,7 +188,10 @@ class PARTS(nn.Module):
             refinement.tile_over_slots(action, last.mean.shape[-2])], axis=-1)
         output, hidden = transition(slots, state.hidden)
         predicted = Gaussian(*jnp.split(output, 2, axis=-1))
-        return (refinement.refine(last, predicted) if self.residual else predicted), hidden
+        if self.residual:
+            kept = jax.tree.map(lambda parameters: (1 - self.decay) * parameters, last)
+            predicted = refinement.refine(kept, predicted)
+        return predicted, hidden
 
     def attend(self, networks: Networks, lambda_: Gaussian, score: refinement.Score, x: jax.Array,
                action: jax.Array, encoding: jax.Array | None) -> tuple[Gaussian, jax.Array]:

@@ -50,7 +50,8 @@ def get_base() -> ml_collections.ConfigDict:
 
     evaluation = config.eval = ml_collections.ConfigDict()
     evaluation.step = -1                 # which checkpoint; -1: the newest; -2: the best
-    evaluation.best_by = ("miou_last", "neg_elbo")  # the first that there is says which is best
+    # The first of these metrics that there is says which checkpoint is the best.
+    evaluation.best_by = ("miou_last_assigned", "miou_last", "neg_elbo")
     evaluation.watch = False             # evaluate all, and go on as training writes more
     evaluation.split = "validation"      # during training and of --mode=evaluate
     evaluation.final_split = "test"      # evaluated once, after training

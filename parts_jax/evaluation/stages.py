@@ -85,14 +85,14 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
 
     Returns:
       Per example: `valid`; `metrics` of the model, [B, T] each; by stage, in `judged`, what
-      `inference.judge` returns, with `mse`, and in `latents` what it was decoded from; `video` as
+      `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded from; `video` as
       the model saw it; and `segmentation` [B, T, H, W] if there is.
     """
     params, clip = sharding.vary(params), clip_of_split(model, batch, config)
     video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)),
                          clip._replace(video=video))
-    judged = {stage: inference.judge_view(step.views[stage], video, only_mse)
+    judged = {stage: inference.judge_decoded(model, step.views[stage], video, only_mse)
               if stage in step.views else
               inference.judge(model, params, step.latents[stage], video, only_mse,
                               config.train.unroll) for stage in model.stages}
@@ -122,7 +122,8 @@ def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str
     ahead = jax.tree.map(lambda a: a[:, burn_in:], clip._replace(video=video))
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)), seen)
     latents = model.predict(params, step.state, ahead.actions, ahead.noise)
-    judged = inference.judge(model, params, latents, ahead.video, pictures.frame_metrics)
+    judged = inference.judge(model, params, latents, ahead.video, pictures.frame_metrics,
+                             seen=False)
     repeated = pictures.frame_metrics(
         ahead.video, jnp.broadcast_to(video[:, burn_in - 1:burn_in], ahead.video.shape))
     result = dict(valid=batch["valid"], metrics={}, judged={ROLLOUT: judged}, repeated=repeated,

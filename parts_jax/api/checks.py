@@ -37,6 +37,28 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     return video
 
 
+def check_actions(actions: np.ndarray | None, wanted: tuple[int, ...]) -> np.ndarray:
+    """Returns the actions as float32 of the shape `wanted`, [..., A]; None stands for A = 0.
+
+    Raises:
+      ValueError: they are not finite numbers of that shape, or given, or missing, in error.
+    """
+    if wanted[-1] == 0 and actions is not None:
+        raise ValueError("This model was trained without actions, but actions of shape "
+                         f"{list(np.shape(actions))} were given; give None.")
+    if wanted[-1] > 0 and actions is None:
+        raise ValueError(f"This model needs actions, {list(wanted)}, one after each frame, but "
+                         "none were given.")
+    actions = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions)
+    if actions.shape != wanted or actions.dtype.kind not in "fiu":
+        raise ValueError(f"Actions must be numbers of shape {list(wanted)}, one after each "
+                         f"frame; got {actions.dtype} {list(actions.shape)}.")
+    actions = actions.astype(np.float32)
+    if not np.isfinite(actions).all():
+        raise ValueError("Actions must be finite numbers; some are not.")
+    return actions
+
+
 def check_num_slots(num_slots: Any) -> None:
     """Raises a ValueError if `num_slots` is no whole number from 1 to MOST_SLOTS."""
     if not rules.is_whole(num_slots) or not 1 <= num_slots <= MOST_SLOTS:

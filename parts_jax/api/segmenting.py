@@ -158,6 +158,7 @@ def _check_is_folder(flag: str, path: str) -> None:
 def load(flags: argparse.Namespace) -> PretrainedModel:
     """The model; raises as `pretrained_model.load`, or if it has not what is asked for."""
     model = pretrained_model.load(flags.workdir, flags.step)
+    model.check_masks(flags.masks)
     if flags.slots:
         slot_files.check_has_slots(model)
     if flags.save and not saving.is_file(flags.save):
@@ -185,9 +186,10 @@ def read_actions(path: str) -> np.ndarray:
 
 def segment_split(flags: argparse.Namespace) -> list[str]:
     """Writes the slots of a split of the set that the model was trained on."""
-    if flags.videos or flags.out or flags.save or flags.overlay or not flags.slots:
+    if (flags.videos or flags.out or flags.save or flags.overlay or flags.masks
+            or not flags.slots):
         raise ValueError("--split is of the set that the model was trained on, and goes with "
-                         "--slots=FILE.npz, not with videos, --out, --save or --overlay.")
+                         "--slots=FILE.npz, not with videos, --out, --save, --overlay or --masks.")
     outputs.check({f"--slots={flags.slots}": flags.slots}, [], flags.workdir)
     arrays = slot_files.slots_of_split(load(flags), flags.split, flags.num_slots, seed=flags.seed)
     slot_files.save_slots(flags.slots, arrays)
@@ -214,7 +216,8 @@ def segment_clip(model: PretrainedModel, job: Job, rate: float, actions: np.ndar
     with contextlib.ExitStack() as stack:
         num_slots = flags.num_slots or model.num_slots
         append = _open_writers(job, rate, num_slots, flags, stack)
-        for result, num in segment_parts(model, fitted(), actions, flags.num_slots, flags.seed):
+        for result, num in segment_parts(
+                model, fitted(), actions, flags.num_slots, flags.seed, flags.masks):
             numbers = (count + np.arange(num)) * flags.stride
             append(result, held[:num], numbers)
             if flags.slots:
@@ -281,7 +284,8 @@ def _check_width(path: str, picture: np.ndarray) -> None:
 
 def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                   actions: np.ndarray | None = None, num_slots: int | None = None,
-                  seed: int = 0) -> Iterator[tuple[Segmentation, int]]:
+                  seed: int = 0,
+                  masks: str | None = None) -> Iterator[tuple[Segmentation, int]]:
     """Segments a video of any length part by part, in the memory of one part.
 
     The numbers are those of the whole video at once.
@@ -289,7 +293,8 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
     Args:
       model: from `parts_jax.load`.
       frames: uint8 [H, W, 3] of the model's resolution, one after the other.
-      actions, num_slots, seed: as for `PretrainedModel.segment`; actions of all frames, [T, A].
+      actions, num_slots, seed, masks: as for `PretrainedModel.segment`; actions of all frames,
+        [T, A].
 
     Yields:
       The Segmentation of FRAMES_AT_ONCE frames, and how many of them, from the start, are the
@@ -311,7 +316,7 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                                  "frames or more; there must be an action for each frame.")
             taken = np.pad(taken, ((0, missing), *((0, 0),) * (taken.ndim - 1)))
         try:
-            result = model.segment(video, taken, num_slots, seed=seed, after=before)
+            result = model.segment(video, taken, num_slots, seed=seed, after=before, masks=masks)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
                 raise ValueError(f"There is too little memory for {len(video)} frames with "

@@ -127,7 +127,9 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
 
 
 def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
-    """The worst clips as an HTML table: position, id, headline metrics, at the model's stages."""
+    """The worst clips as an HTML table: position, id, headline metrics at each stage, assigned."""
+    stages = [stage for stage in table.scored(stages, ranked.rows[0])
+              if stage in stages or stage == table.ASSIGNED]
     names = [table.with_stage(name, stage, stages) for name in
              dict.fromkeys((ranked.metric, *table.headlines(), "mse_last")) for stage in stages]
     names = [name for name in dict.fromkeys(names) if name in ranked.rows[0]]
@@ -141,8 +143,8 @@ def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
 
 
 def metric_table(record: Mapping[str, Any]) -> str:
-    """The metrics of an evaluation as an HTML table: the model's stages side by side."""
-    stages = record.get("stages", table.STAGES)
+    """The metrics of an evaluation as an HTML table: stages, and assignments, side by side."""
+    stages = table.scored(record.get("stages", table.STAGES), record.get("median", {}))
     names = table.in_order(table.without_stage(name, stages)[0]
                            for name in record.get("median", {}))
     rows = []

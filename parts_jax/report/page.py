@@ -35,8 +35,10 @@ OPTIONAL = ("worst", "attention", "rollouts", "traversals")
 MOST_STEPS = 12   # predicted, where no evaluation says
 ABOUT_CLIPS = (
     "What the model sees, and how it splits each frame into slots, after refinement by that frame. "
-    "A slot has one colour everywhere: in the masks, and in the dot before its name; the colours "
-    "of the truth are those of true objects, and need not be the same. The picture of a slot shows "
+    "Assigned is each pixel's posterior over the slots once the frame is seen, where the model has "
+    "one; the masks of the prediction are those that it expects before it sees the frame. A slot "
+    "has one colour everywhere: in the masks, and in the dot before its name; the colours of the "
+    "truth are those of true objects, and need not be the same. The picture of a slot shows "
     "only where its mask is.")
 
 

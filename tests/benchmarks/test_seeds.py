@@ -50,6 +50,18 @@ def test_seeds_show_names_of_before_other_stages_and_metrics_of_a_models_own(tmp
         seeds.report([old, other], "test")
 
 
+def test_seeds_show_assigned_pixels_and_leave_runs_of_before_comparable(tmp_path):
+    old = write_run(tmp_path / "old", 0, 0.8)
+    scores = {"ari_last_assigned": 0.9, "ari_last_predicted_assigned": 0.85}
+    new = write_run(tmp_path / "new", 1, 0.8, stages=["predicted", "refined"], **scores,
+                    median=scores)
+    lines = seeds.report([old, new], "test").splitlines()
+    assert "| ari_last_assigned | - | 0.900 | - | - | - |" in lines
+    assert "| ari_last_predicted_assigned | - | 0.850 | - | - | - |" in lines
+    assert "| ari_last_assigned, median clip | - | 0.900 | - | - | - |" in lines
+    assert sum("_assigned" in line for line in lines) == 4
+
+
 def test_seeds_refuse_what_cannot_be_compared(tmp_path):
     first = write_run(tmp_path / "a", 0, 0.5)
     with pytest.raises(FileNotFoundError, match="no evaluation on the split 'validation'"):

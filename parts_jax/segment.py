@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--num_slots", type=int, help="K; that of training if not given")
     parser.add_argument("--actions", help=".npy of [frames, A], for a model with them")
-    parser.add_argument("--masks", choices=("assigned", "decoder"),
+    parser.add_argument("--masks", metavar="assigned|decoder",
                         help="assigned: which slot explains each pixel of the frame, along its "
                         "edges, the default where the model can; decoder: as they are decoded")
     parser.add_argument("--crop", choices=("center", "none", "pad"), default="center")

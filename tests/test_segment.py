@@ -107,10 +107,10 @@ def test_parts_are_exact_and_have_one_length(workdir, clip):
 
 
 def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
-    out = folder / "out.gif"
+    out, kept = folder / "out.gif", folder / "decoder.npz"
     text = call(capsys, f"--workdir={workdir}", clip, f"--out={out}", "--stride=8", "--crop=none",
-                "--num_slots=2", f"--tile={S}")
-    assert text == f"{out}: 3 frames.\n"
+                "--num_slots=2", f"--tile={S}", f"--save={kept}", "--masks=decoder")
+    assert text == f"{out}: 3 frames.\n{kept}: 3 frames.\n"
     written = video_files.read_video(out)
     assert written.shape == (3, 14 + 2 + S + 2, 2 + 5 * (S + 2), 3)
     assert video_files.frame_rate(out) == 1.25
@@ -118,6 +118,11 @@ def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
     squeezed = model.resize(video_files.read_video(clip)[::8], crop="none")
     error = np.abs(written[:, 16:16 + S, 2:2 + S].astype(int) - squeezed)
     assert error.mean() < 6  # 256 colours
+    for masks, least, most in (("decoder", 0, 2e-3), ("assigned", 0.01, 1)):
+        seen = model.segment(squeezed, num_slots=2, masks=masks).masks
+        place = places.find(40, 64, "none")
+        saved = np.load(kept)["masks"] - [places.back(frame, place) for frame in seen]
+        assert least <= np.abs(saved).max() < most
 
 
 def test_one_frame_and_a_video_of_grey_levels(capsys, folder, workdir):
@@ -177,6 +182,7 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
     ({"--overlay": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
     ({"--overlay": "out.mp4"}, "--overlay=.*out.mp4 and --out=.*out.mp4 would replace each other"),
     ({"--save": "gs://bucket/masks"}, "--save is 'gs://bucket/masks', an address, but must be"),
+    ({"--masks": "soft"}, "masks is 'soft', but must be 'assigned' or 'decoder'; or None, which"),
     ({"--split": "test"}, "--split is of the set that the model was trained on, and goes with"),
     ({"--workdir": "~/nowhere"}, "no folder '/[^~]*/nowhere' to load a model from"),
     ({"--out": "~/nodir/c.mp4"}, "The folder /[^~]*/nodir of --out=/[^~]* does not exist"),
@@ -357,6 +363,8 @@ def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_unt
     seen = model.segment(batch["video"][:4])
     np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
                                atol=1e-5)
+    assert "not with videos, --out, --save, --overlay or --masks" in refused(
+        capsys, f"--workdir={workdir}", "--split=test", f"--slots={out}", "--masks=decoder")
     assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")
 
 

@@ -13,7 +13,16 @@ import jax
 import numpy as np
 import tqdm
 
-from parts_jax.api import checks, clips, outputs, places, pretrained_model, saving, slot_files
+from parts_jax.api import (
+    checks,
+    clips,
+    masks,
+    outputs,
+    places,
+    pretrained_model,
+    saving,
+    slot_files,
+)
 from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Segmentation, posterior_of
@@ -59,6 +68,7 @@ def run(flags: argparse.Namespace) -> list[str]:
       ValueError, OSError: with a message for the user. Clips before the one at fault are written.
     """
     check_numbers(flags)
+    masks.choose(flags.masks, can_assign=True, family="")  # whether the model can: `load`
     for name in ("workdir", "out", "overlay", "save", "slots"):
         local_path.checked(getattr(flags, name) or "", f"--{name}")
     if not (flags.out or flags.save or flags.overlay or flags.slots):
@@ -285,7 +295,7 @@ def _check_width(path: str, picture: np.ndarray) -> None:
 def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                   actions: np.ndarray | None = None, num_slots: int | None = None,
                   seed: int = 0,
-                  masks: str | None = None) -> Iterator[tuple[Segmentation, int]]:
+                  kind: str | None = None) -> Iterator[tuple[Segmentation, int]]:
     """Segments a video of any length part by part, in the memory of one part.
 
     The numbers are those of the whole video at once.
@@ -293,8 +303,8 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
     Args:
       model: from `parts_jax.load`.
       frames: uint8 [H, W, 3] of the model's resolution, one after the other.
-      actions, num_slots, seed, masks: as for `PretrainedModel.segment`; actions of all frames,
-        [T, A].
+      actions, num_slots, seed: as for `PretrainedModel.segment`; actions of all frames, [T, A].
+      kind: its `masks`.
 
     Yields:
       The Segmentation of FRAMES_AT_ONCE frames, and how many of them, from the start, are the
@@ -316,7 +326,7 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                                  "frames or more; there must be an action for each frame.")
             taken = np.pad(taken, ((0, missing), *((0, 0),) * (taken.ndim - 1)))
         try:
-            result = model.segment(video, taken, num_slots, seed=seed, after=before, masks=masks)
+            result = model.segment(video, taken, num_slots, seed=seed, after=before, masks=kind)
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
                 raise ValueError(f"There is too little memory for {len(video)} frames with "

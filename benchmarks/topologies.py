@@ -34,7 +34,8 @@ TINY = tuple(f"--config.{flag}" for flag in (
     "train.unroll=1", "model.decoder.channels=(8, 8)", "model.encoder.channels=(4,)",
     "model.encoder.output_size=8", "model.attention.size=8", "model.attention.mlp=(8,)",
     "model.transition.width=8", "model.transition.num_heads=2", "model.transition.mlp_width=8",
-    "model.transition.lstm_size=8", "eval.rollout_steps=2", "eval.batch_size=8"))
+    "model.transition.lstm_size=8", "eval.rollout_steps=2", "eval.batch_size=8",
+    "eval.length=0"))
 
 
 def start(workdir: pathlib.Path, processes: int, devices: int, settings: Sequence[str],

@@ -135,6 +135,19 @@ def judging(scores: Mapping[str, np.ndarray],
     return scores[table.with_stage("mse", stages[-1], stages)], ari
 
 
+def told(curves: Curves) -> dict[str, float]:
+    """What stands among the metrics, by name: scores at some frames, and how far they hold.
+
+    `ari_at_10`, ..., `still_ari_at_10`, ... of ARI, MSE and `greatest_mean`; `tested_frames`; and
+    `ahead_mse` and `ahead_repeat_mse`, means over all horizons: where a clip played back and forth
+    comes back to the frame that was seen last, that one repeated is without fault.
+    """
+    found = marks(curves.moving) | {
+        f"still_{name}": value for name, value in marks(curves.still).items()}
+    found |= {f"ahead_{name}": float(values.mean()) for name, values in curves.ahead.items()}
+    return found | {"tested_frames": curves.tested_frames}
+
+
 def marks(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Scores at some frames, by name: `ari_at_10`, ...; of ARI, MSE and `greatest_mean` alone."""
     return {f"{name}_at_{frame}": float(values[frame - 1]) for name, values in scores.items()

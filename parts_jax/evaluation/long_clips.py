@@ -15,7 +15,6 @@ import ml_collections
 from parts_jax.api import inference
 from parts_jax.data import preprocess
 from parts_jax.devices import sharding
-from parts_jax.equations.notation import Slots
 from parts_jax.metrics import pictures
 from parts_jax.models.contract import Clip, Model, batch_first, time_first
 
@@ -36,7 +35,7 @@ def see_part(params: Any, state: Any, batch: dict, start: jax.Array, *,
       The state after the part; and of its frames, [B, P, ...] each: in `judged`, for the first
       stage and for the last, `mse` and `ids`, and for the last `assigned`, which slot explains a
       pixel best, if the family can say; and `greatest_mean`, the greatest |posterior mean| of the
-      last stage, where latents are slots.
+      last stage, where latents are slots that have one.
     """
     params, clip = sharding.vary(params), _clip(batch, start, config, model)
     step = inference.see(model, params, state, clip)
@@ -45,11 +44,11 @@ def see_part(params: Any, state: Any, batch: dict, start: jax.Array, *,
     if first != last:
         judged[first] = inference.judge_view(step.views[first], clip.video, _only_mse) \
             if first in step.views else inference.judge(
-                model, params, step.latents[first], clip.video, _only_mse, config.train.unroll)
+                model, params, step.latents[first], clip.video, _only_mse)
     latents = step.latents[last]
-    judged[last] = _judge_last(model, params, latents, clip.video, config.train.unroll)
+    judged[last] = _judge_last(model, params, latents, clip.video)
     found = {"judged": judged}
-    if isinstance(latents, Slots):
+    if model.slot_size is not None and latents.posterior is not None:
         found["greatest_mean"] = jnp.max(jnp.abs(latents.posterior.mean), axis=(-2, -1))
     return step.state, found
 
@@ -72,7 +71,7 @@ def predict_ahead(params: Any, batch: dict, *, config: ml_collections.ConfigDict
     state = sharding.vary(model.start(len(clip.video), None))
     state = inference.see(model, params, state, seen).state
     latents = model.predict(params, state, ahead.actions, ahead.noise)
-    judged = inference.judge(model, params, latents, ahead.video, _only_mse, config.train.unroll)
+    judged = inference.judge(model, params, latents, ahead.video, _only_mse)
     return {"mse": judged["mse"],
             "repeat_mse": pictures.mse(ahead.video, jnp.broadcast_to(
                 seen.video[:, -1:], ahead.video.shape))}
@@ -88,8 +87,8 @@ def _clip(batch: dict, start: jax.Array | int, config: ml_collections.ConfigDict
                 {name: batch[name] for name in model.cues})
 
 
-def _judge_last(model: Model, params: Any, latents: Any, video: jax.Array,
-                unroll: int) -> dict[str, jax.Array]:
+def _judge_last(model: Model, params: Any, latents: Any,
+                video: jax.Array) -> dict[str, jax.Array]:
     """As `inference.judge`, and `assigned` if the family can say which slot explains a pixel."""
     def frame(_: None, inputs: tuple[Any, jax.Array]) -> tuple[None, dict[str, jax.Array]]:
         latents, x = inputs
@@ -101,7 +100,7 @@ def _judge_last(model: Model, params: Any, latents: Any, video: jax.Array,
         return None, kept
 
     frames = jax.tree.map(time_first, (latents, video))
-    _, kept = jax.lax.scan(frame, None, frames, unroll=min(unroll, video.shape[1]))
+    _, kept = jax.lax.scan(frame, None, frames)
     return jax.tree.map(batch_first, kept)
 
 

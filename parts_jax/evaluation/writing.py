@@ -149,10 +149,8 @@ def evaluate_length(evaluator: Evaluator, params: Any, step: int, split: str,
     """
     name = name_of(evaluator.config, split)
     curves = length.curves_of_split(evaluator, params, split)
-    told = length.marks(curves.moving) | {
-        f"still_{key}": value for key, value in length.marks(curves.still).items()}
-    told["tested_frames"] = curves.tested_frames
-    writer.write_scalars(step, {f"{name}/length/{key}": value for key, value in told.items()})
+    writer.write_scalars(step, {
+        f"{name}/length/{key}": value for key, value in length.told(curves).items()})
     if jax.process_index() == 0:
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}-length",

@@ -25,7 +25,7 @@ SETTINGS = (
     "--config=configs/parts_clevrer.py:demo", f"--config.schedule.steps=({STEPS},)",
     "--config.schedule.warmup_steps=(10,)", "--config.schedule.final_scale=(0.3,)",
     "--config.model.beta_scale=(1.0,)", "--config.train.log_every=1",
-    "--config.eval.num_sequences=16", "--config.eval.report=False")
+    "--config.eval.num_sequences=16", "--config.eval.report=False", "--config.eval.length=0")
 DEMO = ("--config.schedule.resolution=(32,)",)
 # A model of some thousand parameters at 16x16, in which gradients stay small.
 TINY = tuple(f"--config.{flag}" for flag in (
@@ -34,8 +34,7 @@ TINY = tuple(f"--config.{flag}" for flag in (
     "train.unroll=1", "model.decoder.channels=(8, 8)", "model.encoder.channels=(4,)",
     "model.encoder.output_size=8", "model.attention.size=8", "model.attention.mlp=(8,)",
     "model.transition.width=8", "model.transition.num_heads=2", "model.transition.mlp_width=8",
-    "model.transition.lstm_size=8", "eval.rollout_steps=2", "eval.batch_size=8",
-    "eval.length=0"))
+    "model.transition.lstm_size=8", "eval.rollout_steps=2", "eval.batch_size=8"))
 
 
 def start(workdir: pathlib.Path, processes: int, devices: int, settings: Sequence[str],

@@ -35,7 +35,7 @@ def newest_evaluation(workdir: pathlib.Path, split: str, dataset: str | None = N
       ValueError: there are several data sets, and none is asked for.
     """
     paths = [path for path in (workdir / "evaluation").glob("*.json")
-             if not path.stem.endswith("-rollout")]  # those are of predicted frames
+             if not path.stem.endswith(("-rollout", "-length"))]  # of single frames
     records = [table.current_evaluation(json.loads(path.read_text(encoding="utf-8")))
                for path in paths]
     records = [record for record in records if record["split"] == split

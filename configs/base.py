@@ -61,4 +61,6 @@ def get_base() -> ml_collections.ConfigDict:
     evaluation.report = True             # write report/index.html after evaluation
     evaluation.burn_in = 4               # frames that are seen before a roll-out (section 4) ...
     evaluation.rollout_steps = 15        # ... and predicted in it; 0: no roll-outs are evaluated
+    evaluation.length = 200              # frames of long clips, scored one by one; 0: none are
+    evaluation.length_clips = 16         # of so many of the split
     return config

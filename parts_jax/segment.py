@@ -95,6 +95,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         "edges, the default where the model can; decoder: as they are decoded")
     parser.add_argument("--crop", choices=("center", "none", "pad"), default="center")
     parser.add_argument("--stride", type=int, default=1, help="takes every so many-th frame")
+    parser.add_argument("--restart_every", type=int, help="for videos longer than the checkpoint "
+                        "was tested for: the model starts anew every so many frames")
     parser.add_argument("--frames_per_second", type=float, help="of what is written")
     parser.add_argument("--tile", type=int, default=128, help="height of a picture, in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another gives slots other objects")

@@ -16,7 +16,7 @@ from PIL import Image
 
 import parts_jax
 from parts_jax import segment
-from parts_jax.api import places, segmenting
+from parts_jax.api import action_files, places, segmenting
 from parts_jax.api.clips import Clip
 from parts_jax.data import pipeline
 from parts_jax.data.formats import video_files
@@ -348,6 +348,25 @@ def test_frames_are_counted_on_a_terminal_only(workdir, clip, tmp_path, monkeypa
         assert ("clip: " in stream.getvalue() and " frames" in stream.getvalue()) == shown
 
 
+def test_clips_that_are_too_long_are_told_of_once(capsys, workdir, clip, tmp_path, monkeypatch):
+    """20 frames, by a model that was trained on 4."""
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    monkeypatch.setattr(segmenting, "segment_clip", lambda *_: 20)
+    for arguments, told in (((), True), (("--restart_every=5",), True),
+                            (("--restart_every=4",), False)):
+        segment.main([f"--workdir={workdir}", f"{tmp_path}/a.mp4", f"{tmp_path}/b.mp4",
+                      f"--out={tmp_path}/out", *arguments])
+        error = capsys.readouterr().err
+        assert error.startswith("Warning: The video has more than 4 frames") == told
+        assert error.count("Warning") == told and error.count("\n") == told
+    assert "--restart_every is 0, but must be 1 or more" in refused(
+        capsys, f"--workdir={workdir}", clip, f"--out={tmp_path}/c.mp4", "--restart_every=0")
+    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
+        capsys, f"--workdir={workdir}", "--split=test", f"--slots={tmp_path}/s.npz",
+        "--restart_every=4")
+
+
 def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_untrained):
     workdir = save_untrained(folder / "split_run", data__data_dir=str(folder / "data"))
     out = folder / "split.npz"
@@ -363,7 +382,7 @@ def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_unt
     seen = model.segment(batch["video"][:4])
     np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
                                atol=1e-5)
-    assert "not with videos, --out, --save, --overlay or --masks" in refused(
+    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
         capsys, f"--workdir={workdir}", "--split=test", f"--slots={out}", "--masks=decoder")
     assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")
 
@@ -373,4 +392,4 @@ def test_actions_are_held_against_what_they_declare_before_they_are_read(tmp_pat
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": (10 ** 12, 2)})
     with pytest.raises(ValueError, match="declares 8,000,000,000,128 bytes and has 128"):
-        segmenting.read_actions(str(tmp_path / "actions.npy"))
+        action_files.read(str(tmp_path / "actions.npy"))

@@ -25,7 +25,7 @@ import ml_collections
 import numpy as np
 
 from parts_jax import models
-from parts_jax.api import checks, inference, places, results
+from parts_jax.api import checks, inference, lengths, places, restarting, results
 from parts_jax.api import masks as masks_of
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
@@ -59,7 +59,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     config = configuration.load(workdir)
     shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     params, step = checkpoint.restore_params(workdir, shape, step)
-    return PretrainedModel(config, params, step)
+    return PretrainedModel(config, params, step, lengths.find(path, config, step))
 
 
 class PretrainedModel:
@@ -69,10 +69,13 @@ class PretrainedModel:
       config: of the run; `config.data.resolution` is the height and width of frames.
       params: parameters, as `checkpoint.restore_params` returns them.
       step: of training.
+      tested: how long a video may be; None: as long as the clips of training.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int):
+    def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int,
+                 tested: lengths.Tested | None = None):
         self.config, self.step = config, step
+        self.tested = tested or lengths.Tested(config.data.num_frames, config.data.num_frames)
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
         config = config.copy_and_resolve_references().unlock()
@@ -140,7 +143,7 @@ class PretrainedModel:
 
     def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
                 num_slots: int | None = None, *, seed: int = 0,
-                after: Segmentation | None = None,
+                after: Segmentation | None = None, restart_every: int | None = None,
                 cues: dict[str, np.ndarray] | None = None,
                 masks: str | None = None) -> Segmentation:
         """Splits every frame of a video, of one frame or more, into slots.
@@ -153,15 +156,36 @@ class PretrainedModel:
           seed: of the noise; see the top of this file.
           after: goes on from the end of an earlier part of the same video, with the same numbers
             as if both parts had been given at once.
+          restart_every: no state sees more frames than that: a new one sees the last three before
+            once more, and slots keep their numbers by overlap. None: one state sees them all, with
+            a `lengths.LengthWarning` where these are more than the checkpoint was tested for.
           cues: what else the family reads, by name, [T, ...] or [B, T, ...] each; None: nothing.
           masks: "assigned": p(k | x_i, z), which slot explains each pixel of the frame, see
             masks.py; "decoder": the decoder's own, after refinement, softer and rounder. None:
             assigned, or decoder if the family cannot assign (`can_assign`).
 
         Raises:
-          ValueError: video, actions, num_slots, after, cues or masks are not as said.
+          ValueError: video, actions, num_slots, after, restart_every, cues or masks are not as
+            said.
         """
+        checks.check_restart(restart_every, after)
         kind = self.check_masks(masks)
+        if restart_every:
+            if self._check_input(video, actions, 0)[0].shape[1] > restart_every:
+                self.tested.warn(0, restart_every, stacklevel=2)
+                return restarting.segment(
+                    lambda *part: self._segment_part(part[0], part[1], num_slots, seed, None,
+                                                     part[2], kind),
+                    np.asarray(video), None if actions is None else np.asarray(actions),
+                    cues and _batched(cues, False), restart_every)
+        result = self._segment_part(video, actions, num_slots, seed, after, cues, kind)
+        self.tested.warn(after.num_frames if after else 0, result.num_frames, stacklevel=2)
+        return result
+
+    def _segment_part(self, video: np.ndarray, actions: np.ndarray | None, num_slots: int | None,
+                      seed: int, after: Segmentation | None,
+                      cues: dict[str, np.ndarray] | None, kind: str) -> Segmentation:
+        """As `segment`, of one state."""
         video, actions, single = self._check_input(video, actions, 0)
         cues = _batched(cues, single)
         slots = self._check_slots(num_slots)
@@ -170,7 +194,7 @@ class PretrainedModel:
             state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
             first, start = np.zeros_like(actions[:, 0]), 0
         else:
-            state, first, slots = self._continue(after, len(video), num_slots, single)
+            state, first, slots = checks.continue_after(after, len(video), num_slots, single)
             start = after.num_frames
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
         frames = preprocess.to_float(video)
@@ -298,33 +322,8 @@ class PretrainedModel:
 
     def _check_input(self, video: np.ndarray, actions: np.ndarray | None,
                      num_steps: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Returns video [B, T, H, W, 3], actions [B, T + num_steps, A], whether it was one clip.
-
-        Raises:
-          ValueError: they are not as `segment` and `predict` say.
-        """
-        video = checks.check_video(video, self.resolution)
-        single = video.ndim == 4
-        video = video[None] if single else video
-        length, size = video.shape[1] + num_steps, self.config.data.action_size
-        wanted = (length, size) if single else (len(video), length, size)
-        actions = checks.check_actions(actions, wanted)
-        return video, actions[None] if single else actions, single
-
-    def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None,
-                  single: bool) -> tuple[Any, np.ndarray, int]:
-        """The state [B, K, ...], the action [B, A] and the K that an earlier part ended with."""
-        before_single = after.masks.ndim == 4
-        state, action = (after.state, after.last_action) if not before_single else jax.tree.map(
-            lambda a: a[None], (after.state, after.last_action))
-        before_batch, before_slots = len(action), after.masks.shape[-3]
-        if (single, batch_size) != (before_single, before_batch):
-            raise ValueError(f"after is of {_clips(before_single, before_batch)}, but the video is "
-                             f"{_clips(single, batch_size)}; the two must be parts of the same.")
-        if num_slots not in (None, before_slots):
-            raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
-                             "it out to go on with the same slots.")
-        return state, action, before_slots
+        return checks.check_clip(video, actions, num_steps, self.resolution,
+                                 self.config.data.action_size)
 
 
 def first_frames(posterior: Gaussian[np.ndarray], num_frames: int) -> Gaussian[np.ndarray]:
@@ -336,10 +335,6 @@ def _batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.n
     """Cues of one clip as those of a batch of one."""
     return {name: np.asarray(cue)[None] if single else np.asarray(cue)
             for name, cue in (cues or {}).items()}
-
-
-def _clips(single: bool, batch_size: int) -> str:
-    return "one clip" if single else f"a batch of {batch_size}"
 
 
 def _posterior(latents: Any) -> Any:

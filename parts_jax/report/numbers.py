@@ -61,7 +61,7 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
         return None
     at, split = max(found, key=lambda one: (one[0] == step, one[0], -splits.index(one[1])))
     path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{at}.json"
-    record = _read(path)
+    record = read_record(path)
     try:
         _check_form(record)
         return table.current_evaluation(record) | {"step": at, "split": split}
@@ -80,7 +80,7 @@ def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
     path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{step}-rollout.json"
     if not path.is_file():
         return None
-    record = _read(path)
+    record = read_record(path)
     if not all(key in record for key in ("burn_in", "num_steps", "horizon", "metrics")):
         raise ValueError(f"{str(path)!r} is no evaluation of roll-outs.")
     return record
@@ -274,7 +274,8 @@ def _prefix(dataset: str) -> str:
     return dataset.replace("/", "_")
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def read_record(path: pathlib.Path) -> dict[str, Any]:
+    """What a JSON file of an evaluation holds; raises a ValueError if it is none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -62,6 +62,8 @@ LATER_KEYS = {
     "data.actions": "",
     "eval.burn_in": 4,
     "eval.rollout_steps": 0,
+    "eval.length": 200,
+    "eval.length_clips": 16,
     "eval.watch": False,
     "eval.report": True,
     "eval.best_by": (),

@@ -76,13 +76,14 @@ def test_seeds_refuse_what_cannot_be_compared(tmp_path):
     assert seeds.newest_evaluation(first, "test", "sim/demo")["step"] == 200
 
 
-def test_seeds_leave_the_files_of_roll_outs_alone(tmp_path):
+def test_seeds_leave_the_files_of_roll_outs_and_long_clips_alone(tmp_path):
     """They lie in the same folder, and are of the same set, split and step."""
     runs = [write_run(tmp_path / f"demo-{i}", i, score) for i, score in enumerate((0.8, 0.9))]
     before = seeds.report(runs, "test")
     for number in (200, 300):
         record = dict(step=number, dataset="sim/demo", split="test", seed=0, num_sequences=128,
                       horizon=[1], metrics={"mse": {"mean": [0.1], "interval": None}})
-        path = runs[0] / "evaluation" / f"sim_demo-test-{number}-rollout.json"
-        path.write_text(json.dumps(record))
+        for kind in ("rollout", "length"):
+            path = runs[0] / "evaluation" / f"sim_demo-test-{number}-{kind}.json"
+            path.write_text(json.dumps(record))
     assert seeds.report(runs, "test") == before

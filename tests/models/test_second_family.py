@@ -91,6 +91,10 @@ def test_it_is_evaluated_and_reported(finished):
     assert {"mse", "mse_last", "fg_ari_last", "ari_last", "miou"} <= record.keys()
     assert not [name for name in record if name.endswith(("_final", "_assigned"))]
     assert not list((finished / "evaluation").glob("*rollout*"))
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}-length.json"
+    record = json.loads((finished / "evaluation" / name).read_text())
+    assert record["moving"].keys() == {"mse", "ari", "fg_ari", "miou"} and not record["ahead"]
+    assert len(record["moving"]["mse"]) == record["tested_frames"] == 3
     assert json.loads((finished / "best.json").read_text())["metric"] == "mse"
     page = (finished / "report" / "index.html").read_text()
     assert "temperature" in page and 'id="clips-player"' in page and "sharpness" in page

@@ -2,8 +2,8 @@
 
 Those of the first stage have no suffix, those of another `_<stage>`. For PARTS the first is the
 predicted posterior lambda_t^0, sampled, before the frame is seen, as in the paper; `_refined` is
-the posterior after refinement, decoded at its mean. `_assigned` and `_<stage>_assigned` are of pixels
-assigned to slots by p(k | x_i, z) of the last stage and of another, which takes the frame.
+the posterior after refinement, decoded at its mean. `_assigned` and `_<stage>_assigned` are of the
+pixels, assigned to slots by p(k | x_i, z) of the last stage and of another, which takes the frame.
 """
 
 from collections.abc import Sequence

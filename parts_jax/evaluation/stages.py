@@ -85,8 +85,8 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
 
     Returns:
       Per example: `valid`; `metrics` of the model, [B, T] each; by stage, in `judged`, what
-      `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded from; `video` as
-      the model saw it; and `segmentation` [B, T, H, W] if there is.
+      `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded
+      from; `video` as the model saw it; and `segmentation` [B, T, H, W] if there is.
     """
     params, clip = sharding.vary(params), clip_of_split(model, batch, config)
     video = preprocess.average_pool(preprocess.to_float(clip.video), factor)

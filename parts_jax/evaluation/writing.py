@@ -237,10 +237,10 @@ def make_length_record(evaluator: Evaluator, step: int, split: str,
 
     Returns:
       `tested_frames`; by metric a number a frame in `moving` and `still`, the first frame first;
-      and in `ahead` a number a horizon. null stands for what is not finite.
+      and in `ahead` a number a horizon, six digits each. null stands for what is not finite.
     """
     def plain(scores: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
-        return {name: [float(value) if np.isfinite(value) else None for value in values]
+        return {name: [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
                 for name, values in scores.items()}
 
     return head_of_record(evaluator, step, split, curves.num_clips) | dict(

@@ -38,9 +38,9 @@ def section(record: Mapping[str, Any]) -> str:
     held, length = record["tested_frames"], record["length"]
     found = f"hold to the last of {length} frames" if held >= length else (
         f"hold up to frame {held:g} of {length:g}")
-    note = (f"Means over {record['num_sequences']} clips of the {record.get('split', '')} split, of "
-            f"{record['num_frames']} frames each, made longer. Scores {found}: the mean squared "
-            "error is at most 20% above, the ARI at most .03 below that of frame 10.")
+    note = (f"Means over {record['num_sequences']} clips of the {record.get('split', '')} split, "
+            f"of {record['num_frames']} frames each, made longer. Scores {found}: the mean "
+            "squared error is at most 20% above, the ARI at most .03 below that of frame 10.")
     drawn = [chart for title, lines in _charts(record).items() if lines
              for chart in [charts.line_chart(title, lines, "frame")]]
     if record["ahead"]:

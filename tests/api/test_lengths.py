@@ -109,7 +109,8 @@ def quick(model, monkeypatch) -> list:
     return parts
 
 
-def test_it_is_said_once_for_a_long_video_and_never_for_a_short_one(model, video, quick, monkeypatch):
+def test_it_is_said_once_for_a_long_video_and_never_for_a_short_one(model, video, quick,
+                                                                     monkeypatch):
     assert said(lambda: model.segment(video[:, :T])) == []
     sentence, = said(lambda: model.segment(video))
     assert "more than 4 frames" in sentence
@@ -132,7 +133,8 @@ def test_slots_keep_their_numbers_when_the_state_starts_anew(model, video, quick
     given = video[0] if single else video
     result = model.segment(given, restart_every=every)
     order = np.random.default_rng(0).permutation(K)
-    assert len(quick) > 1 and any((part.posterior.mean != quick[0].posterior.mean).any() for part in quick)
+    assert len(quick) > 1
+    assert any((part.posterior.mean != quick[0].posterior.mean).any() for part in quick)
     assert {part.num_frames for part in quick} == {every}
     np.testing.assert_array_equal(result.video, given)
     frames = given.shape[:-3]

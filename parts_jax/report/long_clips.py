@@ -54,10 +54,11 @@ def section(record: Mapping[str, Any]) -> str:
 
 def _charts(record: Mapping[str, Any]) -> dict[str, dict[str, charts.Line]]:
     """Lines by name, by the title of their chart."""
-    stages = record["stages"]
-    made = {}
+    stages, kinds, made = record["stages"], dict(KINDS), {}
+    if all(len(values) <= record["num_frames"] for values in record["moving"].values()):
+        kinds["moving"] = "as they are"  # such as with actions, which have one direction
     for name, title in SCORES.items():
-        for kind, words in KINDS.items():
+        for kind, words in kinds.items():
             readings = {f"masks, {stage}": table.with_stage(name, stage, stages)
                         for stage in dict.fromkeys((stages[0], stages[-1]))}
             made[f"{title}, {words}"] = {
@@ -67,7 +68,7 @@ def _charts(record: Mapping[str, Any]) -> dict[str, dict[str, charts.Line]]:
     mse = table.with_stage("mse", stages[-1], stages)
     for title, key in (("Mean squared error", mse),
                        ("Greatest |mean| of the posterior", "greatest_mean")):
-        made[title] = {words: _line(record[kind][key]) for kind, words in KINDS.items()
+        made[title] = {words: _line(record[kind][key]) for kind, words in kinds.items()
                        if key in record[kind]}
     return made
 

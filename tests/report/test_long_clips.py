@@ -36,6 +36,7 @@ def test_of_what_was_not_scored_there_is_no_chart():
     text = long_clips.section(record(stages=["final"], moving={}, still=few, ahead={},
                                      tested_frames=FRAMES))
     assert "hold to the last of 40 frames" in text
+    assert "<title>ARI, as they are" in long_clips.section(record(num_frames=FRAMES))
     assert text.count("<svg") == text.count("<polyline") == 1
 
 

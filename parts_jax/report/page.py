@@ -31,7 +31,7 @@ from parts_jax.runs import configuration, provenance
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 # Sections that not every page has.
-OPTIONAL = ("worst", "attention", "rollouts", "traversals")
+OPTIONAL = ("worst", "attention", "rollouts", "length", "traversals")
 MOST_STEPS = 12   # predicted, where no evaluation says
 ABOUT_CLIPS = (
     "What the model sees, and how it splits each frame into slots, after refinement by that frame. "
@@ -80,7 +80,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
                                 config.eval.get("best_by", ())) if evaluation else None
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
     made["worst"] = _worst(ranked, evaluation, model, config, workdir, split, num_clips, num_slots)
-    page = template(made).substitute(
+    page = template({*made, "length"}).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
         metrics=_metrics(evaluation, config, workdir, split, model.step, exactly=step != -1),

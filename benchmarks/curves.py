@@ -22,11 +22,15 @@ from parts_jax.report import charts
 from parts_jax.runs import configuration
 
 SHOWN = table.headlines()
+# The same of assigned pixels, of runs whose evaluations have them.
+ASSIGNED = tuple(f"{name}_{table.ASSIGNED}" for name in SHOWN)
 THRESHOLDS = ("fg_ari_last:0.8", "fg_ari_last:0.9", "miou_last:0.7")
 
 
 def curve(workdir: pathlib.Path, rates: dict[int, float] | None = None) -> dict[str, list]:
-    """Returns `step`, `minutes` and each of SHOWN, one value an evaluation during training.
+    """Returns `step`, `minutes`, and each of SHOWN and, where all have them, of ASSIGNED.
+
+    One value an evaluation during training.
 
     Args:
       workdir: the run.
@@ -46,9 +50,10 @@ def curve(workdir: pathlib.Path, rates: dict[int, float] | None = None) -> dict[
              if f"eval/{SHOWN[0]}" in record]
     if not found:
         raise ValueError(f"{workdir} was not evaluated while it was trained.")
+    shown = [*SHOWN, *(name for name in ASSIGNED if all(f"eval/{name}" in one for one in found))]
     return {"step": [record["step"] for record in found],
             "minutes": [clock(record["step"]) for record in found],
-            **{name: [record[f"eval/{name}"] for record in found] for name in SHOWN}}
+            **{name: [record[f"eval/{name}"] for record in found] for name in shown}}
 
 
 def _clock_of_run(records: list[dict]):
@@ -119,14 +124,19 @@ def main(arguments: list[str] | None = None) -> None:
         rates = dict(_pair(text, int) for text in flags.rates.split(",")) if flags.rates else None
         thresholds = [_pair(text, str) for text in flags.threshold or THRESHOLDS]
         for name, _ in thresholds:
-            if name not in SHOWN:
-                raise ValueError(f"{name!r} is no score of this table; it has: {', '.join(SHOWN)}.")
+            if name not in (*SHOWN, *ASSIGNED):
+                raise ValueError(f"{name!r} is no score of this table; it has: "
+                                 f"{', '.join((*SHOWN, *ASSIGNED))}.")
         values = curve(flags.workdir, rates)
+        for name, _ in thresholds:
+            if name not in values:
+                raise ValueError(f"{flags.workdir} was not evaluated by {name!r} each time; it was "
+                                 f"by: {', '.join([*values][2:])}.")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     print(as_table([reached(values, *threshold) for threshold in thresholds]))
     if flags.out:
-        lines = {name: charts.Line(values["minutes"], values[name]) for name in SHOWN}
+        lines = {name: charts.Line(values["minutes"], values[name]) for name in [*values][2:]}
         flags.out.write_text(charts.line_chart(flags.workdir.name, lines, "minutes") + "\n",
                              encoding="utf-8")
 

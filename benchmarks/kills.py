@@ -41,7 +41,7 @@ SETTINGS = (
     "--config=configs/parts_clevrer.py:demo", "--config.schedule.steps=(24, 24)",
     "--config.schedule.warmup_steps=(4, 4)", "--config.train.log_every=3",
     "--config.train.checkpoint_every=4", "--config.train.evaluate_every=16",
-    "--config.eval.num_sequences=8", "--config.eval.report=False")
+    "--config.eval.num_sequences=8", "--config.eval.report=False", "--config.eval.length=0")
 NUM_SAVES = 12
 COMPARED = {"KILL": ("arrays", "place", "lines", "evaluations", "files"),
             "TERM": ("arrays", "place", "evaluations")}

@@ -14,7 +14,7 @@ import math
 import pathlib
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from parts_jax.metrics import table
 
@@ -35,7 +35,7 @@ def newest_evaluation(workdir: pathlib.Path, split: str, dataset: str | None = N
       ValueError: there are several data sets, and none is asked for.
     """
     paths = [path for path in (workdir / "evaluation").glob("*.json")
-             if not path.stem.endswith("-rollout")]  # those are of predicted frames
+             if not path.stem.endswith(("-rollout", "-length"))]  # of single frames
     records = [table.current_evaluation(json.loads(path.read_text(encoding="utf-8")))
                for path in paths]
     records = [record for record in records if record["split"] == split
@@ -69,7 +69,8 @@ def rows(records: list[dict], minutes: list[float]) -> list[tuple[str, list[floa
     Metrics that the table of metrics knows are shown if more of them is better, or less; those that
     it does not know, all.
     """
-    stages = records[0]["stages"]
+    stages = table.scored(records[0]["stages"], [name for record in records
+                                                 for name in record["median"]])
     found = table.in_order(table.without_stage(name, stages)[0]
                            for record in records for name in record["median"])
     own = [name for name in found if name not in table.NAMES]
@@ -82,7 +83,7 @@ def rows(records: list[dict], minutes: list[float]) -> list[tuple[str, list[floa
     return [(name, values) for name, values in result if not all(map(math.isnan, values))]
 
 
-def _at_stages(names: Iterable[str], stages: list[str]) -> list[str]:
+def _at_stages(names: Iterable[str], stages: Sequence[str]) -> list[str]:
     return [table.with_stage(name, stage, stages) for name in names for stage in stages]
 
 

@@ -52,7 +52,8 @@ def get_base() -> ml_collections.ConfigDict:
 
     evaluation = config.eval = ml_collections.ConfigDict()
     evaluation.step = -1                 # which checkpoint; -1: the newest; -2: the best
-    evaluation.best_by = ("miou_last", "neg_elbo")  # the first that there is says which is best
+    # The first of these metrics that there is says which checkpoint is the best.
+    evaluation.best_by = ("miou_last_assigned", "miou_last", "neg_elbo")
     evaluation.watch = False             # evaluate all, and go on as training writes more
     evaluation.split = "validation"      # during training and of --mode=evaluate
     evaluation.final_split = "test"      # evaluated once, after training
@@ -62,4 +63,6 @@ def get_base() -> ml_collections.ConfigDict:
     evaluation.report = True             # write report/index.html after evaluation
     evaluation.burn_in = 4               # frames that are seen before a roll-out (section 4) ...
     evaluation.rollout_steps = 15        # ... and predicted in it; 0: no roll-outs are evaluated
+    evaluation.length = 200              # frames of long clips, scored one by one; 0: none are
+    evaluation.length_clips = 16         # of so many of the split
     return config

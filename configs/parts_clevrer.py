@@ -228,3 +228,5 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.eval.batch_size = 8
     config.eval.num_pictures = 4
     config.eval.rollout_steps = 2
+    config.eval.length = 20
+    config.eval.length_clips = 4

@@ -3,8 +3,9 @@
     python -m docs.animation
     python -m docs.animation --workdir=runs/demo --clips=0,5,9 --out=/tmp/demo.gif
 
-The clips are those of sim_clevrer/demo's test split, by number. Each row is a clip: frame, the
-masks' colours, reconstruction, each slot.
+The clips are those of sim_clevrer/demo's test split, by number. Each row is a clip: frame, masks in
+colour, reconstruction, each slot. Masks are each pixel's posterior over the slots once the frame is
+seen: what `segment` gives.
 """
 
 import argparse

@@ -10,8 +10,9 @@ folder of clips, --out, --overlay and --save are folders. Each frame is cut to t
 middle (--crop=none: squeezed to a square; --crop=pad: made a square by repeating its edge) and
 resized to what the model was trained on, and the model goes on from part to part, so that a slot,
 and its colour, stays with its object. Masks go back to the size and place of the frame:
-docs/segment.md says what the files hold. Models know the speed that things had in training:
---stride=N takes every N-th frame of a video that is slower.
+docs/segment.md says what the files hold. Masks are each pixel's posterior over the slots once its
+frame is seen, where the model has one; --masks=decoder: those of its decoder. Models know the speed
+that things had in training: --stride=N takes every N-th frame of a video that is slower.
 """
 
 import argparse
@@ -89,8 +90,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--num_slots", type=int, help="K; that of training if not given")
     parser.add_argument("--actions", help=".npy of [frames, A], for a model with them")
+    parser.add_argument("--masks", metavar="assigned|decoder",
+                        help="assigned: which slot explains each pixel of the frame, along its "
+                        "edges, the default where the model can; decoder: as they are decoded")
     parser.add_argument("--crop", choices=("center", "none", "pad"), default="center")
     parser.add_argument("--stride", type=int, default=1, help="takes every so many-th frame")
+    parser.add_argument("--restart_every", type=int, help="for videos longer than the checkpoint "
+                        "was tested for: the model starts anew every so many frames")
     parser.add_argument("--frames_per_second", type=float, help="of what is written")
     parser.add_argument("--tile", type=int, default=128, help="height of a picture, in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another gives slots other objects")

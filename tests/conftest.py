@@ -68,6 +68,7 @@ def tiny() -> dict:
         "schedule.final_scale": (0.3, 0.1), "model.beta_scale": (1.0, 0.3),
         "model.beta_warmup_steps": 10,
         "train.batch_size": 4, "eval.batch_size": 4, "eval.burn_in": 4, "eval.rollout_steps": 2,
+        "eval.length": 0,
         "eval.report": False}
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from parts_jax import evaluate, models, train
 from parts_jax.evaluation import stages
+from parts_jax.metrics import table
 from parts_jax.runs import checkpoint, configuration
 from parts_jax.training import optimizer
 
@@ -46,6 +47,10 @@ def record_of(workdir, step: int) -> dict:
     return json.loads(path.read_text())
 
 
+def segmentation_names() -> list[str]:
+    return [metric.name for metric in table.TABLE if metric.of_ids]
+
+
 def refused(workdir, *arguments: str) -> str:
     """The one sentence that the command ends with."""
     result = command(workdir, *arguments)
@@ -62,6 +67,9 @@ def test_an_untrained_checkpoint_has_numbers_a_report_and_a_folder_of_its_own(tm
     record = record_of(tmp_path / "run", 0)
     assert record["num_sequences"] == 6 and np.isfinite(record["neg_elbo"])
     assert abs(record["ari_last"]) < 0.3
+    assigned = {name for name in record["median"] if name.endswith("_assigned")}
+    assert assigned == {f"{name}{stage}_assigned" for name in segmentation_names()
+                        for stage in ("", "_predicted")} and len(assigned) == 16
     low, high = record["interval"]["mse"]
     assert low < record["mse"] < high
     page = (tmp_path / "run" / "report" / "index.html").read_text()

@@ -16,7 +16,7 @@ from PIL import Image
 
 import parts_jax
 from parts_jax import segment
-from parts_jax.api import places, segmenting
+from parts_jax.api import action_files, places, segmenting
 from parts_jax.api.clips import Clip
 from parts_jax.data import pipeline
 from parts_jax.data.formats import video_files
@@ -107,10 +107,10 @@ def test_parts_are_exact_and_have_one_length(workdir, clip):
 
 
 def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
-    out = folder / "out.gif"
+    out, kept = folder / "out.gif", folder / "decoder.npz"
     text = call(capsys, f"--workdir={workdir}", clip, f"--out={out}", "--stride=8", "--crop=none",
-                "--num_slots=2", f"--tile={S}")
-    assert text == f"{out}: 3 frames.\n"
+                "--num_slots=2", f"--tile={S}", f"--save={kept}", "--masks=decoder")
+    assert text == f"{out}: 3 frames.\n{kept}: 3 frames.\n"
     written = video_files.read_video(out)
     assert written.shape == (3, 14 + 2 + S + 2, 2 + 5 * (S + 2), 3)
     assert video_files.frame_rate(out) == 1.25
@@ -118,6 +118,11 @@ def test_a_gif_stride_crop_slots_and_speed(capsys, folder, workdir, clip):
     squeezed = model.resize(video_files.read_video(clip)[::8], crop="none")
     error = np.abs(written[:, 16:16 + S, 2:2 + S].astype(int) - squeezed)
     assert error.mean() < 6  # 256 colours
+    for masks, least, most in (("decoder", 0, 2e-3), ("assigned", 0.01, 1)):
+        seen = model.segment(squeezed, num_slots=2, masks=masks).masks
+        place = places.find(40, 64, "none")
+        saved = np.load(kept)["masks"] - [places.back(frame, place) for frame in seen]
+        assert least <= np.abs(saved).max() < most
 
 
 def test_one_frame_and_a_video_of_grey_levels(capsys, folder, workdir):
@@ -177,6 +182,7 @@ def test_a_model_with_actions_takes_them_from_a_file(capsys, folder, save_untrai
     ({"--overlay": "out.avi"}, r"Videos are written as .mp4 or .gif; got 'out.avi'"),
     ({"--overlay": "out.mp4"}, "--overlay=.*out.mp4 and --out=.*out.mp4 would replace each other"),
     ({"--save": "gs://bucket/masks"}, "--save is 'gs://bucket/masks', an address, but must be"),
+    ({"--masks": "soft"}, "masks is 'soft', but must be 'assigned' or 'decoder'; or None, which"),
     ({"--split": "test"}, "--split is of the set that the model was trained on, and goes with"),
     ({"--workdir": "~/nowhere"}, "no folder '/[^~]*/nowhere' to load a model from"),
     ({"--out": "~/nodir/c.mp4"}, "The folder /[^~]*/nodir of --out=/[^~]* does not exist"),
@@ -342,6 +348,25 @@ def test_frames_are_counted_on_a_terminal_only(workdir, clip, tmp_path, monkeypa
         assert ("clip: " in stream.getvalue() and " frames" in stream.getvalue()) == shown
 
 
+def test_clips_that_are_too_long_are_told_of_once(capsys, workdir, clip, tmp_path, monkeypatch):
+    """20 frames, by a model that was trained on 4."""
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    monkeypatch.setattr(segmenting, "segment_clip", lambda *_: 20)
+    for arguments, told in (((), True), (("--restart_every=5",), True),
+                            (("--restart_every=4",), False)):
+        segment.main([f"--workdir={workdir}", f"{tmp_path}/a.mp4", f"{tmp_path}/b.mp4",
+                      f"--out={tmp_path}/out", *arguments])
+        error = capsys.readouterr().err
+        assert error.startswith("Warning: The video has more than 4 frames") == told
+        assert error.count("Warning") == told and error.count("\n") == told
+    assert "--restart_every is 0, but must be 1 or more" in refused(
+        capsys, f"--workdir={workdir}", clip, f"--out={tmp_path}/c.mp4", "--restart_every=0")
+    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
+        capsys, f"--workdir={workdir}", "--split=test", f"--slots={tmp_path}/s.npz",
+        "--restart_every=4")
+
+
 def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_untrained):
     workdir = save_untrained(folder / "split_run", data__data_dir=str(folder / "data"))
     out = folder / "split.npz"
@@ -357,6 +382,8 @@ def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_unt
     seen = model.segment(batch["video"][:4])
     np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
                                atol=1e-5)
+    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
+        capsys, f"--workdir={workdir}", "--split=test", f"--slots={out}", "--masks=decoder")
     assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")
 
 
@@ -365,4 +392,4 @@ def test_actions_are_held_against_what_they_declare_before_they_are_read(tmp_pat
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": (10 ** 12, 2)})
     with pytest.raises(ValueError, match="declares 8,000,000,000,128 bytes and has 128"):
-        segmenting.read_actions(str(tmp_path / "actions.npy"))
+        action_files.read(str(tmp_path / "actions.npy"))

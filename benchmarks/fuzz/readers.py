@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from benchmarks.fuzz import damage, hdf5, pictures, records, sources, texts
-from parts_jax.api import segmenting
+from parts_jax.api import action_files
 from parts_jax.data import episodes, pipeline
 from parts_jax.data.clevrer import chunks
 from parts_jax.data.formats import video_files
@@ -159,7 +159,7 @@ def _unsealed(content: bytes, rng: np.random.Generator) -> damage.Mutation:
 
 def _actions(place: pathlib.Path, path: pathlib.Path) -> Any:
     del place
-    return segmenting.read_actions(str(path))
+    return action_files.read(str(path))
 
 
 def _prepared(place: pathlib.Path, path: pathlib.Path) -> Any:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
+from parts_jax.api.results import Segmentation
 from parts_jax.models import rules
 
 MOST_SLOTS = 65535  # their ids are uint16, and one is for what the model did not see
@@ -37,6 +39,39 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
     return video
 
 
+def check_clip(video: np.ndarray, actions: np.ndarray | None, num_steps: int, resolution: int,
+               action_size: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Returns video [B, T, H, W, 3], actions [B, T + num_steps, A], whether it was one clip.
+
+    Args:
+      video, actions: as `PretrainedModel.segment` and `predict` take them.
+      num_steps: frames to come.
+      resolution, action_size: H = W, and A, of the model.
+
+    Raises:
+      ValueError: they are not as these say.
+    """
+    video = check_video(video, resolution)
+    single = video.ndim == 4
+    video = video[None] if single else video
+    length = video.shape[1] + num_steps
+    wanted = (length, action_size) if single else (len(video), length, action_size)
+    if action_size == 0 and actions is not None:
+        raise ValueError("This model was trained without actions, but actions of shape "
+                         f"{list(np.shape(actions))} were given; give None.")
+    if action_size > 0 and actions is None:
+        raise ValueError(f"This model needs actions, {list(wanted)}, one after each frame, but "
+                         "none were given.")
+    actions = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions)
+    if actions.shape != wanted or actions.dtype.kind not in "fiu":
+        raise ValueError(f"Actions must be numbers of shape {list(wanted)}, one after each "
+                         f"frame; got {actions.dtype} {list(actions.shape)}.")
+    actions = actions.astype(np.float32)
+    if not np.isfinite(actions).all():
+        raise ValueError("Actions must be finite numbers; some are not.")
+    return video, actions[None] if single else actions, single
+
+
 def check_num_slots(num_slots: Any) -> None:
     """Raises a ValueError if `num_slots` is no whole number from 1 to MOST_SLOTS."""
     if not rules.is_whole(num_slots) or not 1 <= num_slots <= MOST_SLOTS:
@@ -51,6 +86,18 @@ def check_seed(seed: Any) -> None:
                          f"{SEEDS[1]}.")
 
 
+def check_restart(every: Any, after: Segmentation | None = None) -> None:
+    """Raises a ValueError if a state cannot start anew every so many frames."""
+    if every is None:
+        return
+    if not rules.is_whole(every) or every < 1:
+        raise ValueError(f"restart_every is {every!r}, but must be a whole number, 1 or more, or "
+                         "None.")
+    if after is not None:
+        raise ValueError("after goes on with a state, which restart_every starts anew: give one of "
+                         "the two.")
+
+
 def check_index(name: str, index: Any, size: int, more: str = "",
                 none_allowed: bool = False) -> None:
     """Raises a ValueError if `index` is no whole number from 0 to `size` - 1; `more`: a hint."""
@@ -59,6 +106,39 @@ def check_index(name: str, index: Any, size: int, more: str = "",
     if not rules.is_whole(index) or not 0 <= index < size:
         raise ValueError(f"{name} is {index!r}, but must be a whole number from 0 to "
                          f"{size - 1}{more}.")
+
+
+def continue_after(after: Segmentation, batch_size: int, num_slots: int | None,
+                   single: bool) -> tuple[Any, np.ndarray, int]:
+    """The state [B, K, ...], the action [B, A] and the K that an earlier part ended with.
+
+    Args:
+      after: that part.
+      batch_size, single: of the video that goes on from it: how many clips, and whether it is one
+        clip alone.
+      num_slots: as it was asked for.
+
+    Raises:
+      ValueError: the video cannot go on from it.
+    """
+    if after.state is None:
+        raise ValueError("after was made with restart_every, so it has no state to go on from; "
+                         "give the whole video at once.")
+    before_single = after.masks.ndim == 4
+    state, action = (after.state, after.last_action) if not before_single else jax.tree.map(
+        lambda a: a[None], (after.state, after.last_action))
+    before_batch, before_slots = len(action), after.masks.shape[-3]
+    if (single, batch_size) != (before_single, before_batch):
+        raise ValueError(f"after is of {_clips(before_single, before_batch)}, but the video is "
+                         f"{_clips(single, batch_size)}; the two must be parts of the same.")
+    if num_slots not in (None, before_slots):
+        raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
+                         "it out to go on with the same slots.")
+    return state, action, before_slots
+
+
+def _clips(single: bool, batch_size: int) -> str:
+    return "one clip" if single else f"a batch of {batch_size}"
 
 
 def _hint(video: np.ndarray) -> str:

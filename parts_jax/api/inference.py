@@ -65,11 +65,29 @@ def decode(model: Model, params: Any, latents: Any, resolution: tuple[int, int])
     return jax.tree.map(batch_first, views)
 
 
+def assign(model: Model, view: View, video: jax.Array) -> jax.Array:
+    """p(k | x_i, z) of decoded frames, one frame after the other.
+
+    Args:
+      model: has `assign`.
+      view: of the frames, [B, T, ...].
+      video: the frames in [0, 1], [B, T, H, W, 3].
+
+    Returns:
+      Weights that sum to 1 over K, [B, T, K, H, W].
+    """
+    def frame(inputs: tuple[View, jax.Array]) -> jax.Array:
+        assert model.assign is not None  # whoever calls has asked
+        return model.assign(*inputs)
+
+    return batch_first(jax.lax.map(frame, jax.tree.map(time_first, (view, video))))
+
+
 Metrics = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
 
 
 def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Metrics,
-          unroll: int = 1) -> dict[str, jax.Array]:
+          unroll: int = 1, seen: bool = True) -> dict[str, jax.Array]:
     """Decodes latents frame by frame and keeps of each frame what it is judged by.
 
     Args:
@@ -79,14 +97,20 @@ def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Me
       video: the true frames in [0, 1], [B, T, H, W, 3].
       metrics: (true frames [..., H, W, 3], pictures [..., H, W, 3]) -> metrics by name, [...] each.
       unroll: frames without a loop in the compiled program.
+      seen: whether pixels are assigned to slots, too: of frames that were not seen they are not.
 
     Returns:
-      As `judge_view`.
+      As `judge_view`; and, where `seen` and the family has `assign`, `assigned`: the slot that
+      explains a pixel best, of the type and shape of `ids`.
     """
     def frame(_: None, inputs: tuple[Any, jax.Array]) -> tuple[None, dict[str, jax.Array]]:
         latents, x = inputs
         height, width = x.shape[1:3]
-        return None, judge_view(model.decode(params, latents, (height, width)), x, metrics)
+        view = model.decode(params, latents, (height, width))
+        kept = judge_view(view, x, metrics)
+        if seen and model.assign is not None:
+            kept["assigned"] = most_likely(model.assign(view, x))
+        return None, kept
 
     frames = jax.tree.map(time_first, (latents, video))
     _, kept = jax.lax.scan(frame, None, frames, unroll=min(unroll, video.shape[1]))
@@ -115,9 +139,22 @@ def most_likely(masks: jax.Array) -> jax.Array:
     return jnp.argmax(masks, axis=-3).astype(jnp.uint8 if small else jnp.uint16)
 
 
+def judge_decoded(model: Model, view: View, video: jax.Array,
+                  metrics: Metrics) -> dict[str, jax.Array]:
+    """What `judge` returns, of frames that were seen and are decoded already.
+
+    Args:
+      model, video, metrics: as for `judge`.
+      view: of the frames, [B, T, ...].
+    """
+    kept = judge_view(view, video, metrics)
+    return kept if model.assign is None else kept | {
+        "assigned": most_likely(assign(model, view, video))}
+
+
 def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: jax.Array,
             cues: dict[str, jax.Array], seed: int | jax.Array, start: int | jax.Array,
-            num_slots: int) -> tuple[Any, View, dict[str, jax.Array], Any]:
+            num_slots: int) -> tuple[Any, View, jax.Array | None, dict[str, jax.Array], Any]:
     """Infers the latents of every frame, and decodes those of the last stage.
 
     Args:
@@ -132,13 +169,18 @@ def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: ja
       num_slots: K of `state`.
 
     Returns:
-      Latents [B, T, ...]; their `View` of [B, T, ...]; maps; and the state after the last frame.
+      Latents [B, T, ...]; their `View` of [B, T, ...]; the masks of the first stage, [B, T, K, H,
+      W], None where it is the last as well; maps; and the state after the last frame.
     """
     batch_size, num_frames, height, width, _ = video.shape
     noise = frame_noise(model, seed, start, num_frames, batch_size, num_slots)
     step = see(model, params, state, Clip(video, actions, noise, cues))
-    latents = step.latents[model.stages[-1]]
-    return latents, decode(model, params, latents, (height, width)), step.maps, step.state
+    first, latents = model.stages[0], step.latents[model.stages[-1]]
+    masks = None
+    if len(model.stages) > 1:
+        masks = (step.views[first] if first in step.views else decode(
+            model, params, step.latents[first], (height, width))).masks
+    return latents, decode(model, params, latents, (height, width)), masks, step.maps, step.state
 
 
 def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: tuple[int, int],

@@ -8,8 +8,9 @@
 
 Deterministic: slots are alike before the first frame, and what tells them apart is the noise of
 the sampled posterior (section 3.2), so that noise comes from a fixed seed, `seed=`, and the number
-of the frame, the same for every clip. All that is returned is decoded at the posterior's mean.
-Another seed gives objects to other slots. Each method is compiled once for each shape.
+of the frame, the same for every clip. All that is returned is decoded at the posterior's mean; the
+masks of a frame that was seen are its pixels' posterior, see masks.py. Another seed gives objects
+to other slots. Each method is compiled once for each shape.
 """
 
 import functools
@@ -17,19 +18,19 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
 
 from parts_jax import models
-from parts_jax.api import checks, inference, places, results
+from parts_jax.api import checks, inference, lengths, places, restarting, results
+from parts_jax.api import masks as masks_of
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
 from parts_jax.equations.notation import Gaussian, Slots
 from parts_jax.models import rules
-from parts_jax.models.contract import View
 from parts_jax.runs import checkpoint, configuration, shipped
 
 
@@ -58,7 +59,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     config = configuration.load(workdir)
     shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     params, step = checkpoint.restore_params(workdir, shape, step)
-    return PretrainedModel(config, params, step)
+    return PretrainedModel(config, params, step, lengths.find(path, config, step))
 
 
 class PretrainedModel:
@@ -68,10 +69,13 @@ class PretrainedModel:
       config: of the run; `config.data.resolution` is the height and width of frames.
       params: parameters, as `checkpoint.restore_params` returns them.
       step: of training.
+      tested: how long a video may be; None: as long as the clips of training.
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int):
+    def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int,
+                 tested: lengths.Tested | None = None):
         self.config, self.step = config, step
+        self.tested = tested or lengths.Tested(config.data.num_frames, config.data.num_frames)
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
         config = config.copy_and_resolve_references().unlock()
@@ -81,6 +85,7 @@ class PretrainedModel:
                                 static_argnames="num_slots")
         self._roll_out = jax.jit(functools.partial(inference.roll_out, model),
                                  static_argnames=("resolution", "num_slots"))
+        self._assign = jax.jit(functools.partial(inference.assign, model))
         self._decode = jax.jit(functools.partial(inference.decode, model), static_argnums=2)
 
     def __repr__(self) -> str:
@@ -103,6 +108,11 @@ class PretrainedModel:
     def can_predict(self) -> bool:
         """Whether the family predicts frames that are not seen."""
         return self.model.predict is not None
+
+    @property
+    def can_assign(self) -> bool:
+        """Whether the family assigns the pixels of a frame that it has seen to slots."""
+        return self.model.assign is not None
 
     @property
     def slot_size(self) -> int | None:
@@ -133,8 +143,9 @@ class PretrainedModel:
 
     def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
                 num_slots: int | None = None, *, seed: int = 0,
-                after: Segmentation | None = None,
-                cues: dict[str, np.ndarray] | None = None) -> Segmentation:
+                after: Segmentation | None = None, restart_every: int | None = None,
+                cues: dict[str, np.ndarray] | None = None,
+                masks: str | None = None) -> Segmentation:
         """Splits every frame of a video, of one frame or more, into slots.
 
         Args:
@@ -145,11 +156,36 @@ class PretrainedModel:
           seed: of the noise; see the top of this file.
           after: goes on from the end of an earlier part of the same video, with the same numbers
             as if both parts had been given at once.
+          restart_every: no state sees more frames than that: a new one sees the last three before
+            once more, and slots keep their numbers by overlap. None: one state sees them all, with
+            a `lengths.LengthWarning` where these are more than the checkpoint was tested for.
           cues: what else the family reads, by name, [T, ...] or [B, T, ...] each; None: nothing.
+          masks: "assigned": p(k | x_i, z), which slot explains each pixel of the frame, see
+            masks.py; "decoder": the decoder's own, after refinement, softer and rounder. None:
+            assigned, or decoder if the family cannot assign (`can_assign`).
 
         Raises:
-          ValueError: video, actions, num_slots, after or cues are not as said.
+          ValueError: video, actions, num_slots, after, restart_every, cues or masks are not as
+            said.
         """
+        checks.check_restart(restart_every, after)
+        kind = self.check_masks(masks)
+        if restart_every:
+            if self._check_input(video, actions, 0)[0].shape[1] > restart_every:
+                self.tested.warn(0, restart_every, stacklevel=2)
+                return restarting.segment(
+                    lambda *part: self._segment_part(part[0], part[1], num_slots, seed, None,
+                                                     part[2], kind),
+                    np.asarray(video), None if actions is None else np.asarray(actions),
+                    cues and _batched(cues, False), restart_every)
+        result = self._segment_part(video, actions, num_slots, seed, after, cues, kind)
+        self.tested.warn(after.num_frames if after else 0, result.num_frames, stacklevel=2)
+        return result
+
+    def _segment_part(self, video: np.ndarray, actions: np.ndarray | None, num_slots: int | None,
+                      seed: int, after: Segmentation | None,
+                      cues: dict[str, np.ndarray] | None, kind: str) -> Segmentation:
+        """As `segment`, of one state."""
         video, actions, single = self._check_input(video, actions, 0)
         cues = _batched(cues, single)
         slots = self._check_slots(num_slots)
@@ -158,34 +194,40 @@ class PretrainedModel:
             state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
             first, start = np.zeros_like(actions[:, 0]), 0
         else:
-            state, first, slots = self._continue(after, len(video), num_slots, single)
+            state, first, slots = checks.continue_after(after, len(video), num_slots, single)
             start = after.num_frames
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
-        latents, view, maps, state = self._segment(
-            self._params, state, preprocess.to_float(video), previous, cues, seed, start,
-            num_slots=slots)
-        posterior, maps, state, last, video = results.as_numpy(
-            (_posterior(latents), maps, state, actions[:, -1], video), single)
+        frames = preprocess.to_float(video)
+        latents, view, before, maps, state = self._segment(
+            self._params, state, frames, previous, cues, seed, start, num_slots=slots)
+        if kind == masks_of.ASSIGNED:
+            view = view._replace(masks=self._assign(view, frames))
+        posterior, before, maps, state, last, video = results.as_numpy(
+            (_posterior(latents), before, maps, state, actions[:, -1], video), single)
         return Segmentation(
             video=video, posterior=posterior, maps=maps, state=state, last_action=last,
-            segmentation=_ids(view, single), num_frames=start + previous.shape[1],
-            **_shown(view, single))
+            segmentation=masks_of.ids(view, single), num_frames=start + previous.shape[1],
+            masks_are=kind, predicted_masks=before, **masks_of.shown(view, single))
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
                 num_slots: int | None = None, *, seed: int = 0,
-                cues: dict[str, np.ndarray] | None = None) -> Prediction:
+                cues: dict[str, np.ndarray] | None = None,
+                masks: str | None = None) -> Prediction:
         """Looks at a video, then predicts the frames that follow by the transition alone.
+
+        Pixels of frames that were not seen cannot be assigned: their masks are the decoder's.
 
         Args:
           video: the frames to look at ("burn-in"), as for `segment`.
           actions: [T + num_steps, A], or a batch of that: of the frames given and of those to
             come; the last one changes nothing. None for a model without actions.
           num_steps: how many frames to predict, 1 or more.
-          num_slots, seed, cues: as for `segment`; cues are of the frames to look at.
+          num_slots, seed, cues, masks: as for `segment`; cues and masks are of the frames to look
+            at, `Prediction.seen`.
 
         Raises:
-          ValueError: video, actions, num_steps or num_slots are not as said, or the family of the
-            model cannot predict.
+          ValueError: video, actions, num_steps, num_slots or masks are not as said, or the family
+            of the model cannot predict.
         """
         if not self.can_predict:
             raise ValueError(f"Models of the family {self.config.model.name!r} predict no frames; "
@@ -195,18 +237,22 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
         given = actions[:, :burn_in] if self.config.data.action_size else None
-        seen = self.segment(video, given, num_slots, seed=seed, cues=_batched(cues, single))
+        seen = self.segment(video, given, num_slots, seed=seed, cues=_batched(cues, single),
+                            masks=masks)
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
             resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
         seen, posterior = results.as_numpy((seen, _posterior(latents)), single)
         return Prediction(
-            seen=seen, posterior=posterior, segmentation=_ids(view, single), **_shown(view, single))
+            seen=seen, posterior=posterior, segmentation=masks_of.ids(view, single),
+            **masks_of.shown(view, single))
 
     def traverse(self, video: np.ndarray, slot: int | None, dim: int, values: Sequence[float],
                  actions: np.ndarray | None = None, num_slots: int | None = None, *,
                  seed: int = 0, cues: dict[str, np.ndarray] | None = None) -> Traversal:
         """Changes one number of a slot of the last frame and decodes what comes of it.
+
+        No frame was seen that looks like that, so masks are the decoder's.
 
         Args:
           video, actions, num_slots, seed, cues: as for `segment`.
@@ -234,10 +280,10 @@ class PretrainedModel:
         z[:, :, slice(None) if slot is None else slot, dim] = (
             np.reshape(values, (-1, 1)) if slot is None else values)
         view = self._decode(self._params, Slots(z), seen.masks.shape[-2:])
-        return Traversal(**_shown(view, single), values=values, slot=slot, dim=dim)
+        return Traversal(**masks_of.shown(view, single), values=values, slot=slot, dim=dim)
 
     def decode(self, slots: np.ndarray) -> Decoded:
-        """Decodes slots of any origin.
+        """Decodes slots of any origin; masks are the decoder's.
 
         Args:
           slots: finite numbers, [T, K, D] or [B, T, K, D].
@@ -255,7 +301,11 @@ class PretrainedModel:
         single = slots.ndim == 3
         view = self._decode(self._params, Slots(slots[None] if single else slots),
                             (self.resolution,) * 2)
-        return Decoded(**_shown(view, single))
+        return Decoded(**masks_of.shown(view, single))
+
+    def check_masks(self, masks: str | None) -> str:
+        """The kind of masks that `segment(video, masks=masks)` gives; raises as it does."""
+        return masks_of.choose(masks, self.can_assign, self.config.model.name)
 
     def _check_has_slots(self, what: str) -> int:
         """Returns D; raises a ValueError if there is none."""
@@ -272,45 +322,8 @@ class PretrainedModel:
 
     def _check_input(self, video: np.ndarray, actions: np.ndarray | None,
                      num_steps: int) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Returns video [B, T, H, W, 3], actions [B, T + num_steps, A], whether it was one clip.
-
-        Raises:
-          ValueError: they are not as `segment` and `predict` say.
-        """
-        video = checks.check_video(video, self.resolution)
-        single = video.ndim == 4
-        video = video[None] if single else video
-        length, size = video.shape[1] + num_steps, self.config.data.action_size
-        wanted = (length, size) if single else (len(video), length, size)
-        if size == 0 and actions is not None:
-            raise ValueError("This model was trained without actions, but actions of shape "
-                             f"{list(np.shape(actions))} were given; give None.")
-        if size > 0 and actions is None:
-            raise ValueError(f"This model needs actions, {list(wanted)}, one after each frame, but "
-                             "none were given.")
-        actions = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions)
-        if actions.shape != wanted or actions.dtype.kind not in "fiu":
-            raise ValueError(f"Actions must be numbers of shape {list(wanted)}, one after each "
-                             f"frame; got {actions.dtype} {list(actions.shape)}.")
-        actions = actions.astype(np.float32)
-        if not np.isfinite(actions).all():
-            raise ValueError("Actions must be finite numbers; some are not.")
-        return video, actions[None] if single else actions, single
-
-    def _continue(self, after: Segmentation, batch_size: int, num_slots: int | None,
-                  single: bool) -> tuple[Any, np.ndarray, int]:
-        """The state [B, K, ...], the action [B, A] and the K that an earlier part ended with."""
-        before_single = after.masks.ndim == 4
-        state, action = (after.state, after.last_action) if not before_single else jax.tree.map(
-            lambda a: a[None], (after.state, after.last_action))
-        before_batch, before_slots = len(action), after.masks.shape[-3]
-        if (single, batch_size) != (before_single, before_batch):
-            raise ValueError(f"after is of {_clips(before_single, before_batch)}, but the video is "
-                             f"{_clips(single, batch_size)}; the two must be parts of the same.")
-        if num_slots not in (None, before_slots):
-            raise ValueError(f"after has {before_slots} slots, but num_slots is {num_slots}; leave "
-                             "it out to go on with the same slots.")
-        return state, action, before_slots
+        return checks.check_clip(video, actions, num_steps, self.resolution,
+                                 self.config.data.action_size)
 
 
 def first_frames(posterior: Gaussian[np.ndarray], num_frames: int) -> Gaussian[np.ndarray]:
@@ -324,26 +337,5 @@ def _batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.n
             for name, cue in (cues or {}).items()}
 
 
-def _clips(single: bool, batch_size: int) -> str:
-    return "one clip" if single else f"a batch of {batch_size}"
-
-
 def _posterior(latents: Any) -> Any:
     return latents.posterior if isinstance(latents, Slots) else None
-
-
-class _Shown(TypedDict):
-    """What all results have of a `View`."""
-
-    masks: np.ndarray
-    recon: np.ndarray
-    slot_pictures: np.ndarray | None
-
-
-def _shown(view: View, single: bool) -> _Shown:
-    masks, recon, pictures = results.as_numpy((view.masks, view.recon, view.slots), single)
-    return _Shown(masks=masks, recon=recon, slot_pictures=pictures)
-
-
-def _ids(view: View, single: bool) -> np.ndarray:
-    return results.as_numpy(inference.most_likely(view.masks), single)

@@ -27,7 +27,8 @@ class Decoded:
     """Slots of any origin, decoded.
 
     Attributes:
-      masks, recon: as in Segmentation.
+      masks: the decoder's, [T, K, H, W], sum to 1 over K.
+      recon: as in Segmentation.
       slot_pictures: as in Segmentation, [T, K, H, W, 3].
     """
 
@@ -47,9 +48,9 @@ class Segmentation:
 
     Attributes:
       video: the frames, [T, H, W, 3], as they were given.
-      masks: [T, K, H, W], sum to 1 over K.
+      masks: [T, K, H, W], sum to 1 over K. Which ones, `masks_are` says.
       segmentation: the slot with the greatest mask, uint8 [T, H, W]; uint16 past 256 slots.
-      recon: the picture that the slots make together, [T, H, W, 3].
+      recon: the picture that the slots make together, by the decoder's masks, [T, H, W, 3].
       slot_pictures: what each slot looks like, [T, K, H, W, 3]; it counts where its mask is. None
         where the family has none.
       posterior: q of each slot, mean and log standard deviation, [T, K, D] each; None where the
@@ -58,6 +59,10 @@ class Segmentation:
       state: after the last frame, from which the model goes on.
       last_action: the action after the last frame, [A].
       num_frames: frames seen so far, those of earlier parts counted.
+      masks_are: "assigned": p(k | x_i, z), each pixel's posterior over the slots once the frame is
+        seen; "decoder": the decoder's own, the prior of that. masks.py says more.
+      predicted_masks: the decoder's of each frame before it was seen, [T, K, H, W]: what the paper
+        scores. None where the family has one stage alone.
     """
 
     video: np.ndarray
@@ -70,6 +75,8 @@ class Segmentation:
     state: Any
     last_action: np.ndarray
     num_frames: int = struct.field(pytree_node=False)
+    masks_are: str = struct.field(pytree_node=False, default="decoder")
+    predicted_masks: np.ndarray | None = None
 
     @property
     def slots(self) -> np.ndarray | None:
@@ -120,7 +127,8 @@ class Segmentation:
         return f"Segmentation({_size(self.masks)})"
 
     def _repr_html_(self) -> str:
-        return _html(self, f"{_size(self.masks)}: frame, masks, reconstruction, slots")
+        kind = "the decoder's" if self.masks_are == "decoder" else "assigned, as the frame was seen"
+        return _html(self, f"{_size(self.masks)}: frame, masks ({kind}), reconstruction, slots")
 
 
 @struct.dataclass
@@ -129,7 +137,8 @@ class Prediction:
 
     Attributes:
       seen: the Segmentation of the frames that were given.
-      masks, segmentation, recon, slot_pictures, posterior: as in Segmentation, of the S frames.
+      masks: the decoder's of the S frames, [S, K, H, W]: what was not seen cannot be assigned.
+      segmentation, recon, slot_pictures, posterior: as in Segmentation, of the S frames.
     """
 
     seen: Segmentation
@@ -159,7 +168,7 @@ class Prediction:
         return f"Prediction({_size(self.masks)} predicted)"
 
     def _repr_html_(self) -> str:
-        caption = f"{_size(self.masks)} predicted: masks, predicted frame, slots"
+        caption = f"{_size(self.masks)} predicted: masks (the decoder's), predicted frame, slots"
         return _html(self, caption)
 
 
@@ -168,7 +177,7 @@ class Traversal:
     """The last frame decoded with one number of the slots changed.
 
     Attributes:
-      masks, recon, slot_pictures: as in Segmentation, with V values in place of T frames.
+      masks, recon, slot_pictures: as in Decoded, with V values in place of T frames.
       values: the V values.
       slot: the slot that was changed; None: all of them at once.
       dim: which of its D numbers.

@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,11 +15,23 @@ import jax
 import numpy as np
 import tqdm
 
-from parts_jax.api import checks, clips, outputs, places, pretrained_model, saving, slot_files
+from parts_jax.api import (
+    action_files,
+    checks,
+    clips,
+    lengths,
+    masks,
+    outputs,
+    places,
+    pretrained_model,
+    restarting,
+    saving,
+    slot_files,
+)
 from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Segmentation, posterior_of
-from parts_jax.data.formats import npz, video_files
+from parts_jax.data.formats import video_files
 from parts_jax.files import local_path
 from parts_jax.pictures import overlay
 
@@ -59,6 +73,7 @@ def run(flags: argparse.Namespace) -> list[str]:
       ValueError, OSError: with a message for the user. Clips before the one at fault are written.
     """
     check_numbers(flags)
+    masks.choose(flags.masks, can_assign=True, family="")  # whether the model can: `load`
     for name in ("workdir", "out", "overlay", "save", "slots"):
         local_path.checked(getattr(flags, name) or "", f"--{name}")
     if not (flags.out or flags.save or flags.overlay or flags.slots):
@@ -74,14 +89,18 @@ def run(flags: argparse.Namespace) -> list[str]:
     rates = [rate_of(job.clip, flags) for job in jobs]
     if flags.actions and len(jobs) > 1:
         raise ValueError(f"--actions are of one clip, but there are {len(jobs)}.")
-    actions = read_actions(flags.actions) if flags.actions else None
+    actions = action_files.read(flags.actions) if flags.actions else None
     model = load(flags)
     size = model.config.data.action_size
     if size and actions is None:
         raise ValueError(f"This model needs actions: --actions=FILE.npy of [frames, {size}].")
-    collector, lines = slot_files.SlotCollector(), []
+    collector, lines, warned = slot_files.SlotCollector(), [], False
     for job, rate in zip(jobs, rates, strict=True):
         count = segment_clip(model, job, rate, actions, flags, collector)
+        sentence = model.tested.warning(min(count, flags.restart_every or count))
+        if sentence and not warned:
+            print(f"Warning: {sentence}", file=sys.stderr)
+            warned = True
         lines += [f"{path}: {count} {'frame' if count == 1 else 'frames'}."
                   for path in (job.out, job.overlay, job.save) if path]
     if flags.slots:
@@ -94,6 +113,8 @@ def check_numbers(flags: argparse.Namespace) -> None:
     """Raises a ValueError if a number is none that can be meant."""
     if flags.num_slots is not None:
         checks.check_num_slots(flags.num_slots)
+    if flags.restart_every is not None and flags.restart_every < 1:
+        raise ValueError(f"--restart_every is {flags.restart_every}, but must be 1 or more.")
     for name, (least, most) in RANGES.items():
         value = getattr(flags, name)
         if not least <= value <= most:
@@ -158,6 +179,7 @@ def _check_is_folder(flag: str, path: str) -> None:
 def load(flags: argparse.Namespace) -> PretrainedModel:
     """The model; raises as `pretrained_model.load`, or if it has not what is asked for."""
     model = pretrained_model.load(flags.workdir, flags.step)
+    model.check_masks(flags.masks)
     if flags.slots:
         slot_files.check_has_slots(model)
     if flags.save and not saving.is_file(flags.save):
@@ -165,29 +187,13 @@ def load(flags: argparse.Namespace) -> PretrainedModel:
     return model
 
 
-def read_actions(path: str) -> np.ndarray:
-    """The array of a .npy file; nothing in the file is executed.
-
-    Raises:
-      ValueError: the file is truncated, damaged or of another kind.
-    """
-    with open(path, "rb") as file:
-        try:
-            declared, size = npz.header_bytes(file), os.fstat(file.fileno()).st_size
-            if declared > size:
-                raise ValueError(f"it declares {declared:,} bytes and has {size:,}")
-            file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
-        except Exception as error:  # numpy's parser of headers raises errors of many kinds
-            raise ValueError(f"The actions in {path} cannot be read: the file must be a whole .npy "
-                             f"of numbers [frames, A] ({error}).") from error
-
-
 def segment_split(flags: argparse.Namespace) -> list[str]:
     """Writes the slots of a split of the set that the model was trained on."""
-    if flags.videos or flags.out or flags.save or flags.overlay or not flags.slots:
+    if flags.videos or flags.out or flags.save or flags.overlay or not flags.slots or (
+            flags.restart_every or flags.masks):
         raise ValueError("--split is of the set that the model was trained on, and goes with "
-                         "--slots=FILE.npz, not with videos, --out, --save or --overlay.")
+                         "--slots=FILE.npz, not with videos, --out, --save, --overlay, --masks or "
+                         "--restart_every.")
     outputs.check({f"--slots={flags.slots}": flags.slots}, [], flags.workdir)
     arrays = slot_files.slots_of_split(load(flags), flags.split, flags.num_slots, seed=flags.seed)
     slot_files.save_slots(flags.slots, arrays)
@@ -214,7 +220,8 @@ def segment_clip(model: PretrainedModel, job: Job, rate: float, actions: np.ndar
     with contextlib.ExitStack() as stack:
         num_slots = flags.num_slots or model.num_slots
         append = _open_writers(job, rate, num_slots, flags, stack)
-        for result, num in segment_parts(model, fitted(), actions, flags.num_slots, flags.seed):
+        for result, num in segment_parts(model, fitted(), actions, flags.num_slots, flags.seed,
+                                         flags.restart_every, flags.masks):
             numbers = (count + np.arange(num)) * flags.stride
             append(result, held[:num], numbers)
             if flags.slots:
@@ -281,7 +288,8 @@ def _check_width(path: str, picture: np.ndarray) -> None:
 
 def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                   actions: np.ndarray | None = None, num_slots: int | None = None,
-                  seed: int = 0) -> Iterator[tuple[Segmentation, int]]:
+                  seed: int = 0, restart_every: int | None = None, kind: str | None = None
+                  ) -> Iterator[tuple[Segmentation, int]]:
     """Segments a video of any length part by part, in the memory of one part.
 
     The numbers are those of the whole video at once.
@@ -290,32 +298,49 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
       model: from `parts_jax.load`.
       frames: uint8 [H, W, 3] of the model's resolution, one after the other.
       actions, num_slots, seed: as for `PretrainedModel.segment`; actions of all frames, [T, A].
+      restart_every: as there; where a part is shorter, a state sees as many whole parts as fit in.
+      kind: its `masks`.
 
     Yields:
-      The Segmentation of FRAMES_AT_ONCE frames, and how many of them, from the start, are the
-      video's: the end of the last part repeats the last frame.
+      The Segmentation of FRAMES_AT_ONCE frames or fewer, and how many of them, from the start, are
+      the video's: the end of the last part may repeat the last frame.
 
     Raises:
       ValueError: as `PretrainedModel.segment`, or there are fewer actions than frames, or there is
         too little memory.
     """
-    frames, start, before = iter(frames), 0, None
-    while part := list(itertools.islice(frames, FRAMES_AT_ONCE)):
-        missing = FRAMES_AT_ONCE - len(part)  # all parts are of one length: compiled once
-        video = np.stack(part + [part[-1]] * missing)
-        taken = None
-        if actions is not None:
-            taken = actions[start:start + len(part)]
-            if len(taken) < len(part):
-                raise ValueError(f"There are {len(actions)} actions, but {start + len(part)} "
-                                 "frames or more; there must be an action for each frame.")
-            taken = np.pad(taken, ((0, missing), *((0, 0),) * (taken.ndim - 1)))
-        try:
-            result = model.segment(video, taken, num_slots, seed=seed, after=before)
-        except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-                raise ValueError(f"There is too little memory for {len(video)} frames with "
-                                 f"{num_slots or model.num_slots} slots.") from error
-            raise
+    frames, start, before, seen = iter(frames), 0, None, 0
+    size = min(FRAMES_AT_ONCE, restart_every or FRAMES_AT_ONCE)
+    matcher, last = restarting.Matcher(), []  # the frames that a new state sees once more
+    while True:
+        anew = restart_every is not None and seen + size > restart_every
+        again = last if anew else []
+        before, seen = (None, 0) if anew else (before, seen)
+        part = list(itertools.islice(frames, size - len(again)))
+        if not part:
+            return
+        missing = size - len(again) - len(part)  # all parts are of one length: compiled once
+        video = np.stack(again + part + [part[-1]] * missing)
+        taken = None if actions is None else action_files.of_frames(
+            actions, start - len(again), start + len(part), missing)
+        before = result = _segment_part(model, video, taken, num_slots, seed, before, kind)
+        if restart_every is not None:
+            result = matcher.matched(result, anew, len(again), len(again) + len(part))
+            last = (last + part)[-restarting.seen_again(size):] if size > 1 else []
         yield result, len(part)
-        start, before = start + len(part), result
+        start, seen = start + len(part), seen + size
+
+
+def _segment_part(model: PretrainedModel, video: np.ndarray, actions: np.ndarray | None,
+                  num_slots: int | None, seed: int, before: Segmentation | None,
+                  kind: str | None) -> Segmentation:
+    """One part; who counts the frames says whether they are too many for the model."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", lengths.LengthWarning)
+            return model.segment(video, actions, num_slots, seed=seed, after=before, masks=kind)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(f"There is too little memory for {len(video)} frames with "
+                             f"{num_slots or model.num_slots} slots.") from error
+        raise

@@ -2,7 +2,8 @@
 
 Those of the first stage have no suffix, those of another `_<stage>`. For PARTS the first is the
 predicted posterior lambda_t^0, sampled, before the frame is seen, as in the paper; `_refined` is
-the posterior after refinement, decoded at its mean.
+the posterior after refinement, decoded at its mean. `_assigned` and `_<stage>_assigned` are of the
+pixels, assigned to slots by p(k | x_i, z) of the last stage and of another, which takes the frame.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str,
 
     Returns:
       float64 [B] each: of every stage `mse`, its mean over frames, `mse_last`, that of the last
-      frame, and, where true masks are known, `segmentation.segmentation_metrics`; and the mean over
-      frames of all that the model itself tells.
+      frame, and, where true masks are known, `segmentation.segmentation_metrics`, of its masks and,
+      if the family has `assign`, of its assigned pixels; and the mean over frames of all that the
+      model itself tells.
     """
     metrics = {}
     for stage in stages:
@@ -35,8 +37,13 @@ def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str,
             found |= segmentation.segmentation_metrics(output["segmentation"], judged["ids"])
             if stage != stages[0]:
                 del found["empty_foreground"]  # it is of the truth, once
-        metrics |= {table.with_stage(name, stage, stages): values
-                    for name, values in found.items()}
+        by_stage = {stage: found}
+        if "segmentation" in output and "assigned" in judged:
+            assigned = segmentation.segmentation_metrics(output["segmentation"], judged["assigned"])
+            del assigned["empty_foreground"]
+            by_stage[table.assignment_of(stage, stages)] = assigned
+        metrics |= {table.with_stage(name, at, stages): values
+                    for at, found in by_stage.items() for name, values in found.items()}
     own = {name: values.astype(np.float64).mean(-1) for name, values in output["metrics"].items()}
     return own | metrics
 

@@ -25,7 +25,8 @@ def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
 
     Returns:
       Metrics of each clip, float64 [number of clips] each, and what is shown of the first ones:
-      video, segmentation if there is, and what `View` has of the first stage, a row a clip.
+      video, segmentation if there is, what `View` has of the first stage, and `assigned`, the slots
+      that pixels are assigned to by the last stage, if the family has `assign`; a row a clip.
     """
     stages = evaluator.model.stages
     return _run(evaluator, evaluator.infer, params, split, evaluator.config.data.num_frames,
@@ -115,6 +116,9 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipe
                       (arrays | {"video": sharding.fetch(video)}).items()}
             if "segmentation" in numbers:
                 arrays["segmentation"] = numbers["segmentation"][:missing]
+            last = numbers["judged"].get(evaluator.model.stages[-1], {})  # none of a roll-out
+            if "assigned" in last:
+                arrays["assigned"] = last["assigned"][:missing]
             shown.append(arrays)
             missing -= min(missing, int(valid.sum()))
     return concatenate(metrics), concatenate(shown)

@@ -19,6 +19,7 @@ import ml_collections
 from parts_jax.api import inference
 from parts_jax.data import preprocess
 from parts_jax.devices import sharding
+from parts_jax.evaluation import long_clips
 from parts_jax.metrics import pictures
 from parts_jax.models import contract
 from parts_jax.models.contract import Model
@@ -37,6 +38,10 @@ class Evaluator:
       infer: (params, batch) -> what `infer_clips` returns.
       predict: (params, batch) -> what `predict_clips` returns; None where nothing is rolled out.
       show: (params, latents of a stage) -> `View` of [B, T, ...].
+      see_part: (params, state, part of a clip, its first frame's number) -> the state after it, and
+        what `long_clips.see_part` returns.
+      predict_ahead: (params, batch) -> what `long_clips.predict_ahead` returns; None where the
+        family predicts no frames.
       factor: of average pooling before the model sees the frames; 1: none.
     """
 
@@ -46,6 +51,8 @@ class Evaluator:
     infer: Callable
     predict: Callable | None
     show: Callable
+    see_part: Callable
+    predict_ahead: Callable | None
     factor: int = 1
 
 
@@ -66,12 +73,16 @@ def compile_stages(config: ml_collections.ConfigDict, model: Model, mesh: jax.sh
         return inference.decode(model, params, latents, video.shape[2:4])
 
     predict = functools.partial(predict_clips, config=config, model=model)
+    long = dict(config=config, model=model)
     return Evaluator(
         config, mesh, model,
         compiled(functools.partial(infer_clips, config=config, model=model, factor=factor),
                  (False, True)),
         compiled(predict, (False, True)) if config.eval.rollout_steps else None,
-        compiled(show, (False, True, True)), factor)
+        compiled(show, (False, True, True)),
+        compiled(functools.partial(long_clips.see_part, **long), (False, True, True, False)),
+        None if model.predict is None else compiled(
+            functools.partial(long_clips.predict_ahead, **long), (False, True)), factor)
 
 
 def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) -> dict[str, Any]:
@@ -85,14 +96,14 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
 
     Returns:
       Per example: `valid`; `metrics` of the model, [B, T] each; by stage, in `judged`, what
-      `inference.judge` returns, with `mse`, and in `latents` what it was decoded from; `video` as
-      the model saw it; and `segmentation` [B, T, H, W] if there is.
+      `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded
+      from; `video` as the model saw it; and `segmentation` [B, T, H, W] if there is.
     """
     params, clip = sharding.vary(params), clip_of_split(model, batch, config)
     video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)),
                          clip._replace(video=video))
-    judged = {stage: inference.judge_view(step.views[stage], video, only_mse)
+    judged = {stage: inference.judge_decoded(model, step.views[stage], video, only_mse)
               if stage in step.views else
               inference.judge(model, params, step.latents[stage], video, only_mse,
                               config.train.unroll) for stage in model.stages}
@@ -122,7 +133,8 @@ def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str
     ahead = jax.tree.map(lambda a: a[:, burn_in:], clip._replace(video=video))
     step = inference.see(model, params, sharding.vary(model.start(len(video), None)), seen)
     latents = model.predict(params, step.state, ahead.actions, ahead.noise)
-    judged = inference.judge(model, params, latents, ahead.video, pictures.frame_metrics)
+    judged = inference.judge(model, params, latents, ahead.video, pictures.frame_metrics,
+                             seen=False)
     repeated = pictures.frame_metrics(
         ahead.video, jnp.broadcast_to(video[:, burn_in - 1:burn_in], ahead.video.shape))
     result = dict(valid=batch["valid"], metrics={}, judged={ROLLOUT: judged}, repeated=repeated,

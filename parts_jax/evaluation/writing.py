@@ -2,7 +2,7 @@
 
 An evaluation has one name everywhere, <dataset>-<split>. Into `workdir`/evaluation go
 <dataset>-<split>-<step>.json, .png and, with the scores of each clip, .csv; and -rollout.json, .png
-and .csv. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
+and .csv; and -length.json. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from parts_jax.data import pipeline
+from parts_jax.evaluation import length
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation.stages import Evaluator
 from parts_jax.metrics import intervals
@@ -24,7 +25,9 @@ from parts_jax.runs import metric_writer, provenance
 
 def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
                        workdir: str | Path, writer: Any) -> dict[str, float]:
-    """Evaluates a split and writes what it finds; then roll-outs, if eval.rollout_steps asks.
+    """Evaluates a split and writes what it finds; then roll-outs and long clips, if asked for.
+
+    `eval.rollout_steps` asks for roll-outs, `eval.length` for long clips.
 
     Args:
       evaluator: from `stages.compile_stages`.
@@ -35,7 +38,7 @@ def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
       writer: from `metric_writer.create_writer`.
 
     Returns:
-      The metrics of the split; those of roll-outs are not among them.
+      The metrics of the split; those of roll-outs and of long clips are not among them.
     """
     name = name_of(evaluator.config, split)
     logging.info("Evaluating %s, step %d; what is new to it is compiled first.", name, step)
@@ -47,6 +50,8 @@ def evaluate_and_write(evaluator: Evaluator, params: Any, step: int, split: str,
                  ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
     if evaluator.predict is not None:
         evaluate_rollouts(evaluator, params, step, split, workdir, writer)
+    if evaluator.config.eval.length:
+        evaluate_length(evaluator, params, step, split, workdir, writer)
     return metrics
 
 
@@ -55,7 +60,7 @@ def evaluate_in_training(evaluator: Evaluator, params: Any, step: int, workdir: 
     """Evaluates config.eval.split while training goes on, at the size of frames of its stage.
 
     Writes what `evaluate_and_write` does, under the same names, but for what is large (scores of
-    each clip, moving pictures) or takes long (roll-outs).
+    each clip, moving pictures) or takes long (roll-outs, long clips).
 
     Args:
       evaluator, params, step, workdir, writer: as for `evaluate_and_write`; the evaluator is that
@@ -135,6 +140,27 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
     return means
 
 
+def evaluate_length(evaluator: Evaluator, params: Any, step: int, split: str,
+                    workdir: str | Path, writer: Any) -> length.Curves:
+    """Evaluates clips of config.eval.length frames and writes the scores of each frame.
+
+    Args:
+      evaluator, params, step, split, workdir, writer: as for `evaluate_and_write`.
+    """
+    name = name_of(evaluator.config, split)
+    curves = length.curves_of_split(evaluator, params, split)
+    writer.write_scalars(step, {
+        f"{name}/length/{key}": value for key, value in length.told(curves).items()})
+    if jax.process_index() == 0:
+        metric_writer.write_evaluation(
+            workdir, f"{name}-{step}-length",
+            make_length_record(evaluator, step, split, curves) | made_by(), None)
+    writer.flush()
+    logging.info("%s, step %d, scores hold up to frame %d of %d.", name, step,
+                 curves.tested_frames, evaluator.config.eval.length)
+    return curves
+
+
 def columns(ids: Callable[[int], list[str]],
             clips: dict[str, np.ndarray]) -> dict[str, Sequence]:
     """What a CSV has of each clip: its position in the split, its id, and its scores.
@@ -151,7 +177,8 @@ def is_written(config: ml_collections.ConfigDict, workdir: str | Path, step: int
                split: str) -> bool:
     """Whether `evaluate_and_write` has written all that it writes for a step."""
     folder = Path(workdir) / metric_writer.EVALUATIONS
-    suffixes = ("", "-rollout") if config.eval.rollout_steps else ("",)
+    suffixes = ["", *(suffix for suffix, asked in (
+        ("-rollout", config.eval.rollout_steps), ("-length", config.eval.length)) if asked)]
     return all((folder / f"{name_of(config, split)}-{step}{suffix}.json").is_file()
                for suffix in suffixes)
 
@@ -171,7 +198,7 @@ def make_record(evaluator: Evaluator, step: int, split: str,
     """
     config = evaluator.config
     found = intervals.summarise(clips)
-    return head_of_record(evaluator, step, split, clips) | dict(
+    return head_of_record(evaluator, step, split, len(clips["mse"])) | dict(
         num_frames=config.data.num_frames, stages=list(evaluator.model.stages),
         **{k: float(summary.value) for k, summary in found.items()},
         median={k: float(summary.median) for k, summary in found.items()},
@@ -193,11 +220,34 @@ def make_rollout_record(evaluator: Evaluator, step: int, split: str,
     """
     c = evaluator.config.eval
     found = intervals.summarise(clips)
-    return head_of_record(evaluator, step, split, clips) | dict(
+    return head_of_record(evaluator, step, split, len(clips["mse"])) | dict(
         burn_in=c.burn_in, num_steps=c.rollout_steps, level=intervals.LEVEL,
         horizon=list(range(1, c.rollout_steps + 1)),
         metrics={name: dict(mean=summary.value.tolist(), interval=as_list(summary.interval))
                  for name, summary in found.items()})
+
+
+def make_length_record(evaluator: Evaluator, step: int, split: str,
+                       curves: length.Curves) -> dict[str, Any]:
+    """What is kept of long clips, for JSON: what was evaluated, and means over clips by frame.
+
+    Args:
+      evaluator, step, split: as for `evaluate_and_write`.
+      curves: from `length.curves_of_split`.
+
+    Returns:
+      `tested_frames`; by metric a number a frame in `moving` and `still`, the first frame first;
+      and in `ahead` a number a horizon, six digits each. null stands for what is not finite.
+    """
+    def plain(scores: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
+        return {name: [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+                for name, values in scores.items()}
+
+    return head_of_record(evaluator, step, split, curves.num_clips) | dict(
+        num_frames=curves.num_frames, length=evaluator.config.eval.length,
+        burn_in=evaluator.config.eval.burn_in, stages=list(evaluator.model.stages),
+        tested_frames=curves.tested_frames, moving=plain(curves.moving), still=plain(curves.still),
+        ahead=plain(curves.ahead))
 
 
 def as_list(interval: np.ndarray | None) -> list | None:
@@ -206,12 +256,12 @@ def as_list(interval: np.ndarray | None) -> list | None:
 
 
 def head_of_record(evaluator: Evaluator, step: int, split: str,
-                   clips: dict[str, np.ndarray]) -> dict[str, Any]:
+                   num_clips: int) -> dict[str, Any]:
     """What a record says of the run and the clips."""
     c = evaluator.config
     return dict(
         step=step, dataset=c.data.name, split=split, seed=c.seed,
-        num_sequences=len(clips["mse"]), num_slots=evaluator.model.num_slots,
+        num_sequences=num_clips, num_slots=evaluator.model.num_slots,
         resolution=c.data.resolution // evaluator.factor, stride=c.data.stride)
 
 

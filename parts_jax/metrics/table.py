@@ -5,7 +5,9 @@ benchmarks. A metric that does not stand here, of a new family, is written and s
 last, by its bare name.
 
 An evaluation scores what a model decodes at several stages. The metrics of the first have no
-suffix, those of another end in `_<stage>`: `fg_ari_last_refined`.
+suffix, those of another end in `_<stage>`: `fg_ari_last_refined`. Where the family has `assign`, the
+segmentation metrics of each stage have a twin, of its pixels assigned to slots by p(k | x_i, z):
+`_assigned` of the last stage, `_<stage>_assigned` of another. In tables these stand as stages do.
 """
 
 import dataclasses
@@ -16,17 +18,21 @@ import numpy as np
 
 # Of evaluations that do not say it; and what the stages that are known are called in a report.
 STAGES = ("predicted", "refined")
-WORDS_OF_STAGES = {"predicted": "predicted, before the frame is seen",
-                   "refined": "after refinement by the frame"}
+ASSIGNED = "assigned"
+WORDS_OF_STAGES = {"predicted": "masks of the prediction (the paper's score)",
+                   "refined": "masks after refinement by the frame",
+                   ASSIGNED: "assigned after refinement (uses the frame)",
+                   f"predicted_{ASSIGNED}": "assigned by the prediction (uses the frame)"}
 
 # Learning curves in their order, by the titles of their charts.
 CURVES = ("Loss", "Negative log-likelihood, nats a frame", "KL, nats a frame", "Mean squared error",
           "Masks of held-out clips, last frame", "Mask entropy, nats a pixel", "Effective slots",
           "Speed, steps a second")
+ASSIGNED_MASKS = "Assigned pixels of held-out clips, last frame"  # after those of MASKS
 LOSS, NLL, KL, MSE, MASKS, ENTROPY, SLOTS, SPEED = CURVES
 
 # The first that is scored says which clip is worse, where the run's own choice is not scored.
-RANKS_CLIPS = ("miou_last", "neg_elbo", "mse_last")
+RANKS_CLIPS = ("miou_last_assigned", "miou_last", "neg_elbo", "mse_last")
 
 # Names of before: what they are called now, and the factor that their values take.
 RENAMED = {"log_likelihood": ("nll", -1.0), "negative_elbo": ("neg_elbo", 1.0)}
@@ -42,6 +48,7 @@ class Metric:
       words: what it says, for people who see it in the report.
       evaluated: whether the evaluation of a split gives it of each clip. One that is, and has a
         direction, can choose the best checkpoint.
+      of_ids: whether it scores a segmentation, so that it is given of assigned pixels, too.
       headline: whether it stands first where there is room for few.
       progress: its source, `train` or `eval`, and its place in the line of progress.
       curve: the chart of `CURVES` that it is drawn in.
@@ -57,6 +64,7 @@ class Metric:
     better: int = 0
     words: str = ""
     evaluated: bool = False
+    of_ids: bool = False
     headline: bool = False
     progress: tuple[str, int] | None = None
     curve: str | None = None
@@ -70,19 +78,19 @@ class Metric:
 TABLE = (
     Metric("fg_ari_last", 1, "Do pixels of one true object share a slot, in the last frame? "
            "Background left out. 1: always; 0: no better than chance.", evaluated=True,
-           headline=True, progress=("eval", 1), curve=MASKS, lines=(("FG-ARI", "eval"),)),
-    Metric("fg_ari_frame", 1, "The same, mean over all frames.", evaluated=True),
+           of_ids=True, headline=True, progress=("eval", 1), curve=MASKS, lines=(("FG-ARI", "eval"),)),
+    Metric("fg_ari_frame", 1, "The same, mean over all frames.", evaluated=True, of_ids=True),
     Metric("fg_ari_video", 1, "The same, all frames at once: a slot must keep its object.",
-           evaluated=True),
+           evaluated=True, of_ids=True),
     Metric("ari_last", 1, "As fg_ari_last, with the background. Near 0 beside a high fg_ari: masks "
-           "cut the picture into cells.", evaluated=True, headline=True, progress=("eval", 2),
-           curve=MASKS, lines=(("ARI", "eval"),)),
-    Metric("ari_frame", 1, "The same, mean over all frames.", evaluated=True),
-    Metric("ari_video", 1, "The same, all frames at once.", evaluated=True),
+           "cut the picture into cells.", evaluated=True, of_ids=True, headline=True,
+           progress=("eval", 2), curve=MASKS, lines=(("ARI", "eval"),)),
+    Metric("ari_frame", 1, "The same, mean over all frames.", evaluated=True, of_ids=True),
+    Metric("ari_video", 1, "The same, all frames at once.", evaluated=True, of_ids=True),
     Metric("miou_last", 1, "How far each true object and the slot matched to it overlap in the "
-           "last frame (intersection over union). 1: exactly.", evaluated=True, headline=True,
-           curve=MASKS, lines=(("mIoU", "eval"),)),
-    Metric("miou", 1, "The same, mean over all frames.", evaluated=True),
+           "last frame (intersection over union). 1: exactly.", evaluated=True, of_ids=True,
+           headline=True, curve=MASKS, lines=(("mIoU", "eval"),)),
+    Metric("miou", 1, "The same, mean over all frames.", evaluated=True, of_ids=True),
     Metric("mse_last", -1, "Mean squared error of the last frame's picture; colours go from 0 to "
            "1.", evaluated=True),
     Metric("mse", -1, "The same, mean over all frames.", evaluated=True, progress=("train", 4),
@@ -150,10 +158,13 @@ def choosing(*later: str) -> tuple[str, ...]:
     """Names that can say which of two checkpoints is better: evaluated, and with a direction.
 
     Args:
-      *later: stages beside the first, whose names are given too: `choosing("refined")`.
+      *later: stages beside the first, or assignments, whose names are given too:
+        `choosing("refined", "assigned")`.
     """
-    names = [metric.name for metric in TABLE if metric.evaluated and metric.better]
-    return tuple(f"{name}{suffix}" for suffix in ("", *map(_suffix, later)) for name in names)
+    metrics = [metric for metric in TABLE if metric.evaluated and metric.better]
+    return tuple(metric.name for metric in metrics) + tuple(
+        metric.name + _suffix(stage) for stage in later for metric in metrics
+        if metric.of_ids or not f"_{stage}".endswith(_suffix(ASSIGNED)))
 
 
 def headlines() -> tuple[str, ...]:
@@ -194,10 +205,32 @@ def with_stage(name: str, stage: str, stages: Sequence[str]) -> str:
     return name if stage == stages[0] else name + _suffix(stage)
 
 
+def assignment_of(stage: str, stages: Sequence[str]) -> str:
+    """What stands in the place of a stage in names of metrics of its assigned pixels."""
+    return ASSIGNED if stage == stages[-1] else f"{stage}{_suffix(ASSIGNED)}"
+
+
+def scored(stages: Sequence[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The stages of an evaluation, and those of their assignments that any of its names is of.
+
+    What this returns can be given as `stages` to `without_stage` and `with_stage`. Evaluations of
+    before, and of families without `assign`, have no assignments.
+    """
+    possible = (*stages, *(assignment_of(stage, stages) for stage in reversed(stages)))
+    there = {without_stage(name, possible)[1] for name in names}
+    return (*stages, *(stage for stage in possible[len(stages):] if stage in there))
+
+
 def learning_curves() -> dict[str, dict[str, str]]:
     """Charts by title, and their lines: what stands beside one, and its `current_metrics` name."""
-    return {title: {line: f"{source}/{metric.name}" for metric in TABLE if metric.curve == title
-                    for line, source in metric.lines} for title in CURVES}
+    charts = {}
+    for title in CURVES:
+        charts[title] = {line: f"{source}/{metric.name}" for metric in TABLE
+                         if metric.curve == title for line, source in metric.lines}
+        if title == MASKS:
+            charts[ASSIGNED_MASKS] = {line: name + _suffix(ASSIGNED)
+                                      for line, name in charts[MASKS].items()}
+    return charts
 
 
 def horizon_charts(names: Collection[str]) -> dict[str, dict[str, str]]:

@@ -111,8 +111,10 @@ class Model(NamedTuple):
         gives the metrics without suffix; the last is what a user gets as the segmentation.
       predict: (params, state, actions [B, S, A], noise) -> latents [B, S, ...] of S frames that are
         not seen; None: the family cannot predict.
-      assign: (view, frame [B, H, W, 3]) -> responsibilities [B, K, H, W]: which slot explains a
-        pixel that was seen; None: the family has no such posterior.
+      assign: (view, frame [B, H, W, 3]) -> responsibilities [B, K, H, W] that sum to 1 over K:
+        which slot explains a pixel that was seen, p(k | x_i, z). By the last stage they are what
+        a user gets as the segmentation, and each stage is scored by them, too; None: the family
+        has no such posterior, and masks stand in their place.
       slot_size: D, where latents are `notation.Slots`; None: they are something else, and what
         needs slots (a posterior, traversals, slots of one's own to decode) cannot be had.
       reads: what a clip must hold: "video", and names of cues.
@@ -165,8 +167,8 @@ def checked(model: Model, action_size: int) -> Model:
       action_size: A.
 
     Returns:
-      A model whose `loss`, `decode` and `predict` raise a ValueError, while they are traced, with
-      the name of the array, its shape, and the axes that it must have.
+      A model whose `loss`, `decode`, `assign` and `predict` raise a ValueError, while they are
+      traced, with the name of the array, its shape, and the axes that it must have.
     """
     def loss(params, state, clip, step):
         sizes = _sizes("video", clip.video, "B T H W 3")
@@ -204,6 +206,13 @@ def checked(model: Model, action_size: int) -> Model:
                 _check(name, array, axes, sizes)
         return view
 
+    def assign(view, frame):
+        sizes = _sizes("frame to assign", frame, "B H W 3") | {"K": _size(view.masks, 1)}
+        _check("masks", view.masks, "B K H W", sizes)
+        weights = model.assign(view, frame)
+        _check("responsibilities", weights, "B K H W", sizes)
+        return weights
+
     def predict(params, state, actions, noise):
         sizes = _sizes("actions", actions, "B T A", {"A": action_size})
         _check_leaves("state", state, "B", sizes)
@@ -212,7 +221,8 @@ def checked(model: Model, action_size: int) -> Model:
         _check_leaves("latents", latents, "B T", sizes)
         return latents
 
-    return model._replace(loss=loss, decode=decode, predict=model.predict and predict)
+    return model._replace(loss=loss, decode=decode, assign=model.assign and assign,
+                          predict=model.predict and predict)
 
 
 def _sizes(name: str, array: jax.Array, axes: str, known: dict[str, int] | None = None) -> dict:

@@ -15,6 +15,7 @@ from parts_jax.pictures.colours import (
     colour_masks,
     colour_segmentation,
     masked_slots,
+    palette,
     to_uint8,
 )
 
@@ -27,8 +28,11 @@ def picture_grid(
     slots: np.ndarray | None = None,
     frames: Sequence[int] = (-1,),
     scale: int = 2,
+    assigned: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws one row per clip and frame: frame, masks, reconstruction, slot after slot.
+
+    With `assigned` it stands before the masks, which are called "predicted" then.
 
     Args:
       video: uint8 or float [N, T, H, W, 3].
@@ -38,6 +42,7 @@ def picture_grid(
       slots: component pictures [N, T, K, H, W, 3], or None where there are none.
       frames: which frames of each clip; negative ones count from the end.
       scale: whole number that every pixel is enlarged by.
+      assigned: the slot that each pixel of the seen frame is assigned to, [N, T, H, W], or None.
 
     Returns:
       uint8 [height, width, 3].
@@ -46,8 +51,9 @@ def picture_grid(
       ValueError: arrays do not agree in N, T, H, W.
     """
     video, masks = np.asarray(video), np.asarray(masks)
-    _check_shapes(video, masks, recon, segmentation, slots)
-    titles = ["frame", *(["truth"] if segmentation is not None else []), "masks", "recon"]
+    _check_shapes(video, masks, recon, segmentation, slots, assigned)
+    titles = ["frame", *(["truth"] if segmentation is not None else [])]
+    titles += ["masks", "recon"] if assigned is None else ["assigned", "predicted", "recon"]
     titles += [f"slot {k + 1}" for k in range(masks.shape[2])] if slots is not None else []
     rows = []
     for clip in range(video.shape[0]):
@@ -56,6 +62,8 @@ def picture_grid(
             tiles = [to_uint8(video[at])]
             if segmentation is not None:
                 tiles.append(colour_segmentation(np.asarray(segmentation)[at]))
+            if assigned is not None:
+                tiles.append(palette(masks.shape[2])[np.asarray(assigned)[at]])
             tiles += [colour_masks(masks[at]), to_uint8(np.asarray(recon)[at])]
             if slots is not None:
                 tiles += list(masked_slots(np.asarray(slots)[at], masks[at]))
@@ -70,17 +78,18 @@ def side_by_side(
     segmentation: np.ndarray | None = None,
     slots: np.ndarray | None = None,
     scale: int = 2,
+    assigned: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws `picture_grid` of every frame in turn, all clips at once: a video of the same rows.
 
     Args:
-      video, masks, recon, segmentation, slots, scale: as for `picture_grid`.
+      video, masks, recon, segmentation, slots, scale, assigned: as for `picture_grid`.
 
     Returns:
       uint8 [T, height, width, 3].
     """
     return np.stack([
-        picture_grid(video, masks, recon, segmentation, slots, frames=(t,), scale=scale)
+        picture_grid(video, masks, recon, segmentation, slots, (t,), scale, assigned)
         for t in range(np.shape(video)[1])
     ])
 
@@ -133,14 +142,15 @@ def _rollout_tiles(video, recon, masks, scale: int) -> list[list[list[np.ndarray
             for n in range(len(true))]
 
 
-def _check_shapes(video, masks, recon, segmentation, slots) -> None:
+def _check_shapes(video, masks, recon, segmentation, slots, assigned) -> None:
     n, t, h, w, _ = video.shape
     wanted = {"recon": (np.shape(recon)[:4], (n, t, h, w)),
               "masks": (masks.shape[:2] + masks.shape[3:], (n, t, h, w))}
     if slots is not None:
         wanted["slots"] = (np.shape(slots)[:5], masks.shape)
-    if segmentation is not None:
-        wanted["segmentation"] = (np.shape(segmentation), (n, t, h, w))
+    for name, ids in (("segmentation", segmentation), ("assigned", assigned)):
+        if ids is not None:
+            wanted[name] = (np.shape(ids), (n, t, h, w))
     for name, (got, want) in wanted.items():
         if got != want:
             raise ValueError(f"{name} has the shape {got} where {want} goes with the video's "

@@ -29,7 +29,8 @@ SAME_EVALUATION = ("dataset", "split", "num_sequences", "num_frames", "stride", 
                    "num_slots", "stages")
 SAME_CLIPS = ("name", "num_frames", "stride", "resolution", "action_size")  # of config.data
 ABOUT_CLIPS = ("The same clips as each model splits them into slots, after refinement by each "
-               "frame. A slot's colour means nothing from one model to the other.")
+               "frame; assigned: each pixel's posterior over the slots once the frame is seen. "
+               "A slot's colour means nothing from one model to the other.")
 
 
 class Run(NamedTuple):

@@ -61,7 +61,7 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
         return None
     at, split = max(found, key=lambda one: (one[0] == step, one[0], -splits.index(one[1])))
     path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{at}.json"
-    record = _read(path)
+    record = read_record(path)
     try:
         _check_form(record)
         return table.current_evaluation(record) | {"step": at, "split": split}
@@ -80,7 +80,7 @@ def find_rollout(workdir: pathlib.Path, dataset: str, split: str,
     path = workdir / "evaluation" / f"{_prefix(dataset)}-{split}-{step}-rollout.json"
     if not path.is_file():
         return None
-    record = _read(path)
+    record = read_record(path)
     if not all(key in record for key in ("burn_in", "num_steps", "horizon", "metrics")):
         raise ValueError(f"{str(path)!r} is no evaluation of roll-outs.")
     return record
@@ -127,7 +127,9 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
 
 
 def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
-    """The worst clips as an HTML table: position, id, headline metrics, at the model's stages."""
+    """The worst clips as an HTML table: position, id, headline metrics at each stage, assigned."""
+    stages = [stage for stage in table.scored(stages, ranked.rows[0])
+              if stage in stages or stage == table.ASSIGNED]
     names = [table.with_stage(name, stage, stages) for name in
              dict.fromkeys((ranked.metric, *table.headlines(), "mse_last")) for stage in stages]
     names = [name for name in dict.fromkeys(names) if name in ranked.rows[0]]
@@ -141,8 +143,8 @@ def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
 
 
 def metric_table(record: Mapping[str, Any]) -> str:
-    """The metrics of an evaluation as an HTML table: the model's stages side by side."""
-    stages = record.get("stages", table.STAGES)
+    """The metrics of an evaluation as an HTML table: stages, and assignments, side by side."""
+    stages = table.scored(record.get("stages", table.STAGES), record.get("median", {}))
     names = table.in_order(table.without_stage(name, stages)[0]
                            for name in record.get("median", {}))
     rows = []
@@ -272,7 +274,8 @@ def _prefix(dataset: str) -> str:
     return dataset.replace("/", "_")
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def read_record(path: pathlib.Path) -> dict[str, Any]:
+    """What a JSON file of an evaluation holds; raises a ValueError if it is none."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -25,18 +25,20 @@ from parts_jax.data import pipeline
 from parts_jax.files import whole
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
-from parts_jax.report import numbers, sections
+from parts_jax.report import long_clips, numbers, sections
 from parts_jax.report.sections import Clips
 from parts_jax.runs import configuration, provenance
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 # Sections that not every page has.
-OPTIONAL = ("worst", "attention", "rollouts", "traversals")
+OPTIONAL = ("worst", "attention", "rollouts", "length", "traversals")
 MOST_STEPS = 12   # predicted, where no evaluation says
 ABOUT_CLIPS = (
     "What the model sees, and how it splits each frame into slots, after refinement by that frame. "
-    "A slot has one colour everywhere: in the masks, and in the dot before its name; the colours "
-    "of the truth are those of true objects, and need not be the same. The picture of a slot shows "
+    "Assigned is each pixel's posterior over the slots once the frame is seen, where the model has "
+    "one; the masks of the prediction are those that it expects before it sees the frame. A slot "
+    "has one colour everywhere: in the masks, and in the dot before its name; the colours of the "
+    "truth are those of true objects, and need not be the same. The picture of a slot shows "
     "only where its mask is.")
 
 
@@ -78,12 +80,13 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
                                 config.eval.get("best_by", ())) if evaluation else None
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
     made["worst"] = _worst(ranked, evaluation, model, config, workdir, split, num_clips, num_slots)
-    page = template(made).substitute(
+    page = template({*made, "length"}).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
         metrics=_metrics(evaluation, config, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir), about_clips=ABOUT_CLIPS,
         horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
+        length=_length(config, workdir, split, evaluation["step"] if evaluation else model.step),
         burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
         about_config="All settings of the run", config=_config_table(config),
         data=to_json({name: data for name, (_, data) in made.items()}),
@@ -293,6 +296,17 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
                     "the second writes this page anew:",
                     command_of_evaluation(
                         workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
+
+
+def _length(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
+            step: int) -> str:
+    record = long_clips.find(workdir, config.data.name, split, step)
+    if record is not None:
+        return long_clips.section(record)
+    return sentence("The model was not tested on clips longer than those of training. The first "
+                    "command does that, the second writes this page anew:",
+                    command_of_evaluation(workdir, split, f" --config.eval.step={step}" + (
+                        "" if config.eval.get("length") else " --config.eval.length=200")))
 
 
 def command_of_evaluation(workdir: pathlib.Path, split: str, more: str = "") -> str:

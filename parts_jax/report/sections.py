@@ -24,6 +24,9 @@ MOST_DIMS = 8
 VALUES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 EFFECT = (-2.0, 2.0)  # the change between these tells which dims are worth a look
 DIMMEST = 0.12        # of a frame where a slot does not attend
+# What masks are called: those that a user gets, by `Segmentation.masks_are`, and the paper's.
+CALLED = {"assigned": "assigned (uses the frame)", "decoder": "masks"}
+PREDICTED = "masks of the prediction (the paper's score)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def fit_frames(build: Callable[[list[int]], Sections], num_frames: int, most: in
 
 def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str = "clips",
                  titles: Sequence[str] | None = None) -> tuple[str, dict]:
-    """Frame, truth, masks, reconstruction and slots of each clip, moving.
+    """Frame, truth, masks, those of the prediction, reconstruction and slots of each clip, moving.
 
     Args:
       seen: the model's view of `clips`, a batch.
@@ -91,7 +94,10 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str =
         columns = {"frame": clips.video[i]}
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
-        columns |= {"masks": _masks(seen.masks[i]), "reconstruction": _picture(seen.recon[i])}
+        columns[CALLED[seen.masks_are]] = _masks(seen.masks[i])
+        if seen.predicted_masks is not None:
+            columns[PREDICTED] = _masks(seen.predicted_masks[i])
+        columns["reconstruction"] = _picture(seen.recon[i])
         if seen.slot_pictures is not None:
             slots = _transparent(seen.slot_pictures[i], seen.masks[i])
             columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
@@ -132,7 +138,8 @@ def side_by_side(seen: dict[str, Segmentation], clips: Clips,
         columns = {"frame": clips.video[i]}
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
-        columns |= {f"{name}: masks": _masks(one.masks[i]) for name, one in seen.items()}
+        columns |= {f"{name}: {CALLED[one.masks_are]}": _masks(one.masks[i])
+                    for name, one in seen.items()}
         columns |= {f"{name}: reconstruction": _picture(one.recon[i]) for name, one in seen.items()}
         parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
     return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}

@@ -14,7 +14,7 @@ from parts_jax.metrics import table
 
 FILE_NAME = "best.json"
 
-METRICS = table.choosing()  # that can say which of two checkpoints is better
+METRICS = table.choosing(table.ASSIGNED)  # that can say which of two checkpoints is better
 
 
 class Best:

@@ -68,6 +68,8 @@ RULES = {
     "eval.report": rules.flag(),
     "eval.burn_in": rules.whole(1),
     "eval.rollout_steps": rules.whole(0),
+    "eval.length": rules.whole(0),
+    "eval.length_clips": rules.whole(1),
 }
 # Of each entry of `optimizer.groups`, which has exactly these keys.
 GROUP_RULES = {

@@ -67,6 +67,8 @@ LATER_KEYS = {
     "train.encoder_pooling": ONE_PER_STAGE,
     "eval.burn_in": 4,
     "eval.rollout_steps": 0,
+    "eval.length": 200,
+    "eval.length_clips": 16,
     "eval.watch": False,
     "eval.report": True,
     "eval.best_by": (),

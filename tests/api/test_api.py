@@ -69,9 +69,49 @@ def test_a_clip_is_segmented_alone_as_in_a_batch(model, video):
     assert clip.posterior.mean.shape == clip.posterior.log_std.shape == (T, K, D)
     assert clip.num_frames == T
     np.testing.assert_allclose(clip.masks.sum(1), 1, atol=1e-5)
-    np.testing.assert_allclose(
-        clip.recon, (clip.masks[..., None] * clip.slot_pictures).sum(1), atol=1e-5)
     np.testing.assert_array_equal(clip.segmentation, clip.masks.argmax(1))
+    decoded = model.segment(video[1], masks="decoder")
+    np.testing.assert_allclose(
+        clip.recon, (decoded.masks[..., None] * clip.slot_pictures).sum(1), atol=1e-5)
+
+
+def test_pixels_of_what_is_seen_are_assigned_by_bayes_rule(model, video):
+    """Against numpy, from the decoder's masks and pictures, which are a word away."""
+    assigned, decoded = model.segment(video), model.segment(video, masks="decoder")
+    assert (assigned.masks_are, decoded.masks_are) == ("assigned", "decoder")
+    same(assigned, model.segment(video, masks="assigned"), tolerance=0)
+    distance = np.square(video[:, :, None] / 255 - np.float64(decoded.slot_pictures)).sum(-1)
+    logits = np.log(np.float64(decoded.masks)) - distance / (2 * model.config.model.sigma_x**2)
+    weights = np.exp(logits - logits.max(2, keepdims=True))
+    weights /= weights.sum(2, keepdims=True)
+    np.testing.assert_allclose(assigned.masks, weights, atol=1e-4)
+    np.testing.assert_array_equal(decoded.segmentation, decoded.masks.argmax(2))
+    assert (assigned.segmentation != decoded.segmentation).mean() > 0.01
+    for a, b in ((assigned.recon, decoded.recon), (assigned.posterior, decoded.posterior),
+                 (assigned.predicted_masks, decoded.predicted_masks)):
+        same(a, b, tolerance=0)  # all else is the same
+    assert "masks (assigned" in assigned._repr_html_()
+    assert "masks (the decoder's)" in decoded._repr_html_()
+
+
+def test_frames_that_are_not_seen_have_the_decoders_masks(model, video):
+    """Whatever is asked for of those that are; and of latents that are decoded by themselves."""
+    future = model.predict(video[0], None, 2, masks="decoder")
+    same(future.masks, model.predict(video[0], None, 2).masks, tolerance=0)
+    assert future.seen.masks_are == "decoder"
+    decoded = model.decode(future.posterior.mean)
+    np.testing.assert_allclose(future.masks, decoded.masks, atol=1e-5)
+    seen = model.traverse(video[0], 0, 0, [float(future.seen.posterior.mean[-1, 0, 0])])
+    np.testing.assert_allclose(seen.masks[0], future.seen.masks[-1], atol=1e-5)
+    assert future.seen.predicted_masks.shape == (T, K, S, S)
+
+
+@pytest.mark.parametrize("masks", ["", "Decoder", "predicted", 1, True])
+def test_kinds_of_masks_that_there_are_not_are_refused(model, video, masks):
+    for call in (lambda: model.segment(video, masks=masks),
+                 lambda: model.predict(video, None, 1, masks=masks)):
+        with pytest.raises(ValueError, match="masks is .* must be 'assigned' or 'decoder'; or No"):
+            call()
 
 
 def test_bytes_and_floats_and_any_seed_and_number_of_slots(model, video):
@@ -108,6 +148,7 @@ def test_two_parts_of_a_video_give_what_the_whole_gives(model_with_actions, vide
     second = model_with_actions.segment(video[:, 2:], actions[:, 2:T], after=first)
     assert second.num_frames == T
     np.testing.assert_allclose(second.masks, whole.masks[:, 2:], atol=1e-5)
+    np.testing.assert_allclose(second.predicted_masks, whole.predicted_masks[:, 2:], atol=1e-5)
     same(second.state, whole.state)
 
 
@@ -407,7 +448,7 @@ def public_functions() -> list:
     found = []
     for name in ("", ".api.pretrained_model", ".api.results", ".api.saving", ".api.places",
                  ".api.slot_files", ".api.clips", ".api.outputs", ".api.segmenting", ".api.checks",
-                 ".api.inference", ".segment", ".pictures.overlay", ".pictures.colours",
+                 ".api.inference", ".api.masks", ".segment", ".pictures.overlay", ".pictures.colours",
                  ".pictures.grids"):
         module = importlib.import_module(f"parts_jax{name}")
         for member in vars(module).values():

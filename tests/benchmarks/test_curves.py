@@ -41,6 +41,22 @@ def test_evaluations_are_found_under_the_name_that_they_have_now(workdir):
     assert curves.curve(workdir) == before
 
 
+def test_assigned_pixels_are_shown_where_all_evaluations_have_them(workdir, capsys):
+    path = workdir / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert "miou_last_assigned" not in curves.curve(workdir)
+    with pytest.raises(SystemExit, match="not evaluated by 'miou_last_assigned' each time; it was "
+                                         "by: fg_ari_last, ari_last, miou_last."):
+        curves.main([str(workdir), "--threshold=miou_last_assigned:0.5"])
+    for line in lines:
+        if "eval/miou_last" in line:
+            line["eval/miou_last_assigned"] = line["eval/miou_last"] + 0.1
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert curves.curve(workdir)["miou_last_assigned"] == pytest.approx([0.4, 0.75, 0.7])
+    curves.main([str(workdir), "--threshold=miou_last_assigned:0.5"])
+    assert "| miou_last_assigned | 0.5 | 0.3 | 200 | 0.750 |" in capsys.readouterr().out
+
+
 def test_minutes_between_two_writes(workdir):
     clock = curves._clock_of_run([{"step": 100, "train/steps_per_second": 10.0}])
     assert clock(50) == pytest.approx(5 / 60)

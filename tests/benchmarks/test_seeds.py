@@ -50,6 +50,18 @@ def test_seeds_show_names_of_before_other_stages_and_metrics_of_a_models_own(tmp
         seeds.report([old, other], "test")
 
 
+def test_seeds_show_assigned_pixels_and_leave_runs_of_before_comparable(tmp_path):
+    old = write_run(tmp_path / "old", 0, 0.8)
+    scores = {"ari_last_assigned": 0.9, "ari_last_predicted_assigned": 0.85}
+    new = write_run(tmp_path / "new", 1, 0.8, stages=["predicted", "refined"], **scores,
+                    median=scores)
+    lines = seeds.report([old, new], "test").splitlines()
+    assert "| ari_last_assigned | - | 0.900 | - | - | - |" in lines
+    assert "| ari_last_predicted_assigned | - | 0.850 | - | - | - |" in lines
+    assert "| ari_last_assigned, median clip | - | 0.900 | - | - | - |" in lines
+    assert sum("_assigned" in line for line in lines) == 4
+
+
 def test_seeds_refuse_what_cannot_be_compared(tmp_path):
     first = write_run(tmp_path / "a", 0, 0.5)
     with pytest.raises(FileNotFoundError, match="no evaluation on the split 'validation'"):
@@ -64,13 +76,14 @@ def test_seeds_refuse_what_cannot_be_compared(tmp_path):
     assert seeds.newest_evaluation(first, "test", "sim/demo")["step"] == 200
 
 
-def test_seeds_leave_the_files_of_roll_outs_alone(tmp_path):
+def test_seeds_leave_the_files_of_roll_outs_and_long_clips_alone(tmp_path):
     """They lie in the same folder, and are of the same set, split and step."""
     runs = [write_run(tmp_path / f"demo-{i}", i, score) for i, score in enumerate((0.8, 0.9))]
     before = seeds.report(runs, "test")
     for number in (200, 300):
         record = dict(step=number, dataset="sim/demo", split="test", seed=0, num_sequences=128,
                       horizon=[1], metrics={"mse": {"mean": [0.1], "interval": None}})
-        path = runs[0] / "evaluation" / f"sim_demo-test-{number}-rollout.json"
-        path.write_text(json.dumps(record))
+        for kind in ("rollout", "length"):
+            path = runs[0] / "evaluation" / f"sim_demo-test-{number}-{kind}.json"
+            path.write_text(json.dumps(record))
     assert seeds.report(runs, "test") == before

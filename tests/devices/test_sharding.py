@@ -198,7 +198,8 @@ def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, m
     monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: split)
     examples, pictures = evaluated(setup, 1, 3, source)
     assert all(values.shape == (CLIPS,) for values in examples.values())
-    assert {"fg_ari_last", "ari_video_refined", "mse", "neg_elbo"} <= set(examples)
+    assert {"fg_ari_last", "ari_video_refined", "ari_video_assigned", "mse",
+            "miou_predicted_assigned", "neg_elbo"} <= set(examples)
     assert len(np.unique(examples["mse"])) == CLIPS and np.ptp(examples["ari_frame"]) > 0
     for batch_size in (3, 8):
         others, shown = evaluated(setup, 4, batch_size, source)
@@ -207,6 +208,7 @@ def test_evaluation_is_the_same_for_any_number_of_devices_and_any_batch(setup, m
             np.testing.assert_allclose(others[name], values, rtol=5e-5, atol=1e-6, err_msg=name)
         np.testing.assert_array_equal(shown["video"], pictures["video"])
         np.testing.assert_allclose(shown["masks"], pictures["masks"], atol=1e-5)
+        assert (shown["assigned"] != pictures["assigned"]).mean() < 1e-3  # near ties
     assert len(pictures["video"]) == 5
     means = intervals.values(examples)
     np.testing.assert_allclose(means["mse"], examples["mse"].mean())

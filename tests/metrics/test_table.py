@@ -57,7 +57,30 @@ def test_what_can_choose_a_checkpoint():
         *(f"{name}_{kind}" for name in ("fg_ari", "ari") for kind in ("last", "frame", "video")),
         "miou_last", "miou", "mse", "mse_last", "nll", "neg_elbo"}
     assert table.choosing("refined")[len(names):] == tuple(f"{name}_refined" for name in names)
-    assert all(table.direction(name) for name in table.choosing("refined"))
+    assigned = table.choosing("assigned")[len(names):]
+    assert assigned == tuple(f"{name}_assigned" for name in names
+                             if not name.startswith(("mse", "nll", "neg_elbo")))
+    assert len(assigned) == 8 and all(table.direction(name) == 1 for name in assigned)
+    assert table.choosing("final_assigned")[len(names):] == tuple(
+        name.replace("assigned", "final_assigned") for name in assigned)
+
+
+def test_assigned_pixels_stand_where_stages_do():
+    """Only where some metric is of them: not in evaluations of before."""
+    stages = ("predicted", "refined")
+    assert [table.assignment_of(stage, stages) for stage in stages] == [
+        "predicted_assigned", "assigned"]
+    assert table.assignment_of("final", ("final",)) == "assigned"
+    assert table.scored(stages, ["mse", "mse_refined"]) == stages
+    found = table.scored(stages, ["ari_last_predicted_assigned", "mse", "miou_assigned"])
+    assert found == (*stages, "assigned", "predicted_assigned")
+    for name, expected in (("ari_last_predicted_assigned", ("ari_last", "predicted_assigned")),
+                           ("miou_assigned", ("miou", "assigned")), ("mse", ("mse", "predicted"))):
+        assert table.without_stage(name, found) == expected
+        assert table.with_stage(*expected, found) == name
+    assert all(stage in table.WORDS_OF_STAGES for stage in found)
+    charts = table.learning_curves()
+    assert charts[table.ASSIGNED_MASKS]["mIoU"] == "eval/miou_last_assigned"
 
 
 def test_the_line_of_progress():

@@ -14,7 +14,8 @@ def get_config() -> ConfigDict:
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,), "train.batch_size": 4,
         "train.log_every": 1, "train.evaluate_every": 8, "train.checkpoint_every": 6,
         "train.keep_checkpoints": 2, "eval.batch_size": 4, "eval.num_sequences": 6,
-        "eval.num_pictures": 2, "eval.rollout_steps": 0, "eval.best_by": ("mse",)})
+        "eval.num_pictures": 2, "eval.rollout_steps": 0, "eval.best_by": ("mse",),
+        "eval.length": 3, "eval.length_clips": 2})
     config.model = ConfigDict(dict(
         name="blobs", num_slots=3, slot_size=4, width=8, coldest=0.5, cooling=0.1))
     config.optimizer = ConfigDict(dict(

@@ -9,6 +9,7 @@ from parts_jax.models import contract
 from parts_jax.models.contract import Clip, Model, Step, View
 
 B, T, A, S, K = 2, 3, 1, 4, 2
+VIEW = View(jnp.zeros((B, S, S, 3)), jnp.zeros((B, K, S, S)))
 
 
 def family(**changes) -> Model:
@@ -16,8 +17,8 @@ def family(**changes) -> Model:
     parts = dict(
         metrics={"mse": jnp.zeros((B, T))}, latents={"only": jnp.zeros((B, T, K))},
         maps={"alpha": jnp.zeros((B, T, K, S, S))}, loss=jnp.zeros(()),
-        view=View(jnp.zeros((B, S, S, 3)), jnp.zeros((B, K, S, S))),
-        predicted=jnp.zeros((B, T, K))) | changes
+        view=VIEW,
+        predicted=jnp.zeros((B, T, K)), assigned=jnp.zeros((B, K, S, S))) | changes
     return contract.checked(Model(
         init=lambda key: {}, start=lambda batch_size, num_slots: jnp.zeros(batch_size),
         noise=lambda keys, num_frames, num_slots: jnp.zeros((len(keys), num_frames)),
@@ -25,6 +26,7 @@ def family(**changes) -> Model:
             state, parts["latents"], parts["metrics"], parts["maps"])),
         decode=lambda params, latents, resolution: parts["view"], num_slots=K, stages=("only",),
         predict=lambda params, state, actions, noise: parts["predicted"],
+        assign=lambda view, frame: parts["assigned"],
         reads=("video", "flow")), A)
 
 
@@ -42,6 +44,8 @@ def test_right_shapes_pass():
     assert loss(model)[1].metrics["mse"].shape == (B, T)
     assert model.decode({}, jnp.zeros((B, K)), (S, S)).masks.shape == (B, K, S, S)
     assert model.predict({}, jnp.zeros(B), jnp.zeros((B, T, A)), ()).shape == (B, T, K)
+    assert model.assign(VIEW, jnp.zeros((B, S, S, 3))).shape == (B, K, S, S)
+    assert contract.checked(model._replace(assign=None), A).assign is None
     assert model.cues == ("flow",)
 
 
@@ -90,6 +94,15 @@ def test_decode_and_predict_are_checked():
     with pytest.raises(ValueError, match=r"latents has the shape \[3, 2\]"):
         family(predicted=jnp.zeros((T, B))).predict(
             {}, jnp.zeros(B), jnp.zeros((B, T, A)), ())
+
+
+def test_what_assigns_pixels_is_checked():
+    with pytest.raises(ValueError, match=r"frame to assign has the shape \[2, 3, 4, 4, 3\], but"):
+        family().assign(VIEW, jnp.zeros((B, T, S, S, 3)))
+    with pytest.raises(ValueError, match=r"masks has the shape .* with B = 2, K = 2, H = 5, W = 5"):
+        family().assign(VIEW, jnp.zeros((B, 5, 5, 3)))
+    with pytest.raises(ValueError, match=r"responsibilities has the shape \[2, 4, 4\], but"):
+        family(assigned=jnp.zeros((B, S, S))).assign(VIEW, jnp.zeros((B, S, S, 3)))
 
 
 def test_keys_belong_to_examples_and_actions_come_one_frame_later():

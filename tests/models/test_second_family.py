@@ -89,8 +89,12 @@ def test_it_is_evaluated_and_reported(finished):
     assert record["stages"] == ["final"] and record["num_sequences"] == 6
     assert record["temperature"] == pytest.approx(0.5)  # nothing is annealed any more
     assert {"mse", "mse_last", "fg_ari_last", "ari_last", "miou"} <= record.keys()
-    assert not [name for name in record if name.endswith("_final")]
+    assert not [name for name in record if name.endswith(("_final", "_assigned"))]
     assert not list((finished / "evaluation").glob("*rollout*"))
+    name = f"sim_clevrer_tiny-test-{LAST_STEP}-length.json"
+    record = json.loads((finished / "evaluation" / name).read_text())
+    assert record["moving"].keys() == {"mse", "ari", "fg_ari", "miou"} and not record["ahead"]
+    assert len(record["moving"]["mse"]) == record["tested_frames"] == 3
     assert json.loads((finished / "best.json").read_text())["metric"] == "mse"
     page = (finished / "report" / "index.html").read_text()
     assert "temperature" in page and 'id="clips-player"' in page and "sharpness" in page
@@ -154,6 +158,9 @@ def test_in_python(pretrained):
     assert result.masks.shape == (2, 4, 16, 16) and result.posterior is None
     assert result.attention is None and result.maps["sharpness"].shape == (2, 4, 16, 16)
     np.testing.assert_allclose(result.masks.sum(1), 1, rtol=1e-5)
+    assert result.masks_are == "decoder" and result.predicted_masks is None  # one stage alone
+    with pytest.raises(ValueError, match="family 'blobs' give no posterior .* ask for 'decoder'"):
+        pretrained.segment(video, masks="assigned")
     assert result.table().ndim == 3 and pretrained.num_slots == 3
     # the second frame alone, as what comes after the first, is the same
     first = pretrained.segment(video[:1], num_slots=4)

@@ -94,6 +94,18 @@ def test_grid_without_truth_and_with_wrong_shapes(pictures):
         grids.picture_grid(**pictures, scale=0)
 
 
+def test_assigned_pixels_stand_before_the_masks(pictures):
+    ids = np.random.default_rng(1).integers(0, K, (N, T, H, W), np.uint8)
+    whole, more = grids.picture_grid(**pictures), grids.picture_grid(**pictures, assigned=ids)
+    width = 2 * W + 2
+    np.testing.assert_array_equal(more[16:, :2 + 2 * width], whole[16:, :2 + 2 * width])
+    np.testing.assert_array_equal(more[16:, 2 + 3 * width:], whole[16:, 2 + 2 * width:])
+    tile = more[16:16 + 2 * H:2, 2 + 2 * width:2 + 2 * width + 2 * W:2]
+    np.testing.assert_array_equal(tile, colours.palette(K)[ids[0, -1]])
+    with pytest.raises(ValueError, match="assigned has the shape"):
+        grids.picture_grid(**pictures, assigned=ids[:, :1])
+
+
 def test_side_by_side_is_the_grid_of_every_frame(pictures):
     video = grids.side_by_side(**pictures)
     assert video.shape[0] == T

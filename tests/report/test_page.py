@@ -166,11 +166,16 @@ def test_pictures_are_those_of_the_model(workdir, splits, models):
     page, model = write(workdir, num_clips=2), models[7]
     video = np.stack([clip["video"] for clip in make_split().examples[:2]])
     seen = model.segment(video[:, :T])
-    shown = sheet(page, "clip-1").reshape(T, S, 4 + K, S, 4)
+    shown = sheet(page, "clip-1").reshape(T, S, 5 + K, S, 4)
     assert (shown[:, :, 0, :, :3] == video[1, :T]).all()
     assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks[1])).all()
-    assert (shown[:, :, 3, :, :3] == colours.to_uint8(seen.recon[1])).all()
-    assert (shown[:, :, 4, :, 3] == colours.to_uint8(seen.masks[1, :, 0])).all()
+    assert (shown[:, :, 3, :, :3] == colours.colour_masks(seen.predicted_masks[1])).all()
+    assert (shown[:, :, 4, :, :3] == colours.to_uint8(seen.recon[1])).all()
+    assert (shown[:, :, 5, :, 3] == colours.to_uint8(seen.masks[1, :, 0])).all()
+    section = page.split('<section id="clips">')[1].split("</section>")[0]
+    assert seen.masks_are == "assigned" and section.count(
+        "</canvas><figcaption>assigned (uses the frame)</figcaption>") == 2 == section.count(
+        "</canvas><figcaption>masks of the prediction (the paper&#x27;s score)</figcaption>")
     light = sheet(page, "attention-1").reshape(T, S, K, S) / 255.0
     np.testing.assert_allclose(
         light.transpose(0, 2, 1, 3), 0.12 + 0.88 * seen.attention[1], atol=0.01)
@@ -234,12 +239,27 @@ def test_each_stage_has_its_columns(workdir, splits):
                      interval={name: None for name in values})
     page = write(workdir, num_clips=1)
     head = re.findall(r'<th colspan="3" scope="colgroup">(.*?)</th>', page)
-    assert head == ["guess", "&lt;b&gt;", "after refinement by the frame"]
+    assert head == ["guess", "&lt;b&gt;", "masks after refinement by the frame"]
     for name, expected in (("mse", ["0.250", "0.500", "0.750"]), ("own", ["1.000", "2.000"])):
         row = re.search(f"<code>{name}</code>.*?</tr>", page)[0]
         assert re.findall(r"<b>(.*?)</b>", row) == expected and row.count("<td>") == 9
     assert page.count("scope=\"col\">median<") == 3
     assert page.index("<code>mse<") < page.index("<code>own<")
+
+
+def test_assigned_pixels_have_columns_of_their_own():
+    """In the table of metrics; and, of the last stage alone, in that of the worst clips."""
+    names = ("ari_last", "ari_last_refined", "ari_last_assigned", "ari_last_predicted_assigned")
+    values = {name: 0.25 * i for i, name in enumerate(names, start=1)} | {"mse": 0.1}
+    table = numbers.metric_table(values | {"median": values})
+    assert re.findall(r'colgroup">(.*?)</th>', table)[2:] == [
+        "assigned after refinement (uses the frame)", "assigned by the prediction (uses the frame)"]
+    row = re.search("<code>ari_last</code>.*?</tr>", table)[0]
+    assert re.findall(r"<b>(.*?)</b>", row) == ["0.250", "0.500", "0.750", "1.000"]
+    assert table.count("<code>") == 2
+    ranked = numbers.Ranked("ari_last", [{"clip": 3, "id": "x"} | values])
+    worst = numbers.worst_table(ranked, ["predicted", "refined"])
+    assert re.findall(r"<code>(.*?)</code>", worst) == list(names[:3])
 
 
 def test_numbers_are_as_long_as_they_need_be():
@@ -280,7 +300,7 @@ def test_parameters_that_are_not_finite_still_make_a_page(workdir, splits, model
     params = jax.tree.map(lambda p: p * np.nan, models[7]._params)
     monkeypatch.setattr(models[7], "_params", params)
     page = write(workdir, num_clips=1)
-    assert sheet(page, "clip-0").shape == (T * S, (4 + K) * S, 4)
+    assert sheet(page, "clip-0").shape == (T * S, (5 + K) * S, 4)
 
 
 def test_which_evaluation_is_shown(workdir, splits):
@@ -365,7 +385,7 @@ def test_the_worst_clips_come_first(workdir, splits, models):
         "Clip 3, a&lt;b&gt;-3, miou_last –", "Clip 4, a&lt;b&gt;-4, miou_last 0.200",
         "Clip 1, a&lt;b&gt;-1, miou_last 0.400"]
     video = np.stack([make_split().examples[i]["video"][:T] for i in (3, 4, 1)])
-    shown = sheet(page, "worst-1").reshape(T, S, 4 + K, S, 4)
+    shown = sheet(page, "worst-1").reshape(T, S, 5 + K, S, 4)
     assert (shown[:, :, 0, :, :3] == video[1]).all()
     masks = models[7].segment(video).masks
     assert (shown[:, :, 2, :, :3] == colours.colour_masks(masks[1])).all()
@@ -481,7 +501,7 @@ def test_sets_without_masks(workdir, splits, monkeypatch):
     monkeypatch.setattr(pipeline, "open_split", lambda *_: make_split(masks=False))
     page = write(workdir, num_clips=2)
     assert ">truth<" not in page and "true masks" not in page
-    assert sheet(page, "clip-0").shape == (T * S, (3 + K) * S, 4)
+    assert sheet(page, "clip-0").shape == (T * S, (4 + K) * S, 4)
 
 
 def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, monkeypatch):
@@ -491,7 +511,7 @@ def test_models_with_actions_take_those_of_the_clips(tmp_path, save_untrained, m
     page = write(workdir, num_clips=1)
     video, actions = split.examples[0]["video"], split.examples[0]["actions"]
     seen = parts_jax.load(workdir).segment(video[:T], actions[:T])
-    shown = sheet(page, "clip-0").reshape(T, S, 4 + K, S, 4)
+    shown = sheet(page, "clip-0").reshape(T, S, 5 + K, S, 4)
     assert (shown[:, :, 2, :, :3] == colours.colour_masks(seen.masks)).all()
     assert "<dt>Actions</dt>" in page
 

@@ -74,6 +74,8 @@ def test_shipped_configs_pass_on_one_and_eight_devices(variant):
         ("eval.best_by", "mse", "a tuple of names"),
         ("eval.burn_in", 0, "1 or more"),
         ("eval.rollout_steps", -1, "0 or more"),
+        ("eval.length", -1, "0 or more"),
+        ("eval.length_clips", 0, "1 or more"),
     ],
 )
 def test_bad_values_are_named_with_what_is_allowed(key, value, allowed):

@@ -130,6 +130,7 @@ def test_a_model_of_before_is_loaded():
     assert "truncation" in json.loads((DEMO / "config.json").read_text())["model"]
     model = parts_jax.load(DEMO)
     config_rules.check(model.config, 1)
+    assert (model.config.eval.length, model.config.eval.length_clips) == (200, 16)
     assert (model.config.data.action_size, model.config.train.truncation) == (0, 4)
     assert model.config.model.beta_scale == (1.0, 0.3)
 

@@ -1,0 +1,86 @@
+"""How long a video may be for a checkpoint: what it was tested for, and the warning past that."""
+
+import json
+import pathlib
+import warnings
+from typing import NamedTuple
+
+import ml_collections
+
+from parts_jax.models import rules
+from parts_jax.runs import metric_writer
+
+
+class LengthWarning(UserWarning):
+    """A video is longer than what the checkpoint was tested for."""
+
+
+class Tested(NamedTuple):
+    """What a checkpoint was tested for.
+
+    Attributes:
+      frames: up to which frame of a video its scores hold; or, where it was not evaluated on long
+        clips, how many frames the clips of training have.
+      trained: how many frames these have.
+      length: of the clips that it was evaluated on; None: it was not.
+    """
+
+    frames: int
+    trained: int
+    length: int | None = None
+
+    def warning(self, num_frames: int) -> str | None:
+        """A sentence for a video of so many frames without a start anew; None if it is in order."""
+        if num_frames <= self.frames:
+            return None
+        known = f"clips of training have {self.trained}"
+        if self.length is None:
+            known += ", and longer ones were not tested (--mode=evaluate does that)"
+        elif self.frames == self.length:
+            known = f"longer ones were not tested, and {known}"
+        else:
+            known = f"up to there its scores hold, later ones get worse, and {known}"
+        return (f"The video has more than {self.frames} frames: {known}. Start anew every "
+                f"{self.frames} frames with restart_every={self.frames} (the command: "
+                f"--restart_every={self.frames}), or train with a larger data.num_frames.")
+
+    def warn(self, before: int, num_frames: int, stacklevel: int) -> None:
+        """Warns of a video that this part of it makes too long, so once for each video.
+
+        Args:
+          before: frames of earlier parts.
+          num_frames: those of this part with them.
+          stacklevel: as of `warnings.warn`, from here.
+        """
+        sentence = self.warning(num_frames)
+        if sentence and before <= self.frames:
+            warnings.warn(sentence, LengthWarning, stacklevel=stacklevel + 1)
+
+
+def find(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) -> Tested:
+    """What a checkpoint of a run was tested for, on its own data set; the least of its splits.
+
+    Args:
+      workdir, config: of the run.
+      step: of the checkpoint.
+
+    Raises:
+      ValueError: an evaluation of long clips cannot be read.
+    """
+    trained, found = config.data.num_frames, []
+    name = config.data.name.replace("/", "_")
+    folder = workdir / metric_writer.EVALUATIONS
+    for path in sorted(folder.glob(f"*-{step}-length.json")):
+        if not path.name.startswith(f"{name}-"):
+            continue
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            frames, length = record["tested_frames"], record["length"]
+            if not all(rules.is_whole(value) and value >= 0 for value in (frames, length)):
+                raise ValueError(f"tested_frames is {frames!r} and length is {length!r}")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{str(path)!r} cannot be read as an evaluation of long clips: "
+                             f"{error}. Evaluating again writes it anew.") from error
+        found.append((max(frames, trained), length))
+    frames, length = min(found, default=(trained, None))
+    return Tested(frames, trained, length)

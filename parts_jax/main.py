@@ -44,7 +44,9 @@ from parts_jax.runs import (
     command_line,
     config_rules,
     configuration,
+    init_from,
     kept_data,
+    parameters_only,
     quiet,
     run_lock,
 )
@@ -156,6 +158,8 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     check_model(config)
     kept_data.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
+    parameters_only.check_goes_on(workdir)
+    init_from.check(config, workdir)
     config.data.prepared = prepare_data(config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():

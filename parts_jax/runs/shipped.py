@@ -4,6 +4,7 @@ In a checkout they stand in the root, `configs/` and `pretrained/`; in an instal
 the package.
 """
 
+import difflib
 import os
 import pathlib
 import runpy
@@ -58,21 +59,38 @@ def find_config(path_and_variant: str) -> str:
 
 def trained_models() -> list[str]:
     """The names of the trained models that come with the package, sorted."""
-    folder = _folder("pretrained", "demo/config.json")
-    return [] if folder is None else sorted(
-        path.name for path in folder.iterdir() if (path / "config.json").is_file())
+    zoo = _zoo()
+    return [] if zoo is None else sorted(
+        path.name for path in zoo.iterdir() if (path / "config.json").is_file())
 
 
-def find_model(path: str | os.PathLike) -> pathlib.Path:
+def _zoo() -> pathlib.Path | None:
+    """The folder of the trained models; None if there is none."""
+    return _folder("pretrained", "demo/config.json")
+
+
+def find_model(path: str | os.PathLike, what: str = "The folder of the model") -> pathlib.Path:
     """A folder, with ~ expanded; or that of a trained model by its name, such as "demo".
 
     Args:
-      path: of a folder, which comes first; or a name.
+      path: of a folder, which comes first; or a name, also as "pretrained/demo". Where there is
+        neither, it is returned all the same.
+      what: names the path in the message.
 
     Raises:
       ValueError: it is no path of this machine.
     """
-    found = pathlib.Path(os.path.abspath(local_path.checked(path, "The folder of the model")))
-    if not found.exists() and os.fspath(path) in trained_models():
-        return _folder("pretrained", "demo/config.json") / os.fspath(path)
+    found = pathlib.Path(os.path.abspath(local_path.checked(path, what)))
+    if not found.exists():
+        folder, name = os.path.split(os.fspath(path).removesuffix("/"))
+        if folder in ("", "pretrained") and name in trained_models():
+            return _zoo() / name
     return found
+
+
+def names_hint(path: str | os.PathLike) -> str:
+    """What to say behind a path where there is nothing: which names there are, and the nearest."""
+    names = [] if os.path.lexists(path) else trained_models()
+    near = difflib.get_close_matches(pathlib.PurePath(path).name, names, n=1, cutoff=0.5)
+    nearest = f", of which the nearest is {near[0]!r}" if near else ""
+    return f"; by name there is: {', '.join(names)}{nearest}" if names else ""

@@ -12,6 +12,7 @@ import runpy
 from parts_jax.files import local_path
 
 PACKAGE = pathlib.Path(__file__).parents[1]
+RESULTS = pathlib.Path("runs", "evaluations")  # of trained models that come with the package
 
 
 def _folder(name: str, holds: str) -> pathlib.Path | None:
@@ -94,3 +95,47 @@ def names_hint(path: str | os.PathLike) -> str:
     near = difflib.get_close_matches(pathlib.PurePath(path).name, names, n=1, cutoff=0.5)
     nearest = f", of which the nearest is {near[0]!r}" if near else ""
     return f"; by name there is: {', '.join(names)}{nearest}" if names else ""
+
+
+def named_model(workdir: str | os.PathLike) -> str:
+    """A workdir as it was given, unless that is only the name of a trained model: its folder then.
+
+    For commands that read a run: a folder of that name comes first. Training takes no names: there
+    a workdir is where a run is made, or goes on.
+    """
+    return os.fspath(workdir) if os.path.lexists(workdir) else str(
+        model if (model := find_model(workdir, "--workdir")).exists() else workdir)
+
+
+def is_shipped(workdir: str | os.PathLike) -> bool:
+    """Whether a folder is that of a trained model that comes with the package."""
+    zoo = _zoo()
+    return zoo is not None and pathlib.Path(workdir).resolve().parent == zoo.resolve()
+
+
+def results_folder(workdir: str | os.PathLike) -> pathlib.Path:
+    """Where evaluations and reports of a run are written: its own folder.
+
+    Those of a trained model that comes with the package, which stays as it is, go to
+    runs/evaluations/NAME below the current folder.
+    """
+    return RESULTS / pathlib.Path(workdir).resolve().name if is_shipped(workdir) else (
+        pathlib.Path(workdir))
+
+
+def check_may_train(workdir: str | os.PathLike) -> None:
+    """Raises a ValueError if a workdir is a trained model that comes with the package."""
+    if is_shipped(workdir):
+        name = pathlib.Path(workdir).resolve().name
+        raise ValueError(f"{os.fspath(workdir)!r} is a trained model that comes with the package "
+                         "and stays as it is. To train on from its parameters, give another "
+                         f"--workdir, and --config.train.init_from={name}.")
+
+
+def card_line(name: str) -> str:
+    """What the first line of a trained model's card says of it, behind its name; "" without one."""
+    card = _zoo() / name / "README.md"
+    if not card.is_file():
+        return ""
+    first = card.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return first.removeprefix(name).removeprefix(":").strip()

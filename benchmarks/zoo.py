@@ -45,10 +45,13 @@ CARD = string.Template("""\
 | model | $family, $slots slots; `config.json` has all of it |
 | trained on | `$dataset`: $frames frames of ${size}x$size |
 | training | `$command`: $stages, batch $batch; $minutes minutes on $hardware |
-| files | parameters of step $step, without the optimizer's state: no run goes on from them, but a new one starts from them, `--config.train.init_from=$name`; `metrics.jsonl` of its training; its evaluation |
+| files | parameters of step $step, `metrics.jsonl` of its training, its evaluation |
 | licence | Apache-2.0, as the code |
 
     ./launch/local.sh --mode=evaluate --workdir=pretrained/$name --config.eval.split=$split
+
+writes what it finds to `runs/evaluations/$name`. The optimizer's state is not kept: no run goes on
+from these parameters, but a new one starts from them, `--config.train.init_from=$name`.
 
 $clips clips of the $split split; mean, and its 95% interval over clips:
 
@@ -56,8 +59,9 @@ $scores
 
 ## Fails at
 
-$to_write: which scenes, objects, sizes and lengths it was not trained for, and what its masks look like there.
-""")  # noqa: E501
+$to_write: which scenes, objects, sizes and lengths it was not trained for, and what its masks
+look like there.
+""")
 
 
 def make(run: pathlib.Path, name: str, step: int, split: str, out: pathlib.Path) -> pathlib.Path:

@@ -5,10 +5,12 @@
     python -m parts_jax.main --mode=evaluate --workdir=runs/1 --config.eval.split=test
     python -m parts_jax.main --list
 
-Training goes on from the newest checkpoint in the workdir, if it has one. Evaluation takes the
-config that the workdir's model was trained with, and sets on top only --config.eval.* and
---config.data.*; --config=FILE may be left out there. A trained model that comes with the package may
-be named, --workdir=demo; what is found of it goes to runs/evaluations/demo.
+Training goes on from the newest checkpoint in the workdir, if it has one; a new run starts from the
+parameters of another, --config.train.init_from=WORKDIR. Evaluation takes the config that the
+workdir's model was trained with, and sets on top only --config.eval.* and --config.data.*;
+--config=FILE may be left out there. A trained model that comes with the package may be named,
+--workdir=demo, where there is no folder of that name; what is found of it goes to
+runs/evaluations/demo.
 
 Compiled programs are kept in ~/.cache/parts_jax (of this machine's user, deletable at any time),
 or where the environment variable JAX_COMPILATION_CACHE_DIR says.

@@ -1,4 +1,4 @@
-"""A run becomes a trained model to be passed on; what comes with the package is never written to."""
+"""A run becomes a trained model to be passed on; what comes with the package stays as it is."""
 
 import hashlib
 import json
@@ -31,7 +31,8 @@ def run(tmp_path_factory, save_untrained) -> pathlib.Path:
     (run / "evaluation").mkdir()
     record = dict(step=7, dataset="sim_clevrer/tiny", split="test", seed=5, num_sequences=8,
                   num_frames=4, resolution=16, num_slots=3, fg_ari_last=0.5, fg_ari_last_refined=1,
-                  mse_last=0.01, interval={"fg_ari_last": [0.25, 0.75]}, median={}, hardware="a CPU")
+                  mse_last=0.01, interval={"fg_ari_last": [0.25, 0.75]}, median={},
+                  hardware="a CPU")
     (run / "evaluation" / f"{NAME}.json").write_text(json.dumps(record))
     (run / "metrics.jsonl").write_text('{"step": 6, "train/steps_per_second": 0.05}\n')
     return run

@@ -158,7 +158,8 @@ def test_the_list_names_sets_variants_and_trained_models(capsys):
     with pytest.raises(SystemExit):
         main.parse_flags(["main.py", "--list"])
     printed = capsys.readouterr().out
-    for words in ("  demo\n", "folder              64, 128", "sim_clevrer         demo",
+    for words in ("  demo                a small PARTS model\n",
+                  "folder              64, 128", "sim_clevrer         demo",
                   "configs/parts_playroom.py         paper, small"):
         assert words in printed
 

@@ -54,7 +54,7 @@ def test_an_installed_wheel_loads_a_trained_model_and_a_config_by_name(wheel, tm
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     code = ("import parts_jax; from parts_jax.runs import configuration, shipped\n"
-            "print(parts_jax.__file__); print(parts_jax.load('demo'))\n"
+            "print(parts_jax.__file__); print(parts_jax.load('pretrained/demo'))\n"
             "print(configuration.read(shipped.find_config('parts_clevrer:tiny')).data.name)")
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, check=True,
                             capture_output=True,

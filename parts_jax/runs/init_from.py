@@ -7,7 +7,7 @@ that, and the other run may be gone.
 """
 
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -153,8 +153,9 @@ def _compare(here: Mapping[str, Any], there: Mapping[str, Any], where: str) -> M
     if not match.taken:
         raise ValueError(
             f"{where}: none of its {len(there)} parameters has path and shape of one of this "
-            f"run's {len(here)}, so nothing would be taken: {_differing(match, here, there)}"
-            f"only there: {_names(match.unused, there)}; only here: {_names(match.new, here)}.")
+            f"run's {len(here)}, so nothing would be taken. Only there: "
+            f"{_names(match.unused, there)}; only here: {_names(match.new, here)}; in other "
+            f"shapes: {_shapes(match.other_shape, here, there, most=3)}.")
     return match
 
 
@@ -164,7 +165,7 @@ def _say(match: Match, here: Mapping[str, Any], there: Mapping[str, Any], where:
                  _names(match.taken, here))
     if match.other_shape:
         logging.warning("%s: left new, as they have another shape: %s.", where,
-                        _differing(match, here, there).removesuffix("; "))
+                        _shapes(match.other_shape, here, there))
     if match.new:
         logging.warning("%s: left new, as it has none of that path: %s.", where,
                         _names(match.new, here))
@@ -173,9 +174,13 @@ def _say(match: Match, here: Mapping[str, Any], there: Mapping[str, Any], where:
                         _names(match.unused, there))
 
 
-def _differing(match: Match, here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
-    return "".join(f"{name} {list(there[name].shape)} there, {list(here[name].shape)} here; "
-                   for name in match.other_shape)
+def _shapes(names: Sequence[str], here: Mapping[str, Any], there: Mapping[str, Any],
+            most: int | None = None) -> str:
+    """Paths with both shapes, in words; no more than `most`."""
+    shown = [f"{name} {list(there[name].shape)} there, {list(here[name].shape)} here"
+             for name in names[:most]]
+    left = len(names) - len(shown)
+    return "; ".join([*shown, *([f"and {left} more"] if left else [])]) or "none"
 
 
 def _names(some: Collection[str], every: Collection[str]) -> str:

@@ -161,6 +161,15 @@ def test_a_damaged_newest_is_passed_over_aloud_and_nothing_is_changed(config_of,
         init_from.check(config, str(tmp_path / "own"))
 
 
+def test_what_fits_nowhere_is_refused_with_some_of_the_shapes(config_of, other, tmp_path):
+    config = config_of(other)
+    params = jax.tree.map(lambda leaf: np.zeros((3, *leaf.shape)), shape_of(config))
+    message = (r"Only there: none; only here: none; in other shapes: attention/key/kernel \[8, 8\] "
+               r"there, \[3, 8, 8\] here; .*; and \d+ more\.$")
+    with pytest.raises(ValueError, match=message):
+        init_from.start(config, params)
+
+
 @pytest.mark.parametrize("source, arguments, message", [
     ("nowhere", (), "train.init_from=nowhere: there is no folder '.*/nowhere' to start from; by "),
     ("empty", (), "no checkpoint in '.*/empty': it has no checkpoints/"),
@@ -170,7 +179,7 @@ def test_a_damaged_newest_is_passed_over_aloud_and_nothing_is_changed(config_of,
     ("other", ("--config.train.init_from_step=5",), "no checkpoint of step 5 in"),
     ("other", ("--config.train.init_from_step=-2",), "No checkpoint in .* is known as the best"),
     ("other", ("--config.train.init_from_step=-3",), "init_from_step is -3, but must be a whole"),
-    ("stranger", (), "none of its 1 parameters has path and shape .* only there: all; only here: "),
+    ("stranger", (), "none of its 1 parameters has path and shape .* Only there: all; only here: "),
 ])
 def test_what_cannot_be_started_from_is_refused_before_anything_is_made(
         command, other, tmp_path, monkeypatch, capsys, source, arguments, message):

@@ -25,6 +25,7 @@ import ml_collections
 
 from benchmarks import seeds
 from parts_jax.evaluation import writing
+from parts_jax.files import json_text
 from parts_jax.metrics import table
 from parts_jax.runs import (
     checkpoint,
@@ -75,11 +76,13 @@ def make(run: pathlib.Path, name: str, step: int, split: str, out: pathlib.Path)
       out: the folder of trained models, which is there.
 
     Raises:
-      FileNotFoundError: there is no run, checkpoint or evaluation.
+      FileNotFoundError: there is no run, checkpoint, evaluation or folder.
       ValueError: the name is none or taken, something cannot be read, or it is too large.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
         raise ValueError(f"--name is {name!r}, but must be of small letters, digits, - and _.")
+    if not out.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(out)!r} of trained models.")
     if (out / name).exists():
         raise ValueError(f"{str(out / name)!r} is there already. Move it away, with the card that "
                          "was written by hand.")
@@ -117,7 +120,7 @@ def evaluation_of(path: pathlib.Path, config: ml_collections.ConfigDict, run: pa
     file = path.with_name(f"{path.name}.json")
     if not file.is_file():
         raise FileNotFoundError(f"There is no {str(file)!r}; this writes it: {command}")
-    record = table.current_evaluation(configuration.json_text.parse(file.read_bytes()))
+    record = table.current_evaluation(json_text.parse(file.read_bytes()))
     if record.get("resolution") != config.data.resolution:
         raise ValueError(f"{str(file)!r} is of frames of size {record.get('resolution')}, in "
                          f"training; this is of those of {config.data.resolution}: {command}")

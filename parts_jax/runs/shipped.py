@@ -124,12 +124,12 @@ def results_folder(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def check_may_train(workdir: str | os.PathLike) -> None:
-    """Raises a ValueError if a workdir is a trained model that comes with the package."""
+    """Raises a ValueError if a workdir lies among the trained models that come with the package."""
     if is_shipped(workdir):
-        name = pathlib.Path(workdir).resolve().name
-        raise ValueError(f"{os.fspath(workdir)!r} is a trained model that comes with the package "
-                         "and stays as it is. To train on from its parameters, give another "
-                         f"--workdir, and --config.train.init_from={name}.")
+        raise ValueError(f"{os.fspath(workdir)!r} lies among the trained models that come with the "
+                         "package, which stay as they are. Give another --workdir; a run starts "
+                         "from the parameters of one by its name, such as "
+                         "--config.train.init_from=demo.")
 
 
 def card_line(name: str) -> str:

@@ -160,8 +160,8 @@ def test_a_run_starts_from_an_entry(entry, tiny):
 
 
 @pytest.mark.parametrize("copied, message", [
-    (False, "demo' is a trained model that comes with the package and stays as it is. To train on "
-            "from its parameters, give another --workdir, and --config.train.init_from=demo."),
+    (False, "demo' lies among the trained models that come with the package, which stay as they "
+            "are. Give another --workdir; a run starts from the parameters of one by its name, "),
     (True, "holds parameters alone, as trained models that are passed on do, so no run can go on "
            "from it. To start a new run from them, give another --workdir, and this one as")])
 def test_training_goes_not_on_from_an_entry(entry, tmp_path, monkeypatch, capsys, copied, message):

@@ -6,6 +6,7 @@ anything else is missed, a config is read from where it stands, and a fault in i
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 
 import ml_collections
@@ -53,7 +54,11 @@ def parse(argv: Sequence[str]) -> None:
         argv = [argv[0], f"--config={file}", *without(argv[1:], "config")]
         known = configuration.read(file)
     elif mode == "evaluate" and workdir is not None:
-        known = configuration.load(shipped.named_model(local_path.checked(workdir, "--workdir")))
+        workdir = shipped.named_model(local_path.checked(workdir, "--workdir"))
+        if not os.path.lexists(workdir):
+            raise FileNotFoundError(f"{workdir!r} holds no run: there is no such folder"
+                                    f"{shipped.names_hint(workdir)}.")
+        known = configuration.load(workdir)
     else:
         raise ValueError("--config=FILE[:variant] is missing; --list shows what there is.")
     for argument in argv:

@@ -25,7 +25,6 @@ import ml_collections
 
 from parts_jax.files import json_text, whole
 from parts_jax.metrics import table
-from parts_jax.runs import shipped
 
 FILE_NAME = "config.json"
 SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
@@ -246,8 +245,7 @@ def load(workdir: str) -> ml_collections.ConfigDict:
     """
     path = pathlib.Path(workdir) / FILE_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{workdir!r} holds no run: it has no file {FILE_NAME}"
-                                f"{shipped.names_hint(workdir)}.")
+        raise FileNotFoundError(f"{workdir!r} holds no run: it has no file {FILE_NAME}.")
     try:
         return from_json(path.read_text(encoding="utf-8"))
     except (ValueError, AttributeError, TypeError, KeyError) as error:

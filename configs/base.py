@@ -49,6 +49,8 @@ def get_base() -> ml_collections.ConfigDict:
     train.checkpoint_every = 5_000
     train.keep_checkpoints = 3           # the newest, beside the best
     train.max_bad_steps = 20             # so many not finite in a row stop it, at a log
+    train.init_from = ""                 # another run, whose parameters a new one starts from ...
+    train.init_from_step = -1            # ... and their step; -1: the newest; -2: the best
 
     evaluation = config.eval = ml_collections.ConfigDict()
     evaluation.step = -1                 # which checkpoint; -1: the newest; -2: the best

@@ -5,9 +5,12 @@
     python -m parts_jax.main --mode=evaluate --workdir=runs/1 --config.eval.split=test
     python -m parts_jax.main --list
 
-Training goes on from the newest checkpoint in the workdir, if it has one. Evaluation takes the
-config that the workdir's model was trained with, and sets on top only --config.eval.* and
---config.data.*; --config=FILE may be left out there.
+Training goes on from the newest checkpoint in the workdir, if it has one; a new run starts from the
+parameters of another, --config.train.init_from=WORKDIR. Evaluation takes the config that the
+workdir's model was trained with, and sets on top only --config.eval.* and --config.data.*;
+--config=FILE may be left out there. A trained model that comes with the package may be named,
+--workdir=demo, where there is no folder of that name; what is found of it goes to
+runs/evaluations/demo.
 
 Compiled programs are kept in ~/.cache/parts_jax (of this machine's user, deletable at any time),
 or where the environment variable JAX_COMPILATION_CACHE_DIR says.
@@ -44,9 +47,12 @@ from parts_jax.runs import (
     command_line,
     config_rules,
     configuration,
+    init_from,
     kept_data,
+    parameters_only,
     quiet,
     run_lock,
+    shipped,
 )
 from parts_jax.training import optimizer
 
@@ -131,8 +137,9 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
     flag = FLAGS["config"]
     workdir = local_path.checked(
         FLAGS.workdir or default_workdir(flag.config_filename), "--workdir")
-    check_writable(workdir)
     if FLAGS.mode == "evaluate":
+        workdir = shipped.named_model(workdir)
+        check_writable(shipped.results_folder(workdir))
         trained = configuration.load(workdir)
         overrides = flag.override_values if flag.value is not None else {}
         config = configuration.for_evaluation(trained, overrides)
@@ -150,12 +157,16 @@ def prepare(held: contextlib.ExitStack) -> tuple[ConfigDict, str]:
         config.data.prepared = prepare_data(config)
         check_data(config, None, config.eval.split)
         return config, workdir
+    check_writable(workdir)
+    shipped.check_may_train(workdir)
     config = flag.value
     config_rules.check(config, jax.device_count())
     use_precision(config)
     check_model(config)
     kept_data.keep_prepared(workdir, config)
     configuration.check_workdir(workdir, config)
+    parameters_only.check_goes_on(workdir)
+    init_from.check(config, workdir)
     config.data.prepared = prepare_data(config)
     check_data(config, config.data.train_split, config.eval.split, config.eval.final_split)
     with distributed.first_process_alone():
@@ -197,16 +208,17 @@ def check_data(config: ConfigDict, train_split: str | None, *eval_splits: str) -
                    models.create(config).cues)
 
 
-def check_writable(workdir: str) -> None:
+def check_writable(workdir: str | os.PathLike) -> None:
     """Raises an OSError if `workdir` cannot be written to, or not be created; writes nothing."""
     path = pathlib.Path(os.path.abspath(workdir))
     try:
         nearest = next(folder for folder in (path, *path.parents) if folder.exists())
     except OSError as error:  # such as of a name that is too long
-        raise OSError(f"The workdir {workdir!r} cannot be written to: {error.strerror}.") from error
+        raise OSError(f"The workdir {str(workdir)!r} cannot be written to: {error.strerror}."
+                      ) from error
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise OSError(f"The workdir {workdir!r} cannot be written to: {str(nearest)!r} is not a "
-                      "folder that one may write in.")
+        raise OSError(f"The workdir {str(workdir)!r} cannot be written to: {str(nearest)!r} is not "
+                      "a folder that one may write in.")
 
 
 def default_workdir(path_and_variant: str) -> str:

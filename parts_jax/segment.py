@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("videos", nargs="*",
                         help="mp4 or another, gif, a folder of frames, or a folder of clips")
     parser.add_argument("--workdir", required=True,
-                        help="of the run, or one of its checkpoints")
+                        help="of the run, or one of its checkpoints; or a trained model's name")
     parser.add_argument("--out", help=".mp4 or .gif to write: frame, masks, "
                         "reconstruction and slots, side by side; of several clips a folder")
     parser.add_argument("--overlay", help="video to write: the slots' colours over the "

@@ -23,7 +23,13 @@ from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import table
 from parts_jax.models import contract
 from parts_jax.models.contract import Model
-from parts_jax.runs import best_checkpoint, checkpoint, checkpoint_fallback, metric_writer
+from parts_jax.runs import (
+    best_checkpoint,
+    checkpoint,
+    checkpoint_fallback,
+    init_from,
+    metric_writer,
+)
 from parts_jax.training import optimizer, progress
 
 
@@ -49,6 +55,8 @@ class TrainState:
 def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, float]:
     """Trains the model of `config`, going on from the newest checkpoint in `workdir` if any.
 
+    A new run starts from the parameters of another, if config.train.init_from says so.
+
     A checkpoint is written after the metrics of its step and before its evaluation: a run that goes
     on from it finds all that was written before, and evaluates first.
 
@@ -64,8 +72,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         before them is kept.
       distributed.Preempted: the process got TERM, or Ctrl-C; the run was saved.
       checkpoint.SaveError: the disk has no room for checkpoints, or one could not be written.
-      checkpoint.UnreadableError: there are checkpoints, but all are damaged.
-      ValueError: the newest checkpoint is of another config, or of an unknown format.
+      checkpoint.UnreadableError: there are checkpoints, here or where config.train.init_from
+        says, but all are damaged.
+      ValueError: the newest checkpoint is of another config, or of an unknown format; or none of
+        the parameters of config.train.init_from fits.
     """
     # ---- Devices, model, optimizer ----------------------------------------------------------
     mesh = sharding.make_mesh()
@@ -86,7 +96,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
     best = best_checkpoint.Best(workdir, config.eval.best_by, config.schedule.resolution)
     checkpoints = checkpoint.open_checkpoints(workdir, config.train.keep_checkpoints, best)
     if checkpoint.latest_step(checkpoints) is None:
-        state = jax.jit(make_state)()
+        state = jax.jit(make_state)()  # the optimizer's is zeros, whatever the parameters
+        state = state.replace(params=init_from.start(config, state.params))
     else:
         state = checkpoint_fallback.restore_newest(
             workdir, checkpoints, jax.eval_shape(make_state), data, config.to_dict())

@@ -158,7 +158,8 @@ def test_the_list_names_sets_variants_and_trained_models(capsys):
     with pytest.raises(SystemExit):
         main.parse_flags(["main.py", "--list"])
     printed = capsys.readouterr().out
-    for words in ("  demo\n", "folder              64, 128", "sim_clevrer         demo",
+    for words in ("  demo                a small PARTS model\n",
+                  "folder              64, 128", "sim_clevrer         demo",
                   "configs/parts_playroom.py         paper, small"):
         assert words in printed
 
@@ -189,7 +190,7 @@ def test_evaluating_by_the_config_of_another_run_is_refused(refused, tmp_path):
 # The commands that stand first in README.md and docs/, each with one wrong argument.
 @pytest.mark.parametrize("command, arguments, sentence", [
     ("main", "--mode=evaluate --workdir=pretrained/dmeo --config.eval.split=test",
-     "'pretrained/dmeo' holds no run: it has no file config.json."),
+     "'pretrained/dmeo' holds no run: there is no such folder; by name there is: demo"),
     ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.spilt=test",
      "The config has no key 'eval.spilt'; the nearest is 'eval.split'."),
     ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.step=7",

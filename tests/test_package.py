@@ -1,5 +1,6 @@
 """The wheel has all that its users need, and its command finds every door."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,8 +13,10 @@ import zipfile
 import pytest
 
 import parts_jax
+from benchmarks import zoo
 from parts_jax import __main__ as command
-from parts_jax.runs import shipped
+from parts_jax.evaluation import writing
+from parts_jax.runs import checkpoint, command_line, configuration, shipped
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -51,7 +54,7 @@ def test_an_installed_wheel_loads_a_trained_model_and_a_config_by_name(wheel, tm
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     code = ("import parts_jax; from parts_jax.runs import configuration, shipped\n"
-            "print(parts_jax.__file__); print(parts_jax.load('demo'))\n"
+            "print(parts_jax.__file__); print(parts_jax.load('pretrained/demo'))\n"
             "print(configuration.read(shipped.find_config('parts_clevrer:tiny')).data.name)")
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, check=True,
                             capture_output=True,
@@ -63,14 +66,42 @@ def test_an_installed_wheel_loads_a_trained_model_and_a_config_by_name(wheel, tm
 
 
 def test_a_folder_comes_before_a_trained_model_of_its_name(tmp_path, monkeypatch):
-    assert shipped.find_model("demo") == ROOT / "pretrained" / "demo"
     monkeypatch.chdir(tmp_path)
+    for name in ("demo", "pretrained/demo", "pretrained/demo/", pathlib.Path("pretrained/demo")):
+        assert shipped.find_model(name) == ROOT / "pretrained" / "demo"
+        assert shipped.named_model(name) == str(ROOT / "pretrained" / "demo")
+    assert shipped.find_model("runs/demo") == tmp_path / "runs" / "demo"
+    assert shipped.named_model("runs/demo") == "runs/demo"
     (tmp_path / "demo").mkdir()
     assert shipped.find_model("demo") == tmp_path / "demo"
-    with pytest.raises(FileNotFoundError, match="no folder '.*/dmo' to load .* there is: demo"):
+    assert shipped.named_model("demo") == "demo" and not shipped.is_shipped("demo")
+    assert shipped.results_folder("demo") == pathlib.Path("demo")
+    with pytest.raises(FileNotFoundError, match="no folder '.*/dmo' to load .* there is: .*demo.*, "
+                                                "of which the nearest is 'demo'."):
         parts_jax.load("dmo")
     with pytest.raises(ValueError, match="'gs://bucket/run', an address"):
         parts_jax.load("gs://bucket/run")
+
+
+@pytest.mark.parametrize("name", shipped.trained_models())
+def test_every_trained_model_is_small_and_whole(name):
+    """Config, one checkpoint, an evaluation of it, and a card that a person has finished."""
+    folder = ROOT / "pretrained" / name
+    config = configuration.load(str(folder))
+    step, = checkpoint.complete_steps(folder / checkpoint.FOLDER)
+    evaluation = folder / "evaluation" / f"{writing.name_of(config, 'test')}-{step}.json"
+    assert json.loads(evaluation.read_text())["num_sequences"] >= 128
+    card = (folder / "README.md").read_text()
+    assert card.startswith(f"# {name}: ") and zoo.TO_WRITE not in card
+    assert shipped.card_line(name)
+    files = [path for path in folder.rglob("*") if "report" not in path.parts and path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= zoo.MOST_BYTES
+
+
+def test_the_list_shows_trained_models_with_a_line_of_their_cards():
+    text = command_line.list_text(["sim_clevrer/demo"])
+    assert "\n  demo                a small PARTS model\n" in text
+    assert "--workdir=NAME of what reads a run" in text
 
 
 def test_a_config_of_ones_own_comes_before_one_of_the_package(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def check(outputs: Mapping[str, str], inputs: Iterable[str | os.PathLike], workd
 
     Raises:
       ValueError: an output is a file that is read, a file of the run, another output, or lies
-        where it would be the next time's clip.
+        where it would be the next time's clip, or in a run that comes with the package.
     """
     read: dict[object, str] = {}
     for path in inputs:
@@ -40,7 +40,7 @@ def check(outputs: Mapping[str, str], inputs: Iterable[str | os.PathLike], workd
                 for identity in _identities(name) if identity in read]
         if same:
             raise ValueError(f"{flag} would replace {same[0]}, which is read. Name another file.")
-        if _is_below(path, run) and (os.path.lexists(path)
+        if _is_below(path, run) and (os.path.lexists(path) or shipped.is_shipped(run)
                                      or _is_below(path, os.path.join(run, checkpoint.FOLDER))):
             raise ValueError(f"{flag} would change the run in {run}. Name another file.")
         for folder in folders:

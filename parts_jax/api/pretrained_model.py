@@ -48,8 +48,8 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     """
     path = shipped.find_model(workdir_or_checkpoint)
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from; by name "
-                                f"there is: {', '.join(shipped.trained_models())}.")
+        raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from"
+                                f"{shipped.names_hint(workdir_or_checkpoint)}.")
     if path.parent.name == checkpoint.FOLDER and path.name.isdecimal():
         if step not in (-1, int(path.name)):
             raise ValueError(f"{str(path)!r} is the checkpoint of step {path.name}, but step is "

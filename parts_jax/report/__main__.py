@@ -10,7 +10,8 @@ runs or more, side by side, it holds metrics, curves, masks of the same clips, a
 configs differ; it is report/comparison.html in the first of them. It is one file that needs
 neither network nor any other file. Training and evaluation write it at their end, unless
 config.eval.report is False. What the run does not have yet is replaced by a sentence that
-says how to make it.
+says how to make it. The page of a trained model that comes with the package, --workdir=demo, is
+written to runs/evaluations/demo.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from absl import logging
 from parts_jax.files import local_path
 from parts_jax.report.comparison import write_comparison
 from parts_jax.report.page import write_report
+from parts_jax.runs import shipped
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not absl_flags.FLAGS.is_parsed():  # grain's readers ask for that
         absl_flags.FLAGS(sys.argv[:1])
     try:
-        workdirs = [local_path.checked(workdir, "--workdir") for workdir in workdirs]
+        workdirs = [shipped.named_model(local_path.checked(workdir, "--workdir"))
+                    for workdir in workdirs]
         if len(workdirs) > 1:
             path = write_comparison(workdirs, out=out, **{
                 key: value for key, value in flags.items() if key != "workdir"})

@@ -20,7 +20,7 @@ from parts_jax.files import whole
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
 from parts_jax.report import charts, numbers, page, sections
-from parts_jax.runs import configuration
+from parts_jax.runs import configuration, shipped
 
 FILE_NAME = "comparison.html"  # in the first run's report folder
 MOST = len(charts.COLOURS)     # runs on a page
@@ -86,17 +86,19 @@ def write_comparison(workdirs: Sequence[str | os.PathLike], step: int = -1,
         about_clips=ABOUT_CLIPS, clips=made["clips"][0], config=_differences(runs),
         about_config="Where their configs differ",
         data=page.to_json({name: data for name, (_, data) in made.items() if data}))
-    path = pathlib.Path(out) if out else paths[0] / "report" / FILE_NAME
+    path = pathlib.Path(out) if out else (
+        shipped.results_folder(paths[0]) / "report" / FILE_NAME)
     if not out:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     whole.write_whole(path, text)
     return path
 
 
 def _read(name: str, workdir: pathlib.Path, step: int, split: str) -> Run:
     config, model = configuration.load(str(workdir)), pretrained_model.load(workdir, step)
+    asked = config.data.name, [split], model.step, step != -1
     return Run(name, workdir, config, model, numbers.find_evaluation(
-        workdir, config.data.name, [split], model.step, exactly=step != -1))
+        numbers.evaluated_folder(workdir, *asked), *asked))
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:

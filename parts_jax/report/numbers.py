@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
 from parts_jax.report import charts
+from parts_jax.runs import shipped
 
 MOST_POINTS = 500
 DASH = "–"
@@ -68,6 +69,19 @@ def find_evaluation(workdir: pathlib.Path, dataset: str, splits: Sequence[str], 
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as an evaluation: {error}. Evaluating "
                          "again writes it anew.") from error
+
+
+def evaluated_folder(workdir: pathlib.Path, dataset: str, splits: Sequence[str], step: int,
+                     exactly: bool) -> pathlib.Path:
+    """The folder that has the evaluation of a run: that of its results, or else the run itself.
+
+    They differ for a trained model that comes with the package, with an evaluation of its own.
+
+    Args:
+      workdir, dataset, splits, step, exactly: as for `find_evaluation`, whose errors it raises.
+    """
+    out = shipped.results_folder(workdir)
+    return out if find_evaluation(out, dataset, splits, step, exactly) else workdir
 
 
 def find_rollout(workdir: pathlib.Path, dataset: str, split: str,

@@ -27,7 +27,7 @@ from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
 from parts_jax.report import long_clips, numbers, sections
 from parts_jax.report.sections import Clips
-from parts_jax.runs import configuration, provenance
+from parts_jax.runs import configuration, provenance, shipped
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 # Sections that not every page has.
@@ -48,7 +48,8 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     """Writes `workdir`/report/index.html, whole or not at all.
 
     Args:
-      workdir: the run.
+      workdir: the run; the page of one that comes with the package is written to
+        `shipped.results_folder`.
       step: which checkpoint; -1: the newest; -2: the best.
       split: whose metrics and clips; None: the config's final split, or if only its other one was
         evaluated, that.
@@ -71,13 +72,15 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     model = pretrained_model.load(workdir, step)
     splits = [split] if split else list(dict.fromkeys(
         [config.eval.get("final_split", config.eval.split), config.eval.split]))
-    evaluation = numbers.find_evaluation(
-        workdir, config.data.name, splits, model.step, exactly=step != -1)
+    asked = config.data.name, splits, model.step, step != -1
+    evaluated = numbers.evaluated_folder(workdir, *asked)
+    evaluation = numbers.find_evaluation(evaluated, *asked)
     split = evaluation["split"] if evaluation else splits[0]
-    rollout = numbers.find_rollout(workdir, config.data.name, split,
+    rollout = numbers.find_rollout(evaluated, config.data.name, split,
                                    evaluation["step"] if evaluation else model.step)
-    ranked = numbers.find_clips(workdir, config.data.name, evaluation["split"], evaluation["step"],
-                                config.eval.get("best_by", ())) if evaluation else None
+    ranked = numbers.find_clips(
+        evaluated, config.data.name, evaluation["split"], evaluation["step"],
+        config.eval.get("best_by", ())) if evaluation else None
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
     made["worst"] = _worst(ranked, evaluation, model, config, workdir, split, num_clips, num_slots)
     page = template({*made, "length"}).substitute(
@@ -91,8 +94,8 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         about_config="All settings of the run", config=_config_table(config),
         data=to_json({name: data for name, (_, data) in made.items()}),
         **{name: text for name, (text, _) in made.items()})
-    folder = workdir / "report"
-    folder.mkdir(exist_ok=True)
+    folder = shipped.results_folder(workdir) / "report"
+    folder.mkdir(parents=True, exist_ok=True)
     whole.write_whole(folder / "index.html", page)
     return folder / "index.html"
 

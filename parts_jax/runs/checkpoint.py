@@ -207,6 +207,7 @@ def restore(
     folder = pathlib.Path(manager.directory) / str(step)
     what = f"The checkpoint of step {step} in {str(manager.directory)!r}"
     record = checkpoint_record.read(folder, what)
+    checkpoint_record.check_is_whole(record, what)
     if config is not None:
         checkpoint_record.check_config(record, config, what)
     try:

@@ -11,6 +11,9 @@ entries. Files that hold none of these, such as those in which orbax says where 
 held by what is read through them. Orbax has no checksums: of 60 checkpoints with one flipped bit 14
 were read without an error, with other parameters; see `benchmarks.bit_flips`.
 
+A checkpoint of parameters alone (parameters_only.py) has in its record `holds`: "parameters", and
+neither place nor iterator.
+
 From format 3 on every record has the entry `checksum`, so that a damaged one is told from one of a
 later version.
 """
@@ -30,6 +33,7 @@ from absl import logging
 from parts_jax.runs import configuration
 
 FORMAT = 3
+PARAMETERS = "parameters"  # the entry `holds` of a checkpoint of these alone
 PACKAGES = ("parts_jax", "flax", "grain", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint")
 
 
@@ -42,7 +46,7 @@ class UnreadableError(ValueError):
 
 
 class FormatError(ValueError):
-    """A checkpoint is of a format that this version does not know."""
+    """A checkpoint is of a format that this version does not know, or has not what is needed."""
 
 
 def make(step: int, state: Any, place: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +60,11 @@ def make(step: int, state: Any, place: Any, config: Mapping[str, Any]) -> dict[s
     """
     record = {"format": FORMAT, "step": step, "versions": versions(), "config": config,
               "checksums": checksums(state), "place": json_checksum(place)}
+    return sealed(record)
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the checksum of its other entries."""
     return record | {"checksum": json_checksum(record)}
 
 
@@ -154,6 +163,15 @@ def check_format(record: Mapping[str, Any], what: str) -> None:
             f"{record.get('versions', {}).get('parts_jax', 'of an unknown version')}; this is "
             f"parts_jax {metadata.version('parts_jax')}, which reads formats 1 to {FORMAT}. "
             "Install that version or a later one.")
+
+
+def check_is_whole(record: Mapping[str, Any], what: str) -> None:
+    """Raises a FormatError if a checkpoint holds parameters alone, so that no run can go on."""
+    if record.get("holds") == PARAMETERS:
+        raise FormatError(
+            f"{what} holds parameters alone, as trained models that are passed on do, so no run "
+            "can go on from it. To start a new run from them, give another --workdir, and this one "
+            "as --config.train.init_from.")
 
 
 def check_shapes(tree: Any, shape: Any) -> None:

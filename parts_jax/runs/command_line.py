@@ -6,6 +6,7 @@ anything else is missed, a config is read from where it stands, and a fault in i
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 
 import ml_collections
@@ -53,7 +54,11 @@ def parse(argv: Sequence[str]) -> None:
         argv = [argv[0], f"--config={file}", *without(argv[1:], "config")]
         known = configuration.read(file)
     elif mode == "evaluate" and workdir is not None:
-        known = configuration.load(local_path.checked(workdir, "--workdir"))
+        workdir = shipped.named_model(local_path.checked(workdir, "--workdir"))
+        if not os.path.lexists(workdir):
+            raise FileNotFoundError(f"{workdir!r} holds no run: there is no such folder"
+                                    f"{shipped.names_hint(workdir)}.")
+        known = configuration.load(workdir)
     else:
         raise ValueError("--config=FILE[:variant] is missing; --list shows what there is.")
     for argument in argv:
@@ -177,8 +182,9 @@ def list_text(data_sets: Iterable[str]) -> str:
     for path in shipped.config_files():
         with configuration.importable_siblings(str(path)):
             lines.append(f"  configs/{path.name:26}{', '.join(shipped.variants(path))}")
-    lines += ["", "Trained models, for parts_jax.load(NAME) and segment's --workdir=NAME:",
-              f"  {', '.join(shipped.trained_models())}", "",
+    lines += ["", "Trained models, for parts_jax.load(NAME), --config.train.init_from=NAME, and "
+              "--workdir=NAME of what reads a run:",
+              *(f"  {name:20}{shipped.card_line(name)}" for name in shipped.trained_models()), "",
               "Data sets, --config.data.name=SET[/variant]:"]
     lines += [f"  {family:20}{', '.join(variants)}" for family, variants in families.items()]
     return "\n".join(lines)

@@ -57,6 +57,8 @@ RULES = {
     "train.checkpoint_every": rules.whole(1),
     "train.keep_checkpoints": rules.whole(1),
     "train.max_bad_steps": rules.whole(1),
+    "train.init_from": rules.text(),
+    "train.init_from_step": rules.whole(-2),
     "eval.step": rules.whole(-2),
     "eval.best_by": rules.names(best_checkpoint.METRICS),
     "eval.watch": rules.flag(),

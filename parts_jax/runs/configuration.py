@@ -74,6 +74,8 @@ LATER_KEYS = {
     "eval.best_by": (),
     "model.dtype": "float32",
     "optimizer.groups": {},
+    "train.init_from": "",
+    "train.init_from_step": -1,
 }
 
 

@@ -1,10 +1,13 @@
 """No file of the user's is written over, whatever the name by which it is reached."""
 
 import os
+import pathlib
 
 import pytest
 
 from parts_jax.api import outputs
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,12 @@ def check(*paths: str, workdir: str = "run") -> None:
 def test_what_is_read_is_not_replaced(path, replaced):
     with pytest.raises(ValueError, match=f"^--flag0={path} would replace {replaced}, which is"):
         check(path)
+
+
+def test_nothing_is_written_into_what_comes_with_the_package():
+    path = ROOT / "pretrained" / "demo" / "new.mp4"
+    with pytest.raises(ValueError, match="--out=new would change the run in .*/pretrained/demo. "):
+        outputs.check({"--out=new": str(path)}, [], "demo")
 
 
 @pytest.mark.parametrize("path", ["run/config.json", "RUN/config.json", "run", "run/checkpoints",

@@ -20,7 +20,7 @@ from flax import struct
 from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
 CONFIG = {"seed": 0, "data": {"skip_bad": False, "camera": "", "actions": ""},
-          "eval": {"batch_size": 4}}
+          "eval": {"batch_size": 4}, "train": {"init_from": "", "init_from_step": -1}}
 
 
 @struct.dataclass

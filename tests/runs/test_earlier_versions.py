@@ -25,6 +25,7 @@ def as_before(config) -> dict:
         (section, leaf), (section_now, leaf_now) = old.split("."), new.split(".")
         values[section][leaf] = values[section_now].pop(leaf_now)
     del values["eval"]["best_by"], values["model"]["dtype"], values["optimizer"]["groups"]
+    del values["train"]["init_from"], values["train"]["init_from_step"]
     return values
 
 

@@ -35,7 +35,7 @@ from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages
 from parts_jax.metrics import intervals
-from parts_jax.runs import checkpoint, configuration, shipped
+from parts_jax.runs import checkpoint, configuration, quiet, shipped
 
 COLUMNS = {"fg_ari_last": "FG-ARI", "ari_last": "ARI", "miou_last": "mIoU",
            "fg_ari_video": "FG-ARI, video", "ari_video": "ARI, video", "miou": "mIoU, all frames"}
@@ -122,6 +122,9 @@ def measure(workdir: str, names: Sequence[str] = (), split: str = "test",
                          f"got {num_sequences}.")
     check_sets(names)
     folder = str(shipped.find_model(workdir))
+    if not pathlib.Path(folder).is_dir():
+        raise FileNotFoundError(f"There is no folder {folder!r} with a model to evaluate; by name "
+                                f"there is: {', '.join(shipped.trained_models())}.")
     trained = configuration.load(folder)
     configs = {name: config_for(trained, name, num_sequences)
                for name in names or default_sets(trained)}
@@ -203,6 +206,7 @@ def _cell(value: float | None) -> str:
 def main(arguments: list[str]) -> None:
     """Measures, prints the table, and writes the JSON if a file is named."""
     values = flags.FLAGS
+    quiet.hush()
     try:
         if len(arguments) != 2:
             raise ValueError("Name one run's folder, or one model that comes with the package; got "

@@ -87,3 +87,5 @@ def test_bad_input_is_refused_in_a_sentence(workdir, changes, message):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         generalisation.measure(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' .* by name there is: .*demo"):
+        generalisation.measure("nowhere")

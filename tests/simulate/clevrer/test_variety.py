@@ -5,13 +5,28 @@ import dataclasses
 import numpy as np
 import pytest
 
-from parts_jax.simulate import rays
+from parts_jax.simulate import rays, seeds
 from parts_jax.simulate.clevrer import simulation, variety, world_settings
 
 
 def drawn(settings, count):
     """The objects of many clips, nothing simulated."""
     return [simulation.draw_objects(settings, np.random.default_rng(seed)) for seed in range(count)]
+
+
+@pytest.mark.parametrize("settings, count, look, size, position", [
+    (world_settings.MEDIUM, 5, ("sphere", "green", "rubber"), 0.3992, (0.8251, 1.6203)),
+    (world_settings.SMALL, 5, ("cylinder", "red", "metal"), 0.3605, (2.4533, 0.7122)),
+    (world_settings.FULL, 6, ("cylinder", "cyan", "rubber"), 0.3586, (-1.0778, -4.9363)),
+])
+def test_older_worlds_draw_what_they_drew_before_there_was_variety(settings, count, look, size,
+                                                                   position):
+    rng = seeds.generator((0, 2, 0))
+    objects = simulation.draw_objects(variety.drawn(settings, rng), rng)
+    item = objects[-1]
+    assert len(objects) == count and (item.shape, item.colour, item.material) == look
+    assert item.size == pytest.approx(size, abs=1e-4)
+    assert item.position == pytest.approx(position, abs=1e-4)
 
 
 def test_twins_share_a_colour_and_differ_in_it_from_clip_to_clip():

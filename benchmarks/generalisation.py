@@ -8,10 +8,10 @@ are variants of sim_clevrer, each at its own size of frames. There are as many s
 or more where a clip may have more objects; as many frames as in training, but of the long sets all.
 The workdir is read and not written to. A set that is not prepared yet is simulated first.
 
-The model's own set stands first, for comparison. Masks are those that the model
-predicts before it sees the frame, and, where evaluation has them, the assignments of pixels of the
-frame that it saw. "best trivial" is at each measure the best of the answers of
-benchmarks/trivial_answers.py, which see the last frame and nothing else.
+The model's own set stands first, for comparison. Masks are those that the model predicts before it
+sees the frame, and, where evaluation has them, the assignments of pixels of the frame that it saw.
+"best trivial" is at each measure the best of the answers of benchmarks/trivial_answers.py, which
+see the last frame and nothing else.
 """
 
 import difflib

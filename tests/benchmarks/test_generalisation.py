@@ -1,4 +1,4 @@
-"""Evaluation on other sets: which, with how many slots and frames; the table; nothing is written."""
+"""Evaluation on other sets: which, with what slots and frames; the table; nothing is written."""
 
 import hashlib
 import json
@@ -87,5 +87,5 @@ def test_bad_input_is_refused_in_a_sentence(workdir, changes, message):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         generalisation.measure(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' .* by name there is: .*demo"):
+    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' .* there is: .*demo"):
         generalisation.measure("nowhere")

@@ -2,6 +2,9 @@
 
     python -m docs.contact_sheets
     python -m docs.contact_sheets --sets=sim_playroom/small --out=/tmp
+    python -m docs.contact_sheets --beside_demo
+
+The last draws the sets beside sim_clevrer/demo into one picture, one under the other.
 """
 
 import dataclasses
@@ -15,6 +18,9 @@ from parts_jax import data
 from parts_jax.data.formats import frames
 from parts_jax.pictures import colours, grids
 
+BESIDE_DEMO = tuple(f"sim_clevrer/{name}" for name in (
+    "twins", "mixed", "demo_crowded", "demo_camera", "demo_long", "demo_slow", "medium_long",
+    "medium_128"))
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
 
 
@@ -48,6 +54,31 @@ def draw(name: str, num_clips: int, num_columns: int, scale: int = 2) -> np.ndar
     return grids.enlarge(np.concatenate(cells), scale)
 
 
+def draw_beside_demo(size: int = 64, num_columns: int = 6, num_cells: int = 12) -> np.ndarray:
+    """Every set of `BESIDE_DEMO`, one under the other.
+
+    Args:
+      size: least height of a frame on the sheet, in pixels.
+      num_columns: frames of a clip, evenly spread over it.
+      num_cells: frames of that height beside each other; where a clip takes fewer, clips stand
+        beside each other.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    bands = []
+    for name in BESIDE_DEMO:
+        height = data.BUILDERS["sim_clevrer"].builder_configs[
+            name.split("/")[1]].world.frame_size[0]
+        scale = max(1, size // height)
+        num_clips = num_cells * size // (num_columns * height * scale)
+        sheet = draw(name, num_clips, num_columns, scale)
+        bands.append(np.concatenate(np.split(sheet, num_clips), axis=1))
+    width = max(band.shape[1] for band in bands)
+    return np.concatenate([np.pad(band, ((0, 6), (0, width - band.shape[1]), (0, 0)),
+                                  constant_values=255) for band in bands])
+
+
 def pad(cell: np.ndarray) -> np.ndarray:
     """A white border of one pixel to the right and below."""
     return np.pad(cell, ((0, 1), (0, 1), (0, 0)), constant_values=255)
@@ -57,6 +88,11 @@ def main(arguments) -> None:
     """Writes one PNG a set."""
     del arguments
     values = flags.FLAGS
+    if values.beside_demo:
+        path = pathlib.Path(values.out) / "sim_clevrer_beside_demo.png"
+        grids.save_png(path, draw_beside_demo())
+        print(path)
+        return
     for name in values.sets:
         sheet = draw(name, values.num_clips, values.num_columns)
         path = pathlib.Path(values.out) / f"{name.split('/')[0]}.png"
@@ -66,6 +102,7 @@ def main(arguments) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_list("sets", list(STAND_INS), "Simulated sets.")
+    flags.DEFINE_bool("beside_demo", False, "The sets beside sim_clevrer/demo, in one picture.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
     flags.DEFINE_string("out", "docs", "The folder to write to.")

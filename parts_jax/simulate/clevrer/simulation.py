@@ -11,13 +11,19 @@ import mujoco
 import numpy as np
 
 from parts_jax.simulate import rays, render, seeds
+from parts_jax.simulate.clevrer import variety
 from parts_jax.simulate.clevrer.world_settings import Material, WorldSettings
 
 SHAPES = ("sphere", "box", "cylinder")
 
 MAX_PLACEMENT_TRIES = 1000
 MAX_CLIP_TRIES = 200
+MAX_ROOM_TRIES = 20
 MAX_WAY = 7.0  # from out of view to the middle, in world units
+
+
+class NoRoomError(ValueError):
+    """There is no free place for an object beside the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +87,15 @@ def simulate_clip(settings: WorldSettings, seed: Sequence[int]) -> dict:
       ValueError: if the settings leave no room for the objects, or for what must happen.
     """
     rng = seeds.generator(seed)
+    settings = variety.drawn(settings, rng)
     for _ in range(MAX_CLIP_TRIES):
         objects = draw_objects(settings, rng)
         model = build_model(settings, objects)
         motion = move(settings, model, objects)
-        if not settings.eventful or is_eventful(settings, objects, motion):
+        if is_as_wanted(settings, objects, motion):
             break
     else:
-        raise ValueError(f"In {MAX_CLIP_TRIES} tries no clip had a collision in view and an object "
-                         "that enters or leaves: make it longer, the objects faster or more, "
-                         f"entering (now {settings.entering}) greater, or aim (now {settings.aim}) "
-                         "less.")
+        raise ValueError(_never_as_wanted(settings))
     video, segmentation = draw_frames(settings, model, objects, motion.poses)
     return {"video": video, "segmentation": segmentation, "objects": objects,
             "location": motion.location.astype(np.float32), "collisions": motion.collisions}
@@ -116,6 +120,26 @@ def move(settings: WorldSettings, model: mujoco.MjModel,
         locations.append(data.geom_xpos[1:].copy())
     return Motion(np.stack(poses), np.stack(locations),
                   np.array(collisions, np.int32).reshape(-1, 3))
+
+
+def is_as_wanted(settings: WorldSettings, objects: Sequence[WorldObject], motion: Motion) -> bool:
+    """Whether a clip is kept: whether it is `eventful` and its objects are `staying`, if asked."""
+    if settings.eventful and not is_eventful(settings, objects, motion):
+        return False
+    return not settings.staying or bool((rays.distance_from_view(
+        settings.camera, *settings.frame_size, motion.location) < 0).all())
+
+
+def _never_as_wanted(settings: WorldSettings) -> str:
+    wanted = []
+    if settings.eventful:
+        wanted.append("a collision in view and an object that enters or leaves: make it longer, "
+                      f"the objects faster or more, entering (now {settings.entering}) greater, or "
+                      f"aim (now {settings.aim}) less")
+    if settings.staying:
+        wanted.append("all objects in view all the time: make it shorter, or the objects slower "
+                      f"(speed is now {settings.speed}) or fewer")
+    return f"In {MAX_CLIP_TRIES} tries no clip had {'; and '.join(wanted)}."
 
 
 def is_eventful(settings: WorldSettings, objects: Sequence[WorldObject], motion: Motion) -> bool:
@@ -147,9 +171,21 @@ def draw_frames(settings: WorldSettings, model: mujoco.MjModel, objects: Sequenc
 def draw_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[WorldObject, ...]:
     """Draws the objects of a clip: how they look, where they start and where they head.
 
+    Where no place is left for one, all are drawn anew, a few times.
+
     Raises:
-      ValueError: if no free place is found, or the looks run out.
+      NoRoomError: if no free place is found.
+      ValueError: if the looks run out.
     """
+    for _ in range(MAX_ROOM_TRIES):
+        try:
+            return _try_objects(settings, rng)
+        except NoRoomError as error:
+            no_room = error
+    raise no_room
+
+
+def _try_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[WorldObject, ...]:
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
     objects = []
     for shape, colour, material in draw_looks(settings, count, rng):
@@ -172,9 +208,16 @@ def draw_objects(settings: WorldSettings, rng: np.random.Generator) -> tuple[Wor
 
 def draw_looks(settings: WorldSettings, count: int,
                rng: np.random.Generator) -> list[tuple[str, str, str]]:
-    """Draws `count` different (shape, colour, material), or with different colours."""
+    """Draws `count` of (shape, colour, material), alike or different as the settings say."""
     colours = [name for name, _ in settings.colours]
     materials = [material.name for material in settings.materials]
+    # No number is drawn for what is not asked for: the clips of the other worlds stay the same.
+    shared = bool(settings.shared_colour and rng.random() < settings.shared_colour)
+    if shared or settings.repeated_looks:
+        chosen = rng.integers(len(colours), size=1 if shared else count).tolist()
+        return [(SHAPES[rng.integers(len(SHAPES))], colours[i],
+                 materials[rng.integers(len(materials))])
+                for i in (chosen * count if shared else chosen)]
     if settings.distinct_colours:
         if count > len(colours):
             raise ValueError(f"{count} objects of distinct colours were asked for, but there are "
@@ -198,10 +241,10 @@ def start_in_view(settings: WorldSettings, others: Sequence[WorldObject], size: 
         if _is_free(position, size, others):
             way = rng.normal(scale=settings.aim, size=2) - position
             return position, way / np.linalg.norm(way)
-    raise ValueError(f"No free place was found for an object of half-size {size:.2f} beside "
-                     f"{len(others)} others in {MAX_PLACEMENT_TRIES} tries: make start_x, start_y "
-                     f"(now {settings.start_x}, {settings.start_y}) larger or the objects smaller "
-                     "or fewer.")
+    raise NoRoomError(f"No free place was found for an object of half-size {size:.2f} beside "
+                      f"{len(others)} others in {MAX_PLACEMENT_TRIES} tries: make start_x, start_y "
+                      f"(now {settings.start_x}, {settings.start_y}) larger or the objects smaller "
+                      "or fewer.")
 
 
 def start_beyond_view(settings: WorldSettings, others: Sequence[WorldObject], size: float,
@@ -219,9 +262,9 @@ def start_beyond_view(settings: WorldSettings, others: Sequence[WorldObject], si
             further = way[np.argmax(unseen)] + rng.uniform(*settings.entering_distance)
             if _is_free(target - further * heading, size, others):
                 return target - further * heading, heading
-    raise ValueError(f"No free place was found beyond the edge of the view for an object of "
-                     f"half-size {size:.2f} in {MAX_PLACEMENT_TRIES} tries: the edge must be less "
-                     f"than {MAX_WAY} from the middle.")
+    raise NoRoomError(f"No free place was found beyond the edge of the view for an object of "
+                      f"half-size {size:.2f} in {MAX_PLACEMENT_TRIES} tries: the edge must be less "
+                      f"than {MAX_WAY} from the middle.")
 
 
 def _is_free(position: np.ndarray, size: float, others: Sequence[WorldObject]) -> bool:

@@ -41,6 +41,27 @@ METAL = Material("metal", specular=0.8, shininess=80.0, diffuse=0.3, mirror=0.9)
 
 
 @dataclasses.dataclass(frozen=True)
+class Variety:
+    """How camera and light differ from clip to clip; as it is, they do not.
+
+    Attributes:
+      camera_turn: the camera stands up to so many degrees to either side, around its target.
+      camera_rise: so many degrees higher or lower at most, seen from its target.
+      camera_distance: range of the factor of its distance from the target.
+      light_turn: the lamps stand up to so many degrees to either side, around the vertical axis.
+      diffuse: range of the factor of the lamps' strength.
+      ambient: range of the factor of the strength of the light from the sky.
+    """
+
+    camera_turn: float = 0.0
+    camera_rise: float = 0.0
+    camera_distance: tuple[float, float] = (1.0, 1.0)
+    light_turn: float = 0.0
+    diffuse: tuple[float, float] = (1.0, 1.0)
+    ambient: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class WorldSettings:
     """Everything that decides how a world looks and moves, but the seed.
 
@@ -56,6 +77,9 @@ class WorldSettings:
       colours: names and RGB (0..255) to draw from.
       distinct_colours: whether the objects of a clip all differ in colour; otherwise they differ
         in the triple (shape, colour, material).
+      repeated_looks: whether every object draws its look for itself, so that two of a clip may be
+        alike; `distinct_colours` is without effect then.
+      shared_colour: chance of a clip whose objects all have one colour.
       materials: to draw from.
       start_x: range where objects in view start, to the right, in world units.
       start_y: the same, away from the camera.
@@ -74,6 +98,8 @@ class WorldSettings:
         0: that of the floor.
       eventful: whether clips are drawn anew until there is a collision in view and an object that
         enters or leaves the view, and until every object is in view at some time.
+      staying: whether clips are drawn anew until the centre of every object is in view in every
+        frame.
       timestep: of the physics, in seconds.
       steps_per_frame: physics steps from frame to frame.
       light: the light, or several.
@@ -81,6 +107,7 @@ class WorldSettings:
       sky: RGB (0..1) of what rays meet that meet no surface.
       gamma: see `render.render`.
       samples: rays a pixel, along each side.
+      variety: how camera and light differ from clip to clip.
     """
 
     resolution: int | tuple[int, int]
@@ -92,6 +119,8 @@ class WorldSettings:
     box_scale: float = 0.85
     colours: tuple[tuple[str, tuple[int, int, int]], ...] = tuple(CLEVR_COLOURS.items())
     distinct_colours: bool = False
+    repeated_looks: bool = False
+    shared_colour: float = 0.0
     materials: tuple[Material, ...] = (RUBBER, METAL)
     start_x: tuple[float, float] = (-1.5, 1.5)
     start_y: tuple[float, float] = (-1.0, 1.8)
@@ -106,6 +135,7 @@ class WorldSettings:
     friction: float = 0.1
     grip: float = 0.0
     eventful: bool = False
+    staying: bool = False
     timestep: float = 0.005
     steps_per_frame: int = 18
     light: render.Light | tuple[render.Light, ...] = render.Light(position=(-3.0, -2.5, 7.0))
@@ -113,6 +143,7 @@ class WorldSettings:
     sky: tuple[float, float, float] = (0.5, 0.5, 0.5)
     gamma: float = 1.0
     samples: int = 2
+    variety: Variety | None = None
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -130,6 +161,32 @@ DEMO = WorldSettings(
 DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 
 MEDIUM = dataclasses.replace(DEMO, resolution=64, min_objects=3, max_objects=5, size=(0.36, 0.48))
+
+MEDIUM_128 = dataclasses.replace(MEDIUM, resolution=128)
+
+# What colour alone cannot solve.
+TWINS = dataclasses.replace(DEMO, shared_colour=1.0)
+
+MIXED = dataclasses.replace(
+    DEMO, max_objects=4, size=(0.42, 0.66), repeated_looks=True, shared_colour=0.3,
+    variety=Variety(camera_turn=20.0, camera_rise=5.0, camera_distance=(0.93, 1.05),
+                    light_turn=180.0, diffuse=(0.6, 1.6), ambient=(0.8, 1.1)))
+
+# What a model of demo's or medium's clips never saw. The first frames of the long ones are theirs.
+DEMO_LONG = dataclasses.replace(DEMO, num_frames=24)
+
+MEDIUM_LONG = dataclasses.replace(MEDIUM, num_frames=24)
+
+DEMO_CROWDED = dataclasses.replace(
+    DEMO, min_objects=4, max_objects=6, size=(0.42, 0.52), start_x=(-1.7, 1.7),
+    start_y=(-1.2, 2.2))
+
+DEMO_CAMERA = dataclasses.replace(
+    DEMO, camera=rays.Camera(position=(2.8, -4.0, 2.7), target=(0.0, 0.0, 0.1), fov=43.0))
+
+# Two seconds in 200 frames: at 2 steps a frame for demo's 18.
+DEMO_SLOW = dataclasses.replace(DEMO, num_frames=200, steps_per_frame=2, speed=(0.4, 1.2),
+                                friction=0.02, staying=True)
 
 TINY = dataclasses.replace(DEMO, resolution=16, num_frames=6, max_objects=2, samples=1)
 

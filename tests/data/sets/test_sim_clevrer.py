@@ -87,8 +87,9 @@ def test_collisions_are_a_feature_where_they_are_annotated(builder, tmp_path):
 
 def test_shipped_variants():
     configs = {config.name: config for config in sim_clevrer.SimClevrer.BUILDER_CONFIGS}
-    assert set(configs) == {"demo", "demo_64", "medium", "small", "full", "large",
-                            "tiny"}
+    assert set(configs) == {"demo", "demo_64", "medium", "small", "full", "large", "tiny", "twins",
+                            "mixed", "medium_128", "demo_long", "medium_long", "demo_crowded",
+                            "demo_camera", "demo_slow"}
     assert configs["demo"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].num_clips == (3000, 256, 256)
     assert configs["demo_64"].seed == configs["demo"].seed
@@ -100,10 +101,17 @@ def test_shipped_variants():
     assert (small.resolution, small.num_frames, small.max_objects) == (64, 24, 5)
     assert configs["large"].world.frame_size == (320, 480)
     assert configs["large"].seed == configs["small"].seed
+    for name, other, changed in (("medium_128", "medium", {"resolution": 128}),
+                                 ("demo_long", "demo", {"num_frames": 24}),
+                                 ("medium_long", "medium", {"num_frames": 24})):
+        assert configs[name].seed == configs[other].seed
+        assert configs[name].world == dataclasses.replace(configs[other].world, **changed)
 
 
 def test_versions_of_the_variants(tmp_path):
     versions = {name: str(sim_clevrer.SimClevrer(config=name, data_dir=tmp_path).version)
-                for name in ("demo", "demo_64", "medium", "tiny", "small", "full", "large")}
+                for name in ("demo", "demo_64", "medium", "tiny", "small", "full", "large",
+                             "twins", "mixed", "demo_slow")}
     assert versions == {"demo": "1.0.0", "demo_64": "1.0.0", "medium": "1.0.0", "tiny": "1.0.0",
-                        "small": "1.1.0", "full": "1.1.0", "large": "1.1.0"}
+                        "small": "1.1.0", "full": "1.1.0", "large": "1.1.0", "twins": "1.0.0",
+                        "mixed": "1.0.0", "demo_slow": "1.0.0"}

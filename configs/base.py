@@ -24,6 +24,8 @@ def get_base() -> ml_collections.ConfigDict:
     data.actions = ""                    # features of rlds, commas between them; empty: its own
     data.train_split = "train"
     data.num_frames = 25                 # T
+    data.train_frames = 0                # T of training; 0: num_frames; more than a clip has: it is
+                                         # played back and forth
     data.stride = 1                      # every stride-th frame of the video
     data.resolution = 64                 # H = W after resizing
     data.flip = False                    # left-right flips of whole clips in training
@@ -42,6 +44,8 @@ def get_base() -> ml_collections.ConfigDict:
     train.batch_size = 32                # of all devices together
     train.pixels = (1,)                  # per stage: one pixel of each p x p block is explained
     train.encoder_pooling = (1,)         # per stage: of what the encoder sees in training
+    train.blind_share = 0.0              # of examples that see only their first frames, burn_in ...
+    train.burn_in = 3                    # ... at least, a number drawn, and predict the others
     train.truncation = 4                 # gradients of the state are cut every so many frames
     train.unroll = 1                     # frames without a loop; truncation: no loop at all
     train.log_every = 100

@@ -34,16 +34,12 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         make_small(config)
     if variant == "laptop":
         make_laptop(config)
-    if variant in ("demo", "demo_full_colour"):
+    if variant == "demo":
         make_demo(config)
+    if variant == "demo_full_colour":
+        make_demo_full_colour(config)
     if variant == "tiny":
         make_tiny(config)
-    if variant == "demo_full_colour":
-        config.model.slot_size = 16
-        config.model.sigma_x = 0.2
-        config.model.decoder.colour = "full"
-        config.model.decoder.frequencies = 2
-        config.model.beta_scale = (1.0, 1.0)
     return config
 
 
@@ -92,6 +88,7 @@ def paper() -> ml_collections.ConfigDict:
     model.transition.mlp_width = 2048
     model.transition.lstm_size = 256
     model.transition.residual = True     # predict lambda + change, or lambda itself
+    model.transition.decay = 0.0         # of lambda in it: (1 - decay) lambda + change (ours)
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "rmsprop"    # rmsprop | adam

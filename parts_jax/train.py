@@ -225,6 +225,8 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
                                  sharding.example_indices(num_examples))
     clip = inference.clip_of(model, batch, keys, config.data.action_size)
     clip = with_pixels(clip, keys, factor, subset)
+    if c.blind_share:
+        clip = clip._replace(seen=frames_seen(keys, num_frames, c.burn_in, c.blind_share))
     # The loss of a subset of pixels, times p^2, estimates that of all of them.
     scale = subset**2 * (factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0)
 
@@ -267,6 +269,27 @@ def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int) 
     frames = preprocess.average_pool(preprocess.to_float(clip.video), factor)
     return clip._replace(pixels=Pixels(
         preprocess.pixel_subset(frames, offsets, subset), (offsets + 0.5) / subset))
+
+
+def frames_seen(keys: jax.Array, num_frames: int, burn_in: int, share: float) -> jax.Array:
+    """Which frames of a batch are seen: all of most examples, only the first of some.
+
+    Args:
+      keys: of the examples, [B].
+      num_frames: T.
+      burn_in: frames that are seen at the least; below T.
+      share: of examples whose last frames, one or more, are predicted only (section 4.2).
+
+    Returns:
+      bool [B, T].
+    """
+    def example(key):
+        of_length, of_share = jax.random.split(jax.random.fold_in(key, 2))
+        length = jax.random.randint(of_length, (), burn_in, num_frames)
+        is_whole = jax.random.uniform(of_share) >= share
+        return (jnp.arange(num_frames) < length) | is_whole
+
+    return jax.vmap(example)(keys)
 
 
 def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

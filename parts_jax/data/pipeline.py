@@ -13,15 +13,12 @@ import ml_collections
 import numpy as np
 
 from parts_jax import data
-from parts_jax.data import prepared, preprocess
+from parts_jax.data import prepared, preprocess, windows
 from parts_jax.data.formats import limits
 
 NUM_PREFETCHED = 8  # batches
 NUM_PLACED = 2      # of them, placed on the devices ahead of their step
 MAX_SEED = 2 ** 32 - 1
-
-Source = Sequence[Mapping[str, Any]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -34,7 +31,7 @@ class Split:
         the set does not say.
     """
 
-    examples: Source
+    examples: windows.Source
     fewest_frames: int
     mirrored_actions: tuple[int, ...] | None = None
 
@@ -50,8 +47,9 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
 
     Args:
-      data_config: `name`, `data_dir`, `train_split`, `num_frames` (T), `stride`, `resolution`
-        (H = W), `flip` and `num_threads`.
+      data_config: `name`, `data_dir`, `train_split`, `num_frames` (T) or another `train_frames`,
+        `stride`, `resolution` (H = W), `flip` and `num_threads`. Clips that are shorter than
+        `train_frames` are played back and forth.
       batch_size: clips of a batch of this process (B).
       seed: 0 to 2**32-1.
       action_size: A, which the set must have; 0: actions are not read.
@@ -81,9 +79,10 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     if split is None:
         split = open_split(data_config, data_config.train_split)
     _check_split(split, data_config, action_size, flip=data_config.flip)
+    _check_train_frames(split, data_config, action_size, cues)
     shapes = _check_cues(split, cues, flip=data_config.flip)
     keys = ("video", "actions") if action_size else ("video",)
-    reader = _TrainReader(split, keys, data_config.num_frames, data_config.stride,
+    reader = windows.Training(split.examples, split.mirrored_actions, keys, train_frames(data_config), data_config.stride,
                           data_config.resolution, data_config.flip, shapes)
     dataset = (grain.MapDataset.range(len(split.examples))
                .seed(seed)
@@ -135,7 +134,7 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
     count = min(num_sequences or len(split.examples), len(split.examples))
     global_batch = batch_size * process_count
     padded = -(-count // global_batch) * global_batch
-    reader = _EvalReader(split.examples, keys, data_config.num_frames, data_config.stride,
+    reader = windows.Evaluation(split.examples, keys, data_config.num_frames, data_config.stride,
                          data_config.resolution, count, shapes)
     dataset = (grain.MapDataset.range(padded)
                .map(reader)
@@ -172,6 +171,7 @@ def check(data_config: ml_collections.ConfigDict, train_split: str | None = None
     if train_split is not None:
         split = open_split(data_config, train_split)
         _check_split(split, data_config, action_size, flip=data_config.flip)
+        _check_train_frames(split, data_config, action_size, cues)
         _check_cues(split, cues, flip=data_config.flip)
 
 
@@ -198,6 +198,11 @@ def _choices(data_config: ml_collections.ConfigDict) -> tuple:
     return tuple(data_config.get(key, default) for key, default in defaults.items())
 
 
+def train_frames(data_config: ml_collections.ConfigDict) -> int:
+    """T of training: `train_frames`, or `num_frames` where that is 0."""
+    return data_config.train_frames or data_config.num_frames
+
+
 def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
     """Opens a split of the set that `data_config` names, which is prepared first if need be.
 
@@ -212,59 +217,6 @@ def open_split(data_config: ml_collections.ConfigDict, name: str) -> Split:
                          f"it has: {', '.join(builder.info.splits)}.")
     return Split(prepared.Examples(builder, name), data.fewest_frames(builder, name),
                  getattr(builder, "MIRRORED_ACTIONS", None))
-
-
-@dataclasses.dataclass(frozen=True)
-class _TrainReader(grain.transforms.RandomMap):
-    """Index of an example -> a random window of it."""
-
-    split: Split
-    keys: tuple[str, ...]
-    num_frames: int
-    stride: int
-    resolution: int
-    flip: bool
-    cues: Mapping[str, tuple[int, ...]]
-
-    def random_map(self, element: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        example = _only((*self.keys, *self.cues), self.split.examples[int(element)])
-        num_starts = len(example["video"]) - (self.num_frames - 1) * self.stride
-        start = int(rng.integers(max(num_starts, 1)))
-        flipped = self.flip and rng.random() < 0.5
-        clip = preprocess.resize(
-            preprocess.read_window(example, start, self.num_frames, self.stride, self.cues),
-            self.resolution)
-        if flipped:
-            clip = preprocess.flip_left_right(clip, self.split.mirrored_actions or ())
-        return {**clip, "valid": np.True_}
-
-
-@dataclasses.dataclass(frozen=True)
-class _EvalReader(grain.transforms.Map):
-    """Index of an example -> its first window, or zeros past the end."""
-
-    examples: Source
-    keys: tuple[str, ...]
-    num_frames: int
-    stride: int
-    resolution: int
-    count: int
-    cues: Mapping[str, tuple[int, ...]]
-
-    def map(self, element: int) -> dict[str, np.ndarray]:
-        index = int(element)
-        example = _only((*self.keys, *self.cues), self.examples[min(index, self.count - 1)])
-        clip = preprocess.resize(
-            preprocess.read_window(example, 0, self.num_frames, self.stride, self.cues),
-            self.resolution)
-        if index >= self.count:
-            clip = {key: np.zeros_like(value) for key, value in clip.items()}
-        return {**clip, "valid": np.bool_(index < self.count), "index": np.int32(index)}
-
-
-def _only(keys: Sequence[str], example: Mapping[str, Any]) -> dict[str, Any]:
-    """Some arrays of an example; what is not asked for need not be decoded."""
-    return {key: example[key] for key in keys if key in example}
 
 
 def _read_options(data_config: ml_collections.ConfigDict) -> grain.ReadOptions:
@@ -339,6 +291,18 @@ def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_si
     if flip and split.mirrored_actions is None:
         raise ValueError("The set does not say what its actions are in a mirrored video: "
                          "data.flip must be False where data.action_size is not 0; got True.")
+
+
+def _check_train_frames(split: Split, data_config: ml_collections.ConfigDict, action_size: int,
+                        cues: Sequence[str]) -> None:
+    """Raises ValueError if clips of training would be played backwards, but must not be."""
+    num_frames, there = train_frames(data_config), (split.fewest_frames - 1) // data_config.stride + 1
+    if num_frames > there and (action_size or cues):
+        raise ValueError(
+            f"data.train_frames is {num_frames}, but of the shortest clip {there} frames can be "
+            f"read, and what is read beside them ({'actions' if action_size else ', '.join(cues)}) "
+            f"does not hold for a clip that is played backwards: it may be {there} at the most."
+            + _name_short(split, (num_frames - 1) * data_config.stride + 1))
 
 
 def _check_cues(split: Split, cues: Sequence[str], *, flip: bool) -> dict[str, tuple[int, ...]]:

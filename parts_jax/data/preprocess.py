@@ -83,6 +83,22 @@ def _is_cue(values: Any, length: int) -> bool:
             and len(values) == length)
 
 
+def back_and_forth(num_frames: int, length: int, start: int = 0) -> np.ndarray:
+    """Which frame is shown when a clip is played to its end, back, and so on: int [length].
+
+    0 1 ... T-1 T-2 ... 0 1 ..., with T = `num_frames`; neither end is shown twice in a row.
+
+    Args:
+      num_frames: T, of the clip.
+      length: how many frames are shown.
+      start: how many would have been shown before; all are different from 0 to 2 T - 3.
+    """
+    if num_frames == 1:
+        return np.zeros(length, int)
+    shown = (start + np.arange(length)) % (2 * num_frames - 2)
+    return num_frames - 1 - np.abs(shown - (num_frames - 1))
+
+
 def check_clip(clip: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError if an array of a clip has a wrong shape or dtype."""
     video = clip["video"]

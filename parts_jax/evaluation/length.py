@@ -13,7 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from parts_jax.data import pipeline
+from parts_jax.data import pipeline, preprocess
 from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation.stages import Evaluator
@@ -46,16 +46,6 @@ class Curves:
     ahead: dict[str, np.ndarray]
     tested_frames: int
     num_clips: int
-
-
-def back_and_forth(num_frames: int, length: int) -> np.ndarray:
-    """Which frame is shown when a clip is played to its end, back, and so on: int [length].
-
-    0 1 ... T-1 T-2 ... 0 1 ..., with T = `num_frames`; neither end is shown twice in a row.
-    """
-    if num_frames == 1:
-        return np.zeros(length, int)
-    return num_frames - 1 - np.abs(np.arange(length) % (2 * num_frames - 2) - (num_frames - 1))
 
 
 def tested_frames(mse: Sequence[float], ari: Sequence[float] | None = None,
@@ -102,7 +92,7 @@ def curves_of_split(evaluator: Evaluator, params: Any, split: str) -> Curves:
     opened = pipeline.open_split(evaluator.config.data, split)
     num_frames = min(c.length, (opened.fewest_frames - 1) // evaluator.config.data.stride + 1)
     one_way = bool(evaluator.config.data.action_size or model.cues)
-    order = np.arange(num_frames) if one_way else back_and_forth(num_frames, c.length)
+    order = np.arange(num_frames) if one_way else preprocess.back_and_forth(num_frames, c.length)
     found = {"moving": [], "still": [], "ahead": []}
     for batch in _batches(evaluator, opened, num_frames):
         if num_frames > 1:

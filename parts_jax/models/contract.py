@@ -45,7 +45,8 @@ class Clip(NamedTuple):
       pixels: what the loss explains in place of the video's own pixels: `Pixels` of [B, T, ...],
         in training alone, and of families whose module says SCORES_PIXELS; None: all of `video`.
       seen: whether a frame may be looked at, bool [B, T]; one that may not is predicted and scored,
-        and not used to refine (section 4.2), in training alone; None: all are.
+        and not used to refine (section 4.2), in training alone, and of families whose module says
+        SCORES_UNSEEN; None: all are.
     """
 
     video: jax.Array

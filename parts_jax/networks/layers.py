@@ -39,8 +39,11 @@ def coordinates(height: int, width: int, frequencies: int = 0,
         y, x = np.meshgrid((np.arange(height) + 0.5) / height * 2 - 1,
                            (np.arange(width) + 0.5) / width * 2 - 1, indexing="ij")
         return _features(np, np.stack([x, y], axis=-1), frequencies).astype(np.float32)
-    y = (jnp.arange(height) + place[..., :1]) / height * 2 - 1
-    x = (jnp.arange(width) + place[..., 1:]) / width * 2 - 1
+    def axis(size: int, place: jax.Array) -> jax.Array:  # place [..., 1] -> [..., size]
+        blocks = jnp.broadcast_to(jnp.arange(size), (*place.shape[:-1], size))
+        return (blocks + place) / size * 2 - 1
+
+    y, x = axis(height, place[..., :1]), axis(width, place[..., 1:])
     y, x = jnp.broadcast_arrays(y[..., :, None], x[..., None, :])
     return _features(jnp, jnp.stack([x, y], axis=-1), frequencies)
 

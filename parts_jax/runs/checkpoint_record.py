@@ -30,7 +30,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from parts_jax.runs import configuration
+from parts_jax.runs import configuration, earlier_configs
 
 FORMAT = 3
 PARAMETERS = "parameters"  # the entry `holds` of a checkpoint of these alone
@@ -235,7 +235,7 @@ def check_config(record: Mapping[str, Any], config: Mapping[str, Any], what: str
     if not record:
         return
     try:
-        there = configuration.modernised(record["config"])
+        there = earlier_configs.modernised(record["config"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UnreadableError(f"{what} cannot be read: the config in its record is damaged "
                               f"({error}).") from error

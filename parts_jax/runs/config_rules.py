@@ -16,7 +16,7 @@ import ml_collections
 from parts_jax import models
 from parts_jax.models import rules
 from parts_jax.models.rules import Rule
-from parts_jax.runs import best_checkpoint, configuration
+from parts_jax.runs import best_checkpoint, configuration, earlier_configs
 
 # Every config has all of these keys, and beside them those of its model.
 RULES = {
@@ -32,6 +32,7 @@ RULES = {
     "data.actions": rules.text(),
     "data.train_split": rules.text(),
     "data.num_frames": rules.whole(1),
+    "data.train_frames": rules.whole(0),
     "data.stride": rules.whole(1),
     "data.resolution": rules.whole(1),
     "data.flip": rules.flag(),
@@ -50,6 +51,8 @@ RULES = {
     "train.batch_size": rules.whole(1),
     "train.pixels": rules.per_stage(1),
     "train.encoder_pooling": rules.per_stage(1),
+    "train.blind_share": rules.share(),
+    "train.burn_in": rules.whole(1),
     "train.truncation": rules.whole(1),
     "train.unroll": rules.whole(1),
     "train.log_every": rules.whole(1),
@@ -111,6 +114,14 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
         raise ValueError(f"train.pixels is {values['train.pixels']}, but models of the family "
                          f"{config.model.name!r} are trained on all pixels: it must be 1 in every "
                          "stage.")
+    if values["train.blind_share"] and not getattr(family, "SCORES_UNSEEN", False):
+        raise ValueError(f"train.blind_share is {values['train.blind_share']}, but models of the "
+                         f"family {config.model.name!r} see every frame: it must be 0.")
+    num_frames = values["data.train_frames"] or values["data.num_frames"]
+    if values["train.blind_share"] and values["train.burn_in"] >= num_frames:
+        raise ValueError(f"train.burn_in is {values['train.burn_in']}, but clips of training have "
+                         f"{num_frames} frames, of which one at least must be left to predict: it "
+                         f"must be {num_frames - 1} or less.")
     if hasattr(family, "check"):
         family.check(config)
     if values["eval.watch"] and values["eval.step"] != -1:
@@ -132,9 +143,9 @@ def _check_complete(values: Mapping[str, Any]) -> None:
 def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuses the keys of earlier versions, which nothing reads any more."""
     for key in values:
-        if key in configuration.MOVED and key not in known:
+        if key in earlier_configs.MOVED and key not in known:
             raise ValueError(f"The config has the key {key!r}, which has moved to "
-                             f"{configuration.MOVED[key]!r}.")
+                             f"{earlier_configs.MOVED[key]!r}.")
 
 
 def _check_known(values: Mapping[str, Any]) -> None:

@@ -9,7 +9,6 @@ with the key, the value received and what is allowed.
 """
 
 import contextlib
-import copy
 import difflib
 import json
 import os
@@ -23,9 +22,8 @@ from typing import Any
 
 import ml_collections
 
-from parts_jax import models
 from parts_jax.files import json_text, whole
-from parts_jax.metrics import table
+from parts_jax.runs import earlier_configs
 
 FILE_NAME = "config.json"
 SECTIONS = ("data", "eval", "model", "optimizer", "schedule", "train")
@@ -44,39 +42,6 @@ TRAINED_KEYS = ("data.action_size",)
 
 # What a prepared set is made by: with another value of one of them it is another set.
 SOURCE_KEYS = ("data.name", "data.source_dir", "data.skip_bad", "data.camera", "data.actions")
-
-# Where keys of earlier versions stand now.
-MOVED = {
-    "model.action_size": "data.action_size",
-    "model.truncation": "train.truncation",
-    "model.unroll": "train.unroll",
-    "schedule.beta_scale": "model.beta_scale",
-    "schedule.beta_warmup_start": "model.beta_warmup_start",
-    "schedule.beta_warmup_steps": "model.beta_warmup_steps",
-}
-ONE_PER_STAGE = object()  # a tuple of ones, as many as the schedule has stages
-# Keys that earlier runs did not have, and what they are gone on with, or evaluated; those of a
-# family's model are the family's (LATER_KEYS of its module).
-LATER_KEYS = {
-    "data.max_bytes": 4 * 2 ** 30,
-    "data.prepared": "",
-    "data.skip_bad": False,
-    "data.camera": "",
-    "data.actions": "",
-    "train.pixels": ONE_PER_STAGE,
-    "train.encoder_pooling": ONE_PER_STAGE,
-    "eval.burn_in": 4,
-    "eval.rollout_steps": 0,
-    "eval.length": 200,
-    "eval.length_clips": 16,
-    "eval.watch": False,
-    "eval.report": True,
-    "eval.best_by": (),
-    "model.dtype": "float32",
-    "optimizer.groups": {},
-    "train.init_from": "",
-    "train.init_from_step": -1,
-}
 
 
 class DifferentConfigError(ValueError):
@@ -151,8 +116,8 @@ def check_key(config: ml_collections.ConfigDict, key: str) -> None:
     sections = {name.rsplit(".", n)[0] for name in known for n in range(1, name.count(".") + 1)}
     if key in known or key in sections:
         return
-    if key in MOVED:
-        raise ValueError(f"The config has no key {key!r}; it has moved to {MOVED[key]!r}.")
+    if key in earlier_configs.MOVED:
+        raise ValueError(f"The config has no key {key!r}; it has moved to {earlier_configs.MOVED[key]!r}.")
     leaf = key.rsplit(".", 1)[-1]
     near = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     near += difflib.get_close_matches(key, known, n=1, cutoff=0.6)
@@ -167,12 +132,8 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, (Mapping, ml_collections.ConfigDict)):
             flat.update({f"{key}.{inner}": v for inner, v in flatten(value).items()})
         else:
-            flat[key] = _tuples(value)
+            flat[key] = earlier_configs.tuples(value)
     return flat
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -200,52 +161,11 @@ def from_json(text: str) -> ml_collections.ConfigDict:
     values = json_text.parse(text)
     if not isinstance(values, dict):
         raise ValueError("it holds no keys")
-    config = ml_collections.ConfigDict(modernised(values))
+    config = ml_collections.ConfigDict(earlier_configs.modernised(values))
     for name in SECTIONS:
         if not isinstance(config.get(name), ml_collections.ConfigDict):
             raise ValueError(f"it has no part {name!r}")
     return config.lock()
-
-
-def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config of this version or an earlier one as this version writes it.
-
-    Args:
-      config: nested, as read from JSON; it is not changed.
-
-    Returns:
-      A nested dict with lists as tuples, keys where `MOVED` says, and `LATER_KEYS`; metrics have
-      the names of today.
-    """
-    def restored(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: restored(inner) for key, inner in value.items()}
-        return _tuples(value)
-
-    values = restored(config)
-    there = flatten(values)
-    moved = [old for old, new in MOVED.items() if old in there and new not in there]
-    for key in moved:
-        section, _, leaf = key.rpartition(".")
-        _set_default(values, MOVED[key], values[section].pop(leaf))
-    for key, value in LATER_KEYS.items():
-        if moved or not key.startswith("model."):  # models of this version have all their keys
-            value = (1,) * len(values["schedule"]["steps"]) if value is ONE_PER_STAGE else value
-            _set_default(values, key, copy.copy(value))
-    for key, value in models.later_keys(values["model"]).items():
-        _set_default(values, f"model.{key}", value)
-    best_by = values["eval"]["best_by"]
-    if isinstance(best_by, tuple):
-        values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
-    return values
-
-
-def _set_default(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key of a nested dict that has none."""
-    *sections, leaf = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values.setdefault(leaf, value)
 
 
 def load(workdir: str) -> ml_collections.ConfigDict:
@@ -281,7 +201,7 @@ def for_evaluation(trained: ml_collections.ConfigDict,
         check_key(trained, key)
         if key.startswith(EVALUATION_KEYS) and key not in TRAINED_KEYS:
             config.update_from_flattened_dict({key: value})
-        elif flatten(trained)[key] != _tuples(value):
+        elif flatten(trained)[key] != earlier_configs.tuples(value):
             raise ValueError(
                 f"--config.{key}={value} would change the trained model, which has "
                 f"{flatten(trained)[key]!r}; only eval.* and data.*, but for "

@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from parts_jax.data import pipeline
 from parts_jax.metrics import table
 
 STEPS_AHEAD = 2  # of the device, at the most
@@ -36,7 +37,7 @@ class Log:
     def __init__(self, writer, config: ml_collections.ConfigDict, step: int):
         self.writer = writer
         self.last_step = sum(config.schedule.steps)
-        self.frames_per_step = config.train.batch_size * config.data.num_frames
+        self.frames_per_step = config.train.batch_size * pipeline.train_frames(config.data)
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
         self.writing = self.newest = None
         self.latest, self.evaluated = {}, ""

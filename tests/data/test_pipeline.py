@@ -18,7 +18,7 @@ def make_config(**changes):
         "name": "sim_clevrer/demo", "data_dir": "", "source_dir": "", "download": False,
         "max_bytes": 2 ** 30, "skip_bad": False, "prepared": "",
         "train_split": "train", "num_frames": 4,
-        "stride": 1, "resolution": 4, "flip": False, "num_threads": 2, **changes})
+        "train_frames": 0, "stride": 1, "resolution": 4, "flip": False, "num_threads": 2, **changes})
 
 
 def make_source(count=12, **extra):
@@ -152,6 +152,26 @@ def test_windows_have_their_stride_and_start_anywhere(stride):
     assert max(starts.values()) < 3 * 180 / num_starts
 
 
+@pytest.mark.parametrize("stride", [1, 3])
+def test_clips_that_are_shorter_than_a_window_are_played_back_and_forth(stride):
+    """Steps of one stride, and a turn only at the ends; from any frame on, in both directions."""
+    there = list(range(0, LENGTH, stride))
+    starts = set()
+    for batch in take(train(stride=stride, train_frames=3 * LENGTH), 60):
+        for window in frames_of(batch):
+            assert len(window) == 3 * LENGTH and set(window) == set(there)
+            steps = np.diff(window)
+            assert (np.abs(steps) == stride).all()
+            turns = window[1:-1][steps[1:] != steps[:-1]]
+            assert set(turns) <= {there[0], there[-1]}
+            starts.add((window[0], window[1] > window[0]))
+    assert len(starts) == 2 * len(there) - 2
+
+
+def test_a_window_that_fits_is_as_ever_whatever_the_frames_of_evaluation():
+    assert same(take(train(), 4), take(train(train_frames=4, num_frames=2), 4))
+
+
 def test_every_epoch_has_every_example_once_in_a_new_order():
     batches = take(train(), 12)  # 12 examples, 4 batches an epoch
     epochs = [sum((examples_of(batch) for batch in batches[i:i + 4]), []) for i in (0, 4, 8)]
@@ -280,6 +300,7 @@ def test_wrong_examples_are_refused_at_once():
     ({"flip": True}, "data.flip must be False where data.action_size is not 0; got True"),
     ({"stride": 2}, "data.stride must be 1 where data.action_size is not 0; got 2"),
     ({"action_size": 3}, "data.action_size is 3, but the data have actions of size 2"),
+    ({"train_frames": LENGTH + 1}, "does not hold for a clip that is played backwards"),
 ])
 def test_what_actions_do_not_allow(changes, message):
     source = make_source(actions=np.zeros((LENGTH, 2), np.float32))

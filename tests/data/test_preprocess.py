@@ -173,3 +173,19 @@ def test_pools_refuse_factors_that_do_not_divide(factor):
         preprocess.average_pool(jnp.zeros((1, 8, 4, 3)), factor)
     with pytest.raises(ValueError, match=f"8x4 pixels cannot be pooled by {factor}"):
         preprocess.majority_pool(jnp.zeros((1, 8, 4), jnp.uint8), factor, 3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_subset_has_one_pixel_of_each_block(size):
+    rng = np.random.default_rng(0)
+    video = rng.uniform(size=(2, 3, 8, 12, 3)).astype(np.float32)
+    offsets = rng.integers(size, size=(2, 3, 2))
+    found = np.asarray(preprocess.pixel_subset(video, offsets, size))
+    for b, t in np.ndindex(2, 3):
+        y, x = offsets[b, t]
+        np.testing.assert_array_equal(found[b, t], video[b, t, y::size, x::size])
+
+
+def test_a_subset_needs_whole_blocks():
+    with pytest.raises(ValueError, match="8x12"):
+        preprocess.pixel_subset(np.zeros((1, 1, 8, 12, 3)), np.zeros((1, 1, 2), int), 5)

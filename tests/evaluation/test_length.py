@@ -9,7 +9,7 @@ import pytest
 
 from configs import parts_clevrer
 from parts_jax import models
-from parts_jax.data import pipeline
+from parts_jax.data import pipeline, preprocess
 from parts_jax.devices import sharding
 from parts_jax.equations.notation import Gaussian, Slots
 from parts_jax.evaluation import length, stages, writing
@@ -97,7 +97,7 @@ def curves_of(config, model, num_devices: int = 1, params=()) -> length.Curves:
 def test_a_clip_is_played_back_and_forth(num_frames, num):
     once = [*range(num_frames), *range(num_frames - 2, 0, -1)]
     expected = np.resize(once or [0], num)
-    np.testing.assert_array_equal(length.back_and_forth(num_frames, num), expected)
+    np.testing.assert_array_equal(preprocess.back_and_forth(num_frames, num), expected)
 
 
 def curve(**changes: float) -> np.ndarray:
@@ -158,7 +158,7 @@ def test_curves_of_a_model_whose_scores_are_known(config, clips, monkeypatch):
         np.testing.assert_array_equal(kind["ari"][BREAKS:], kind["ari_refined"][BREAKS:])
     np.testing.assert_allclose(found.still["ari"], found.still["ari"][0])
     assert np.ptp(found.moving["ari"]) > 1e-3
-    order = length.back_and_forth(T, L)
+    order = preprocess.back_and_forth(T, L)
     np.testing.assert_allclose(found.moving["ari"], found.moving["ari"][order], atol=1e-12)
     assert length.tested_frames(found.still["mse_refined"]) == BREAKS
     assert found.tested_frames <= BREAKS
@@ -166,7 +166,7 @@ def test_curves_of_a_model_whose_scores_are_known(config, clips, monkeypatch):
 
 def test_predictions_stand_beside_the_last_seen_frame(config, clips):
     found = curves_of(config, hand_made()).ahead
-    order, b = length.back_and_forth(T, L), config.eval.burn_in
+    order, b = preprocess.back_and_forth(T, L), config.eval.burn_in
     videos = np.stack([clip["video"] / 255 for clip in clips[:CLIPS]])[:, order]
     repeated = np.square(videos[:, b:] - videos[:, b - 1:b]).mean((0, 2, 3, 4))
     brighter = np.square(videos[:, b - 1:b] + 0.1 - videos[:, b:]).mean((0, 2, 3, 4))

@@ -10,7 +10,7 @@ import pytest
 
 from parts_jax import main
 from parts_jax.models import parts
-from parts_jax.runs import config_rules, configuration
+from parts_jax.runs import config_rules, configuration, earlier_configs
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
@@ -182,7 +182,7 @@ def test_a_family_that_there_is_not(name):
         config_rules.check(config_with(model__name=name), 1)
 
 
-@pytest.mark.parametrize("old, new", configuration.MOVED.items())
+@pytest.mark.parametrize("old, new", earlier_configs.MOVED.items())
 def test_keys_of_before_in_a_config_file_are_refused(old, new):
     config = config_with()
     with config.unlocked():

@@ -11,7 +11,13 @@ import pytest
 import parts_jax
 from configs import parts_clevrer
 from parts_jax import evaluate, models, train
-from parts_jax.runs import checkpoint, checkpoint_record, config_rules, configuration
+from parts_jax.runs import (
+    checkpoint,
+    checkpoint_record,
+    config_rules,
+    configuration,
+    earlier_configs,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEMO = ROOT / "pretrained" / "demo"
@@ -21,7 +27,7 @@ LAST_STEP = 4
 def as_before(config) -> dict:
     """The nested dict that the version before wrote of a config of today."""
     values = json.loads(configuration.to_json(config))
-    for old, new in configuration.MOVED.items():
+    for old, new in earlier_configs.MOVED.items():
         (section, leaf), (section_now, leaf_now) = old.split("."), new.split(".")
         values[section][leaf] = values[section_now].pop(leaf_now)
     del values["eval"]["best_by"], values["model"]["dtype"], values["optimizer"]["groups"]
@@ -76,7 +82,7 @@ def test_the_config_of_before_becomes_that_of_today(config):
     copy = json.loads(json.dumps(before))
     loaded = configuration.from_json(json.dumps(before))
     assert loaded.to_dict() == config.to_dict()
-    assert configuration.modernised(before) == config.to_dict()
+    assert earlier_configs.modernised(before) == config.to_dict()
     assert before == copy  # it is not changed
     config_rules.check(loaded, 1)
 
@@ -86,7 +92,7 @@ def test_today_s_config_stays_as_it_is(config):
     text = configuration.to_json(config)
     assert configuration.to_json(configuration.from_json(text)) == text
     other = config.to_dict() | {"model": {"name": "other", "size": 3, "truncation": 5}}
-    assert configuration.modernised(other) == other
+    assert earlier_configs.modernised(other) == other
 
 
 def test_a_metric_that_has_another_name_now(config):
@@ -136,7 +142,7 @@ def test_a_model_of_before_is_loaded():
     assert model.config.model.beta_scale == (1.0, 0.3)
 
 
-@pytest.mark.parametrize("old, new", configuration.MOVED.items())
+@pytest.mark.parametrize("old, new", earlier_configs.MOVED.items())
 def test_a_moved_key_is_refused_with_its_new_place(config, old, new):
     with pytest.raises(ValueError, match=f"no key '{old}'; it has moved to '{new}'.$"):
         configuration.check_key(config, old)

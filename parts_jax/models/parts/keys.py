@@ -42,6 +42,7 @@ KEYS = {
 # Keys that earlier runs did not have, and what they are gone on with.
 LATER_KEYS = {"transition.decay": 0.0}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
+SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.blind_share
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -25,6 +25,7 @@ SETTINGS = (
     "--config=configs/parts_clevrer.py:demo", f"--config.schedule.steps=({STEPS},)",
     "--config.schedule.warmup_steps=(10,)", "--config.schedule.final_scale=(0.3,)",
     "--config.model.beta_scale=(1.0,)", "--config.train.log_every=1",
+    "--config.train.pixels=(2,)", "--config.train.encoder_pooling=(1,)",
     "--config.eval.num_sequences=16", "--config.eval.report=False", "--config.eval.length=0")
 DEMO = ("--config.schedule.resolution=(32,)",)
 # A model of some thousand parameters at 16x16, in which gradients stay small.

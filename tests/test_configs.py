@@ -55,8 +55,8 @@ def prepared(name: str):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_values_are_allowed(name):
-    """On one device, on four, and on eight; and the set is one that there is."""
-    for num_devices in (1, 4, 8):
+    """On one device and on four; and the set is one that there is."""
+    for num_devices in (1, 4):
         config_rules.check(get_config(name), num_devices)
     known = get_config(name).data.name
     assert known in (*data.KNOWN_NAMES, *data.BUILDERS)
@@ -127,7 +127,8 @@ def test_full_colour_demo_differs_from_the_demo_in_the_decoders_colour():
                                             parts_clevrer.get_config("demo_full_colour"))
     keys = [key for key, _, _ in differences]
     assert "model.decoder.colour" in keys
-    assert all(not key.startswith(("data.", "eval.")) for key in keys)
+    assert {key for key in keys if key.startswith(("data.", "eval."))} <= {
+        "data.num_frames", "data.train_frames"}  # the same clips, of which fewer frames are read
     assert parts_clevrer.get_config("demo_full_colour").model.decoder.colour == "full"
 
 

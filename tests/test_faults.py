@@ -32,7 +32,8 @@ def command(folder, tiny, one_device):
     environment = one_device | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     values = tiny | {
         "data.data_dir": str(folder / "data"), "schedule.steps": (LAST_STEP,),
-        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.resolution": (16,), "train.pixels": (2,),
+        "train.encoder_pooling": (1,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
         "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 8,
         "train.checkpoint_every": 6, "train.keep_checkpoints": 2}

@@ -288,7 +288,8 @@ def nan_run(folder, tiny):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny | {
         "data.data_dir": str(folder / "data"), "schedule.steps": (30,),
-        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.resolution": (16,), "train.pixels": (2,),
+        "train.encoder_pooling": (1,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (0,), "schedule.final_scale": (1.0,), "train.log_every": 1,
         "model.beta_scale": (1.0,), "train.evaluate_every": 4,
         "train.checkpoint_every": 4, "train.keep_checkpoints": 9, "train.max_bad_steps": 3})

@@ -65,8 +65,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         return tuples(value)
 
     values = restored(config)
-    there = flatten(values)
-    moved = [old for old, new in MOVED.items() if old in there and new not in there]
+    moved = [old for old, new in MOVED.items() if _has(values, old) and not _has(values, new)]
     for key in moved:
         section, _, leaf = key.rpartition(".")
         _set_default(values, MOVED[key], values[section].pop(leaf))
@@ -80,6 +79,15 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(best_by, tuple):
         values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
     return values
+
+
+def _has(values: Any, key: str) -> bool:
+    """Whether a nested dict has a dotted key."""
+    for part in key.split("."):
+        if not (isinstance(values, Mapping) and part in values):
+            return False
+        values = values[part]
+    return True
 
 
 def _set_default(values: dict[str, Any], key: str, value: Any) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from parts_jax.data import pipeline
 from parts_jax.metrics import table
 
 STEPS_AHEAD = 2  # of the device, at the most
@@ -37,7 +36,8 @@ class Log:
     def __init__(self, writer, config: ml_collections.ConfigDict, step: int):
         self.writer = writer
         self.last_step = sum(config.schedule.steps)
-        self.frames_per_step = config.train.batch_size * pipeline.train_frames(config.data)
+        self.frames_per_step = config.train.batch_size * (
+            config.data.train_frames or config.data.num_frames)
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
         self.writing = self.newest = None
         self.latest, self.evaluated = {}, ""

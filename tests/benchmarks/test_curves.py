@@ -20,7 +20,7 @@ def workdir(tmp_path):
             f"eval/{name}": score - i / 10 for i, name in enumerate(curves.SHOWN)})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = parts_clevrer.get_config("demo")
-    config.schedule.steps = (200, 100)
+    config.schedule.steps, config.schedule.resolution = (200, 100), (16, 32)
     configuration.claim_workdir(str(tmp_path), config)
     return tmp_path
 

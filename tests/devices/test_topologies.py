@@ -35,7 +35,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
 def arguments(folder, tiny) -> list[str]:
     values = tiny | {
         "data.data_dir": str(folder / "data"), "model.dtype": "float64", "schedule.steps": (STEPS,),
-        "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+        "schedule.resolution": (16,), "train.pixels": (2,),
+        "train.encoder_pooling": (1,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
         "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 20,
         "train.checkpoint_every": 10, "eval.report": True}

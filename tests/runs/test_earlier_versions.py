@@ -40,7 +40,8 @@ def config(tmp_path_factory, tiny):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny | {
         "data.data_dir": str(tmp_path_factory.mktemp("data")),
-        "schedule.steps": (LAST_STEP,), "schedule.resolution": (16,),
+        "schedule.steps": (LAST_STEP,), "schedule.resolution": (16,), "train.pixels": (2,),
+        "train.encoder_pooling": (1,),
         "schedule.learning_rate": (3e-3,), "schedule.warmup_steps": (1,),
         "schedule.final_scale": (0.3,), "model.beta_scale": (0.7,), "model.beta_warmup_steps": 2,
         "train.log_every": 1, "train.evaluate_every": 100, "train.checkpoint_every": 2,

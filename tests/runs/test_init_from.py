@@ -23,7 +23,8 @@ from parts_jax.runs import (
     parameters_only,
 )
 
-SHORT = {"schedule.steps": (1,), "schedule.resolution": (16,), "schedule.learning_rate": (3e-3,),
+SHORT = {"schedule.steps": (1,), "schedule.resolution": (16,), "train.pixels": (2,),
+        "train.encoder_pooling": (1,), "schedule.learning_rate": (3e-3,),
          "schedule.warmup_steps": (0,), "schedule.final_scale": (0.1,), "model.beta_scale": (1.0,),
          "eval.rollout_steps": 0, "eval.best_by": ()}
 

@@ -30,6 +30,7 @@ import dataclasses
 
 import ml_collections
 
+from parts_jax.data import pipeline
 from parts_jax.networks import decoders
 
 COLOUR_CHANNELS = 3
@@ -119,6 +120,7 @@ def decoder(model: ml_collections.ConfigDict, size: int) -> Cost:
     if c.colour != "full":
         hidden = decoders.SpatialBroadcastDecoder.colour_width
         terms = {1: 3, 2: 6}[decoders.DEGREES[c.colour]]
+        terms += c.num_fields if c.colour == "fields" else 0
         cost += mlp(1, (model.slot_size, hidden, COLOUR_CHANNELS * terms))
         picture = 2 * COLOUR_CHANNELS * terms * size**2
         cost += Cost(picture, picture, 0)  # (1, x, y) needs no gradient
@@ -129,8 +131,12 @@ def decoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
     """The spatial basis, once a step: coordinates -> D at every pixel, convolution D -> C_0."""
     c = model.decoder
     grid = GRID_CHANNELS * (1 + c.frequencies)
-    return (linear(size**2, grid, model.slot_size).of_constant()
+    cost = (linear(size**2, grid, model.slot_size).of_constant()
             + convolution(size, c.kernel_size, model.slot_size, c.channels[0]))
+    if c.colour == "fields":
+        hidden = decoders.SpatialBroadcastDecoder.colour_width
+        cost += linear(size**2, grid, hidden).of_constant() + linear(size**2, hidden, c.num_fields)
+    return cost
 
 
 def encoder(model: ml_collections.ConfigDict, size: int) -> Cost:
@@ -205,18 +211,22 @@ def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, 
       stage: of the schedule, which sets the resolution; -1: the last.
     """
     model, size = config.model, config.schedule.resolution[stage]
+    subset, shown = config.train.pixels[stage], size // config.train.encoder_pooling[stage]
+    scored = size // subset
     batch, frames, refinements = (
-        config.train.batch_size, config.data.num_frames, model.num_refinements)
+        config.train.batch_size, pipeline.train_frames(config.data), model.num_refinements)
     scores = frames * refinements
     chunks = -(-frames // config.train.truncation)
     once_a_frame = not model.encoder.use_likelihood and refinements > 1
     encoded, encoded_backward = (frames, frames) if once_a_frame else (scores - 1, scores - chunks)
-    attend, encode, predict = attention(config, size), encoder(model, size), transition(config)
+    attend, encode, predict = attention(config, shown), encoder(model, shown), transition(config)
+    # Of a subset of pixels every frame has coordinates of its own.
+    grids = batch * frames if subset > 1 else 1
     return _with_total({
-        "decoder": (batch * scores * model.num_slots * decoder(model, size).total
-                    + decoder_shared(model, size).total),
+        "decoder": (batch * scores * model.num_slots * decoder(model, scored).total
+                    + grids * decoder_shared(model, scored).total),
         "encoder": (batch * (encoded * encode.forward + encoded_backward * encode.backward)
-                    + encoder_shared(model, size).total),
+                    + encoder_shared(model, shown).total),
         "attention": batch * ((scores - 1) * attend.forward + (scores - chunks) * attend.backward),
         "transition": batch * (frames * predict.total - chunks * transition_to_state(config)),
     })

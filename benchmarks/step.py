@@ -31,6 +31,7 @@ from ml_collections import config_flags
 
 from benchmarks import flops
 from parts_jax import models, train
+from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
 from parts_jax.runs import config_rules
@@ -66,7 +67,8 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
       `hardware`; `stage`, `resolution`, `num_frames`, `unroll`; `peaks`: of `matrix_product` and
       `convolution` what was run, in the model's dtype, and FLOPs a second of all devices together;
       and for `train_step` and `inference_step`:
-      - batch_size: clips of all devices together; frames_per_second follows from it;
+      - batch_size, num_frames: clips of all devices together, and T: those of training may be
+        longer; frames_per_second follows from them;
       - compile_seconds: tracing, lowering and compiling, nothing of it cached;
       - step_seconds: median, min and max, each step waited for;
       - compiled_flops, flops_of_scan_unrolled: by XLA, of the compiled program with loop bodies
@@ -100,7 +102,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
         for name, rate in rates.items():
             measured[name]["flops_per_second"] = summarise(rate)
         for name in programs:
-            report[name] |= describe_times(report[name], seconds[name], rates, config)
+            report[name] |= describe_times(report[name], seconds[name], rates)
     return {"hardware": hardware(mesh), "stage": stage,
             "resolution": config.schedule.resolution[stage], "num_frames": config.data.num_frames,
             "unroll": config.train.unroll, "peaks": measured} | report
@@ -116,7 +118,7 @@ def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
         functools.partial(train.train_step, config=config, model=model, tx=tx, stage=stage),
         mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
     make_state = functools.partial(train.create_state, config, model, tx)
-    batch = random_batch(config, config.train.batch_size)
+    batch = random_batch(config, config.train.batch_size, pipeline.train_frames(config.data))
 
     def start(compiled):
         state = sharding.replicate(jax.jit(make_state)(), mesh)
@@ -138,7 +140,7 @@ def inference_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callab
     factor = config.data.resolution // config.schedule.resolution[stage]
     step = stages.compile_stages(config, model, mesh, factor).infer
     make_parameters = functools.partial(model.init, jax.random.key(config.seed))
-    batch = random_batch(config, config.eval.batch_size)
+    batch = random_batch(config, config.eval.batch_size, config.data.num_frames)
 
     def start(compiled):
         params = sharding.replicate(jax.jit(make_parameters)(), mesh)
@@ -149,10 +151,10 @@ def inference_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callab
     return step, arguments, start
 
 
-def random_batch(config, size: int) -> dict[str, np.ndarray]:
+def random_batch(config, size: int, num_frames: int) -> dict[str, np.ndarray]:
     """A batch as the pipeline gives it, of noise: video, valid, index, and actions if any."""
     data, rng = config.data, np.random.default_rng(config.seed)
-    frames = (size, data.num_frames)
+    frames = (size, num_frames)
     batch = {"video": rng.integers(
                  0, 256, (*frames, data.resolution, data.resolution, 3), dtype=np.uint8),
              "valid": np.ones(size, bool), "index": np.arange(size, dtype=np.int32)}
@@ -174,7 +176,8 @@ def describe_compiled(step: Callable, arguments: tuple) -> tuple[dict[str, Any],
     """Compiles a step: how long it took and what memory it takes, and the program."""
     start = time.perf_counter()
     compiled = step.lower(*arguments).compile()
-    described = {"batch_size": arguments[1]["video"].shape[0],
+    batch_size, num_frames = arguments[1]["video"].shape[:2]
+    described = {"batch_size": batch_size, "num_frames": num_frames,
                  "compile_seconds": time.perf_counter() - start}
     memory = compiled.memory_analysis()
     if memory is not None:  # not every backend tells
@@ -218,7 +221,7 @@ def without_loops(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     """The same step, written out: all frames one after the other, the batch in one piece."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        config.train.unroll = config.data.num_frames
+        config.train.unroll = max(config.data.num_frames, config.data.train_frames)
         config.model.decoder.examples_at_once = 0
     return config
 
@@ -274,10 +277,10 @@ def time_in_turn(runs: dict[str, Callable], num_steps: int) -> dict[str, np.ndar
     return {name: np.asarray(values[NUM_WARM_UP:]) for name, values in seconds.items()}
 
 
-def describe_times(described: dict, seconds: np.ndarray, rates: dict, config) -> dict:
+def describe_times(described: dict, seconds: np.ndarray, rates: dict) -> dict:
     """Step time, frames a second, and the share of each peak that was measured beside the step."""
     times = summarise(seconds)
-    frames = described["batch_size"] * config.data.num_frames
+    frames = described["batch_size"] * described["num_frames"]
     least = described["minimum_flops"]["total"]
     shares = {name: float(np.median(least / seconds / rate)) for name, rate in rates.items()}
     return {"step_seconds": times | {"num_steps": len(seconds)},

@@ -106,7 +106,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 @pytest.mark.parametrize("config, parts", [
     (f"{FILE}:demmo", ["no variant 'demmo'",
-                       "it has: paper, small, laptop, demo, demo_full_colour, tiny"]),
+                       "it has: paper, small, hd, laptop, demo, demo_full_colour, tiny"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
     (None, ["--config=FILE[:variant] is missing", "--list shows"]),
     ("gs://bucket/mine.py:demo", ["--config is 'gs://bucket/mine.py:demo', an address"]),
@@ -144,7 +144,7 @@ def test_flags_of_a_file_are_flags(refused, tmp_path):
 
 @pytest.mark.parametrize("flag, said", [
     ("--help", "--config.KEY=VALUE"), ("-h", "--workdir"), ("--helpfull", "--coordinator_address"),
-    ("--list", "configs/parts_clevrer.py          paper, small, laptop, demo")])
+    ("--list", "configs/parts_clevrer.py          paper, small, hd, laptop, demo")])
 def test_what_is_only_asked_for_is_printed_with_exit_code_0(capsys, flag, said):
     for others in ([], [DEMO], ["--mode=evaluate"]):
         with pytest.raises(SystemExit) as exit:
@@ -197,7 +197,7 @@ def test_evaluating_by_the_config_of_another_run_is_refused(refused, tmp_path):
      "There is no checkpoint of step 7 in '{root}/pretrained/demo/checkpoints'; it has those of "
      "steps 6800."),
     ("main", "--config=configs/parts_clevrer.py:dmo --workdir=runs/demo",
-     "configs/parts_clevrer.py has no variant 'dmo'; it has: paper, small, laptop, demo, "),
+     "configs/parts_clevrer.py has no variant 'dmo'; it has: paper, small, hd, laptop, demo, "),
     ("main", "--config=configs/parts_clevrer.py:demo --config.seed=one --workdir=runs/demo-1",
      "flag --config.seed=one: invalid literal for int() with base 10: 'one'"),
     ("main", "--config=configs/parts_clevrer.py --config.data.name=folder/46 "

@@ -12,9 +12,10 @@ from flax.linen.dtypes import promote_dtype
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
 
-COLOURS = ("full", "affine", "quadratic", "shaded")
-OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2}  # of the network of every pixel
-DEGREES = {"affine": 1, "quadratic": 2, "shaded": 1}             # of the colour in the coordinates
+COLOURS = ("full", "affine", "quadratic", "shaded", "fields")
+# Outputs of the network of every pixel, and the degree of the colour in the coordinates.
+OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
+DEGREES = {"affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -32,8 +33,12 @@ class SpatialBroadcastDecoder(nn.Module):
           cannot also paint what lies around it, so masks take the shape of objects.
         "quadratic": the same to the second degree, for rooms whose light falls off: what a slot
           cannot paint of the background by itself, it shares with others, and cuts into cells.
+        "fields": affine in the coordinates and in a few fields of them, which are learned and
+          shared by all slots: light that falls off over a floor is one slot's job then, while a
+          slot that paints an object still cannot paint the floor around it.
         "shaded": affine colour times a shade per pixel in (0, 2) from the full network: one
           surface under changing light.
+      num_fields: of the colour "fields".
       frequencies: sines and cosines added to the coordinates.
       colour_width: hidden width of the affine colour's network.
       dtype: of convolutions and matrix products; the mixture is float32.
@@ -44,6 +49,7 @@ class SpatialBroadcastDecoder(nn.Module):
     colour: str = "full"
     frequencies: int = 0
     shade: float = 0.5
+    num_fields: int = 8
     colour_width: int = 32
     dtype: Any = None
 
@@ -79,12 +85,16 @@ class SpatialBroadcastDecoder(nn.Module):
         return PixelMixture(means, mask_logits)
 
     def smooth_colour(self, z: jax.Array, grid: jax.Array) -> jax.Array:
-        """A colour per slot, polynomial in the coordinates.
+        """A colour per slot, a polynomial in the coordinates, or in them and in learned fields.
 
         z [..., K, D], grid [H, W, .] or, of a subset of pixels, [..., H, W, .] ->
         [..., K, H, W, 3].
         """
         terms = monomials(grid[..., 0], grid[..., 1], DEGREES[self.colour])
+        if self.colour == "fields":
+            network = layers.MLP((self.colour_width,), self.num_fields, dtype=self.dtype,
+                                 name="fields")
+            terms = jnp.concatenate([terms, jnp.tanh(network(grid))], axis=-1)
         width = 3 * terms.shape[-1]
         coefficients = layers.MLP((self.colour_width,), width, dtype=self.dtype, name="colour")(z)
         coefficients = coefficients.reshape(*z.shape[:-1], 3, -1)

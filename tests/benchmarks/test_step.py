@@ -13,6 +13,7 @@ from parts_jax.devices import sharding
 from parts_jax.models.parts import family
 
 B, K, S = 2, 3, 16
+ALL_PIXELS = {"data.train_frames": 0, "train.pixels": (1, 1), "train.encoder_pooling": (1, 1)}
 
 
 def make_config(**changes):
@@ -21,7 +22,7 @@ def make_config(**changes):
     config.update_from_flattened_dict({
         "model.num_slots": K, "model.decoder.channels": (96, 96), "model.slot_size": 32,
         "model.encoder.channels": (48, 48), "model.encoder.output_size": 64,
-        "model.attention.size": 64} | changes)
+        "model.attention.size": 64, "schedule.resolution": (16, 32), **ALL_PIXELS} | changes)
     return config
 
 
@@ -57,7 +58,8 @@ def assert_close(counted: float, formula: int, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("kernel_size, colour", [(1, "full"), (1, "affine"), (1, "shaded"),
-                                                 (1, "quadratic"), (3, "full"), (3, "affine")])
+                                                 (1, "quadratic"), (1, "fields"), (3, "full"),
+                                                 (3, "affine")])
 def test_decoder_is_as_xla_counts(kernel_size, colour):
     config = make_config(**{"model.decoder.kernel_size": kernel_size,
                             "model.decoder.colour": colour})
@@ -150,7 +152,7 @@ def test_step_formulas_add_up_by_hand():
 def tiny_config(**changes):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
-        "data.num_frames": 2, "data.resolution": 8, "schedule.resolution": (4, 8),
+        "data.num_frames": 2, "data.resolution": 8, "schedule.resolution": (4, 8), **ALL_PIXELS,
         "train.unroll": 5, "model.decoder.examples_at_once": 0,
         "model.slot_size": 8, "model.decoder.channels": (32, 32),
         "model.encoder.channels": (8,), "model.transition.width": 16,
@@ -197,7 +199,9 @@ class Compiled:
 
 @pytest.mark.parametrize("name", ["train_step", "inference_step"])
 @pytest.mark.parametrize("changes", [
-    {}, {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
+    {}, {"data.train_frames": 3, "data.resolution": 16, "schedule.resolution": (8, 16),
+         "train.pixels": (1, 2), "train.encoder_pooling": (1, 4)},
+    {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
          "model.decoder.colour": "full", "data.num_frames": 5, "model.num_refinements": 2,
          "train.truncation": 2, "data.action_size": 2}])
 def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):

@@ -128,6 +128,19 @@ def test_quadratic_colour_is_quadratic():
         assert np.abs(np.diff(np.diff(means, 1, axis=axes[0]), 1, axis=axes[1])).max() > 1e-3
 
 
+def test_fields_are_shared_by_all_slots():
+    """Pictures of any slots, example and colour are mixtures of 3 monomials and 5 learned fields."""
+    rank = {}
+    for colour in ("affine", "fields"):
+        decoder = decoders.SpatialBroadcastDecoder((6,), 1, colour, 2, num_fields=5)
+        z = random(4, 6, 8)
+        means = decoder.apply(decoder.init(jax.random.key(0), z, (8, 8)), z, (8, 8)).means
+        pictures = np.moveaxis(np.asarray(means, np.float64), -1, 0).reshape(-1, 64)
+        values = np.linalg.svd(pictures, compute_uv=False)
+        rank[colour] = int((values > 1e-5 * values[0]).sum())
+    assert rank == {"affine": 3, "fields": 8}
+
+
 def test_monomials_by_hand():
     x, y = np.asarray([[2.0]]), np.asarray([[3.0]])
     np.testing.assert_array_equal(decoders.monomials(x, y, 1), [[[1, 2, 3]]])

@@ -63,7 +63,7 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         decoder=decoders.SpatialBroadcastDecoder(
             channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
             colour=c.decoder.colour, frequencies=c.decoder.frequencies,
-            shade=c.decoder.shade, dtype=dtype),
+            shade=c.decoder.shade, num_fields=c.decoder.num_fields, dtype=dtype),
         encoder=encoders.SizePreservingEncoder(
             channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
             output_size=c.encoder.output_size, dtype=dtype),

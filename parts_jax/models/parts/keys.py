@@ -3,6 +3,7 @@
 import ml_collections
 
 from parts_jax.models import rules
+from parts_jax.networks import decoders
 
 KEYS = {
     "name": rules.choice("parts"),
@@ -19,7 +20,8 @@ KEYS = {
     "log_std_offset": rules.number(),
     "decoder.channels": rules.widths(),
     "decoder.kernel_size": rules.odd(),
-    "decoder.colour": rules.choice("full", "affine", "quadratic", "shaded"),
+    "decoder.colour": rules.choice(*decoders.COLOURS),
+    "decoder.num_fields": rules.whole(1),
     "decoder.shade": rules.not_negative(),
     "decoder.examples_at_once": rules.whole(0),
     "decoder.frequencies": rules.whole(0),
@@ -40,7 +42,7 @@ KEYS = {
     "transition.decay": rules.share(),
 }
 # Keys that earlier runs did not have, and what they are gone on with.
-LATER_KEYS = {"transition.decay": 0.0}
+LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
 SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.blind_share
 

@@ -17,6 +17,7 @@ cases. --only prints one case and leaves its file.
 import argparse
 import collections
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -50,7 +51,7 @@ def tasks(names: Sequence[str], count: int) -> list[Task]:
     """So many cases in all, each a reader and a number; by reader, each by its weight."""
     total = sum(READERS[name].weight for name in names)
     return [(name, number) for name in names
-            for number in range(max(1, round(count * READERS[name].weight / total)))]
+            for number in range(math.ceil(count * READERS[name].weight / total))]
 
 
 def work(todo: Sequence[Task], seed: int, folder: str, pipe: connection.Connection) -> None:

@@ -32,8 +32,16 @@ class Rule:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, numpy's too; True and False are none."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number, numpy's too; True and False are none.
+
+    Nor are whole numbers too large for a float, as JSON may have them.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_whole(value: Any) -> bool:

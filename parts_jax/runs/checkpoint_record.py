@@ -88,8 +88,9 @@ def read(folder: pathlib.Path, what: str) -> dict[str, Any]:
         raise UnreadableError(f"{what} cannot be read: its record is damaged ({error}).") from error
     _check_whole(record, what)
     check_format(record, what)
-    if not isinstance(record.get("checksums"), dict):
-        raise UnreadableError(f"{what} cannot be read: its record has no checksums by name.")
+    for part in ("checksums", "versions"):
+        if not isinstance(record.get(part), dict):
+            raise UnreadableError(f"{what} cannot be read: its record has no {part} by name.")
     if record.get("step", int(folder.name)) != int(folder.name):
         raise UnreadableError(f"{what} cannot be read: it is that of step {record['step']}, put in "
                               "its place.")

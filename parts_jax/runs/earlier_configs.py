@@ -73,7 +73,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         if moved or not key.startswith("model."):  # models of this version have all their keys
             value = (1,) * len(values["schedule"]["steps"]) if value is ONE_PER_STAGE else value
             _set_default(values, key, copy.copy(value))
-    for key, value in models.later_keys(values["model"]).items():
+    for key, value in models.later_keys(values.get("model", {})).items():
         _set_default(values, f"model.{key}", value)
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):

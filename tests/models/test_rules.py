@@ -11,7 +11,7 @@ NAN, INF = float("nan"), float("inf")
     (rules.whole(0), (0, 7), (-1, 1.0, True, "1", None), "a whole number, 0 or more"),
     (rules.whole(-2), (-2, -1), (-3,), "a whole number, -2 or more"),
     (rules.odd(), (1, 3), (0, 2, -1, 3.0, True), "an odd whole number, 1 or more"),
-    (rules.number(), (-2.0, 0, 1e9), (NAN, INF, False, "0"), "a finite number"),
+    (rules.number(), (-2.0, 0, 1e9), (NAN, INF, False, "0", 10**400), "a finite number"),
     (rules.positive(), (1, 0.1), (0, -0.1, NAN, INF, True), "a finite number above 0"),
     (rules.not_negative(), (0, 0.5), (-1e-9, NAN, INF), "a finite number, 0 or more"),
     (rules.share(), (0, 0.5, 1), (-0.1, 1.1, NAN, True), "a number from 0 to 1"),

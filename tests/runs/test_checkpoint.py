@@ -19,8 +19,10 @@ from flax import struct
 
 from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
-CONFIG = {"seed": 0, "data": {"skip_bad": False, "camera": "", "actions": ""},
-          "eval": {"batch_size": 4}, "train": {"init_from": "", "init_from_step": -1}}
+CONFIG = {"seed": 0, "eval": {"batch_size": 4}, "schedule": {"steps": (1,)},
+          "data": {"skip_bad": False, "camera": "", "actions": "", "train_frames": 0},
+          "train": {"init_from": "", "init_from_step": -1, "pixels": (1,), "encoder_pooling": (1,),
+                    "blind_share": 0.0, "burn_in": 3}}
 
 
 @struct.dataclass
@@ -234,6 +236,14 @@ def test_a_record_of_the_second_format_is_read(workdir):
         path.write_text(json.dumps({key: value for key, value in record.items() if key != part}))
         with pytest.raises(checkpoint.UnreadableError, match="its record is damaged"):
             restore(workdir)
+
+
+@pytest.mark.parametrize("part", ["checksums", "versions"])
+@pytest.mark.parametrize("value", [None, 7, ["jax"]])
+def test_a_record_without_names_is_damaged(workdir, part, value):
+    rewrite(workdir, 3, **{part: value})
+    with pytest.raises(checkpoint.UnreadableError, match=f"its record has no {part} by name"):
+        restore(workdir)
 
 
 @pytest.mark.parametrize("number", [4, 0, "two", None])

@@ -189,7 +189,8 @@ def restore(workdir: str, step: int | None = None, config: dict = CONFIG) -> Sta
 
 def test_the_record_has_format_versions_config_and_checksums(workdir):
     record = json.loads(record_of(workdir, 3).read_text())
-    assert (record["format"], record["step"], record["config"]) == (3, 3, CONFIG)
+    assert (record["format"], record["step"]) == (3, 3)
+    assert record["config"] == json.loads(json.dumps(CONFIG))
     assert record["place"] == google_crc32c.value(b'{"next_index": 12}')
     rest = {key: value for key, value in record.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True).encode()

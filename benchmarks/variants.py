@@ -61,7 +61,7 @@ class TiledPixelNetwork(decoders.PixelNetwork):
 
     @nn.compact
     def __call__(self, z: jax.Array, basis: jax.Array) -> jax.Array:
-        """z [..., D], basis [H, W, D] -> [..., H, W, widths[-1]]."""
+        """z [..., K, D], basis [H, W, D] or [..., H, W, D] -> [..., K, H, W, widths[-1]]."""
         tiled, = promote_dtype(tile(z, basis), dtype=self.dtype)
         h = tiled.reshape(-1, tiled.shape[-1]).T
         for i, inputs in enumerate((z.shape[-1], *self.widths[:-1])):
@@ -71,8 +71,9 @@ class TiledPixelNetwork(decoders.PixelNetwork):
 
 
 def tile(z: jax.Array, basis: jax.Array) -> jax.Array:
-    """z [..., D] at every pixel, plus basis [H, W, D] -> [..., H, W, D]."""
-    return z[..., None, None, :] + jnp.expand_dims(basis, range(z.ndim - 1))
+    """z [..., K, D] at every pixel, plus basis [H, W, D] or [..., H, W, D] -> [..., K, H, W, D]."""
+    basis = jnp.expand_dims(basis, -4)  # over K
+    return z[..., None, None, :] + jnp.expand_dims(basis, range(z.ndim + 2 - basis.ndim))
 
 
 def attend_with_keys(queries, key_kernel, encoding):

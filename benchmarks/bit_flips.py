@@ -38,12 +38,12 @@ import numpy as np
 import optax
 from absl import flags, logging
 
-from parts_jax.runs import checkpoint, checkpoint_fallback
+from parts_jax.runs import checkpoint, checkpoint_fallback, earlier_configs
 from parts_jax.train import TrainState
 
-CONFIG = {"seed": 0, "data": {"skip_bad": False, "camera": "", "actions": ""},
-          "eval": {"batch_size": 4},
-          "schedule": {"learning_rate": [3e-4, 1e-4]}}
+CONFIG = earlier_configs.modernised({
+    "seed": 0, "data": {}, "eval": {"batch_size": 4}, "train": {}, "model": {},
+    "schedule": {"steps": [2, 2], "learning_rate": [3e-4, 1e-4]}})
 STEPS = (1, 2)
 ALLOWED = {"run": {"before", "harmless"}, "model": {"refused", "harmless"}}
 

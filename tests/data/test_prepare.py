@@ -157,6 +157,7 @@ def settings(data_dir, source_dir, **changes):
     return ml_collections.ConfigDict({
         "name": "folder/64", "data_dir": str(data_dir), "source_dir": str(source_dir),
         "prepared": "", "download": False, "max_bytes": 2 ** 30, "skip_bad": False, "num_frames": 2,
+        "train_frames": 0,
         "stride": 1, "resolution": 8, "flip": False, "num_threads": 1,
         "train_split": "train", **changes})
 

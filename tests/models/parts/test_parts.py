@@ -213,7 +213,8 @@ def test_noise_of_an_example_depends_on_its_key_alone_and_a_longer_clip_begins_a
 
 def test_beta_changes_with_the_step_in_training_alone():
     """Warm-up from .02 and, in the second stage, a scale of .3; without a step, beta itself."""
-    config, model, params = build()
+    config, model, params = build((
+        ("schedule.steps", (4_000, 2_800)), ("model.beta_scale", (1.0, 0.3))))
     clip = Clip(*inputs_for(config))
     state = model.start(B, None)
 

@@ -34,12 +34,13 @@ from parts_jax.data.sets.sim_clevrer import SimClevrer, SimClevrerConfig
 from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages
-from parts_jax.metrics import intervals, table
+from parts_jax.metrics import intervals
+from parts_jax.metrics.table import headlines
 from parts_jax.runs import checkpoint, configuration, quiet, shipped
 
 COLUMNS = {"fg_ari_last": "FG-ARI", "ari_last": "ARI", "miou_last": "mIoU",
            "fg_ari_video": "FG-ARI, video", "ari_video": "ARI, video", "miou": "mIoU, all frames"}
-LAST = table.headlines()
+LAST = headlines()
 VARIANTS = {variant.name: variant for variant in SimClevrer.BUILDER_CONFIGS}
 OWN = "own"  # the set that the model was trained on
 ANYWHERE = ("twins", "mixed", "demo_crowded", "demo_camera")

@@ -169,7 +169,7 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
     ({"train.pixels": (2,), "model.decoder.kernel_size": 3}, "kernel_size is 3: only a decoder"),
     ({"train.pixels": (2,), "model.encoder.use_likelihood": True}, "must be the same in every"),
     ({"train.blind_share": 1.5}, "train.blind_share is 1.5, but must be a number from 0 to 1"),
-    ({"train.blind_share": 0.5, "train.burn_in": 4}, "burn_in is 4, but clips .* have 4 frames"),
+    ({"train.blind_share": 0.5, "train.burn_in": 6}, "burn_in is 6, but clips .* have 6 frames"),
     ({"model.transition.decay": -0.1}, "decay is -0.1, but must be a number from 0 to 1"),
 ])
 def test_values_that_cannot_be_trained_with_are_refused(changes, message):

@@ -9,9 +9,9 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 |--------------------|-------------------------------|--------------------------|
 | `paper` (default)  | clevrer, 64x64, T=25, K=7     | a pod                    |
 | `small`            | sim_clevrer/small, 64x64, T=8 | one GPU, under an hour   |
-| `hd`               | sim_clevrer/medium_128, 128x128, T=8 | 2 CPU cores, twenty minutes |
-| `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores, ten minutes |
-| `demo`             | sim_clevrer/demo, 32x32, T=8  | 2 CPU cores, four minutes |
+| `hd`               | sim_clevrer/medium_128, 128x128, T=8 | 2 CPU cores             |
+| `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores              |
+| `demo`             | sim_clevrer/demo, 32x32, T=8  | 2 CPU cores, some minutes |
 | `demo_full_colour` | the same, the paper's decoder | 2 CPU cores, ten minutes |
 | `tiny`             | sim_clevrer/tiny, 16x16, T=4  | a smoke run of seconds: learns nothing |
 
@@ -143,7 +143,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
 
 
 def make_laptop(config: ml_collections.ConfigDict) -> None:
-    """Two CPU cores, ten minutes: sim_clevrer at 64x64, 3-5 objects, the demo's model."""
+    """Two CPU cores: sim_clevrer at 64x64, 3-5 objects, the demo's model."""
     make_demo(config)
     config.data.name = "sim_clevrer/medium"
     config.data.resolution = 64
@@ -161,7 +161,7 @@ def make_laptop(config: ml_collections.ConfigDict) -> None:
 
 
 def make_hd(config: ml_collections.ConfigDict) -> None:
-    """Two CPU cores, twenty minutes: the same at 128x128."""
+    """Two CPU cores: the same at 128x128."""
     make_laptop(config)
     config.data.name = "sim_clevrer/medium_128"
     config.data.resolution = 128
@@ -176,7 +176,7 @@ def make_hd(config: ml_collections.ConfigDict) -> None:
 
 
 def make_demo(config: ml_collections.ConfigDict) -> None:
-    """Two CPU cores, four minutes: sim_clevrer at 32x32, 2-3 large objects."""
+    """Two CPU cores, some minutes: sim_clevrer at 32x32, 2-3 large objects."""
     config.data.name = "sim_clevrer/demo"
     config.data.num_frames = 8
     config.data.train_frames = 16        # clips have 8: what is never seen in training may diverge

@@ -284,7 +284,7 @@ GOOD = {"video": np.zeros((8, 32, 32, 3), np.uint8),
     ({"segmentation": np.zeros((8, 16, 16), np.uint8)},
      ["segmentation must be uint8", "as large as its video [1, 32, 32]", "uint8 [1, 16, 16]"]),
     ({"video": np.zeros((5, 32, 32, 3), np.uint8)},
-     ["data.num_frames is 6", "shortest clip has 5 frames"]),
+     ["data.num_frames is 8", "shortest clip has 5 frames"]),
 ])
 @pytest.mark.parametrize("bad_split", ["train", "validation", "test"])
 def test_videos_of_a_wrong_form_are_refused_before_training(refused, monkeypatch, change, parts,
@@ -301,9 +301,11 @@ def test_videos_of_a_wrong_form_are_refused_before_training(refused, monkeypatch
 
 
 @pytest.mark.parametrize("arguments, parts", [
-    ((), ["eval.burn_in is 4 and eval.rollout_steps is 4, which takes 8 frames", "7 can be read",
-          "with data.stride 1: the two may be 7 together", "--config.eval.rollout_steps=0"]),
-    (("--config.eval.burn_in=9", "--config.eval.rollout_steps=1"), ["takes 10 frames"]),
+    (("--config.data.num_frames=6",),
+     ["eval.burn_in is 4 and eval.rollout_steps is 4, which takes 8 frames", "7 can be read",
+      "with data.stride 1: the two may be 7 together", "--config.eval.rollout_steps=0"]),
+    (("--config.data.num_frames=6", "--config.eval.burn_in=9", "--config.eval.rollout_steps=1"),
+     ["takes 10 frames"]),
     (("--config.data.stride=2", "--config.data.num_frames=4"), ["4 can be read with data.stride 2"])
 ])
 @pytest.mark.parametrize("short", ["validation", "test"])

@@ -15,7 +15,8 @@ from parts_jax.metrics import table
 from parts_jax.training import progress
 
 CONFIG = ml_collections.ConfigDict(
-    {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4}, "data": {"num_frames": 6}})
+    {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4},
+     "data": {"num_frames": 6, "train_frames": 0}})
 
 
 class Writer:

@@ -3,9 +3,9 @@
     python -m benchmarks.pixels --config=configs/parts_clevrer.py:laptop --pixels=1,2,4,8
     python -m benchmarks.pixels --config=configs/parts_clevrer.py:hd --pixels=1,4,8 --num_steps=3
 
-The steps of the config's last stage with one pixel out of each p x p block, and the encoder's frames
-pooled by p as well, are timed in turn in one process: their ratios hold whatever else the machine
-does. Prints a table: median seconds, and their ratio to the first; --out writes JSON.
+The steps of the config's last stage with one pixel out of each p x p block, and the encoder's
+frames pooled by p as well, are timed in turn in one process: their ratios hold whatever else the
+machine does. Prints a table: median seconds, and their ratio to the first; --out writes JSON.
 """
 
 from typing import Any

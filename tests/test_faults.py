@@ -82,7 +82,8 @@ def test_the_files_of_a_run(undisturbed):
     assert best["metric"] == "miou_last_assigned"
     lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
     name = "sim_clevrer_tiny-validation"
-    scores = {line["step"]: line[f"{name}/miou_last_assigned"] for line in lines if f"{name}/mse" in line}
+    scores = {line["step"]: line[f"{name}/miou_last_assigned"] for line in lines
+              if f"{name}/mse" in line}
     assert sorted(scores) == [8, 16, LAST_STEP]
     assert best["value"] == max(scores.values()) == scores[best["step"]]
 

@@ -5,12 +5,11 @@ rows p*B to (p+1)*B of it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grain
 import ml_collections
-import numpy as np
 
 from parts_jax import data
 from parts_jax.data import prepared, preprocess, windows
@@ -82,8 +81,9 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     _check_train_frames(split, data_config, action_size, cues)
     shapes = _check_cues(split, cues, flip=data_config.flip)
     keys = ("video", "actions") if action_size else ("video",)
-    reader = windows.Training(split.examples, split.mirrored_actions, keys, train_frames(data_config), data_config.stride,
-                          data_config.resolution, data_config.flip, shapes)
+    reader = windows.Training(
+        split.examples, split.mirrored_actions, keys, train_frames(data_config), data_config.stride,
+        data_config.resolution, data_config.flip, shapes)
     dataset = (grain.MapDataset.range(len(split.examples))
                .seed(seed)
                .shuffle()
@@ -296,7 +296,8 @@ def _check_split(split: Split, data_config: ml_collections.ConfigDict, action_si
 def _check_train_frames(split: Split, data_config: ml_collections.ConfigDict, action_size: int,
                         cues: Sequence[str]) -> None:
     """Raises ValueError if clips of training would be played backwards, but must not be."""
-    num_frames, there = train_frames(data_config), (split.fewest_frames - 1) // data_config.stride + 1
+    num_frames = train_frames(data_config)
+    there = (split.fewest_frames - 1) // data_config.stride + 1
     if num_frames > there and (action_size or cues):
         raise ValueError(
             f"data.train_frames is {num_frames}, but of the shortest clip {there} frames can be "

@@ -49,8 +49,8 @@ class Pixels:
 
     Attributes:
       colours: in [0, 1], [..., H / p, W / p, 3].
-      place: where in its block the pixel's centre lies, (y, x) in blocks, from 0 to 1; the middle
-        of a block is (1/2, 1/2), which is where the pixels of a frame of H / p x W / p are: [..., 2].
+      place: where in its block the pixel's centre lies, (y, x) in blocks, from 0 to 1, [..., 2];
+        the middle is (1/2, 1/2), where the pixels of a frame of H / p x W / p are.
     """
 
     colours: jax.Array

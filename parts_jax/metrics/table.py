@@ -5,8 +5,8 @@ benchmarks. A metric that does not stand here, of a new family, is written and s
 last, by its bare name.
 
 An evaluation scores what a model decodes at several stages. The metrics of the first have no
-suffix, those of another end in `_<stage>`: `fg_ari_last_refined`. Where the family has `assign`, the
-segmentation metrics of each stage have a twin, of its pixels assigned to slots by p(k | x_i, z):
+suffix, those of another end in `_<stage>`: `fg_ari_last_refined`. Where the family has `assign`,
+the segmentation metrics of each stage have a twin, of pixels assigned to slots by p(k | x_i, z):
 `_assigned` of the last stage, `_<stage>_assigned` of another. In tables these stand as stages do.
 """
 
@@ -78,7 +78,8 @@ class Metric:
 TABLE = (
     Metric("fg_ari_last", 1, "Do pixels of one true object share a slot, in the last frame? "
            "Background left out. 1: always; 0: no better than chance.", evaluated=True,
-           of_ids=True, headline=True, progress=("eval", 1), curve=MASKS, lines=(("FG-ARI", "eval"),)),
+           of_ids=True, headline=True, progress=("eval", 1), curve=MASKS,
+           lines=(("FG-ARI", "eval"),)),
     Metric("fg_ari_frame", 1, "The same, mean over all frames.", evaluated=True, of_ids=True),
     Metric("fg_ari_video", 1, "The same, all frames at once: a slot must keep its object.",
            evaluated=True, of_ids=True),

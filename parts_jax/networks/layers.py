@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
 
-
 Coordinates = np.ndarray | jax.Array  # constants of a compiled program, or not
 
 

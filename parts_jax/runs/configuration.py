@@ -117,7 +117,8 @@ def check_key(config: ml_collections.ConfigDict, key: str) -> None:
     if key in known or key in sections:
         return
     if key in earlier_configs.MOVED:
-        raise ValueError(f"The config has no key {key!r}; it has moved to {earlier_configs.MOVED[key]!r}.")
+        raise ValueError(f"The config has no key {key!r}; it has moved to "
+                         f"{earlier_configs.MOVED[key]!r}.")
     leaf = key.rsplit(".", 1)[-1]
     near = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     near += difflib.get_close_matches(key, known, n=1, cutoff=0.6)

@@ -448,8 +448,8 @@ def public_functions() -> list:
     found = []
     for name in ("", ".api.pretrained_model", ".api.results", ".api.saving", ".api.places",
                  ".api.slot_files", ".api.clips", ".api.outputs", ".api.segmenting", ".api.checks",
-                 ".api.inference", ".api.masks", ".segment", ".pictures.overlay", ".pictures.colours",
-                 ".pictures.grids"):
+                 ".api.inference", ".api.masks", ".segment", ".pictures.overlay",
+                 ".pictures.colours", ".pictures.grids"):
         module = importlib.import_module(f"parts_jax{name}")
         for member in vars(module).values():
             if getattr(member, "__module__", "") != module.__name__:

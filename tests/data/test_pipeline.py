@@ -18,7 +18,8 @@ def make_config(**changes):
         "name": "sim_clevrer/demo", "data_dir": "", "source_dir": "", "download": False,
         "max_bytes": 2 ** 30, "skip_bad": False, "prepared": "",
         "train_split": "train", "num_frames": 4,
-        "train_frames": 0, "stride": 1, "resolution": 4, "flip": False, "num_threads": 2, **changes})
+        "train_frames": 0, "stride": 1, "resolution": 4, "flip": False, "num_threads": 2,
+        **changes})
 
 
 def make_source(count=12, **extra):

@@ -129,7 +129,7 @@ def test_quadratic_colour_is_quadratic():
 
 
 def test_fields_are_shared_by_all_slots():
-    """Pictures of any slots, example and colour are mixtures of 3 monomials and 5 learned fields."""
+    """Pictures of any slot, example and colour are mixtures of 3 monomials and 5 fields."""
     rank = {}
     for colour in ("affine", "fields"):
         decoder = decoders.SpatialBroadcastDecoder((6,), 1, colour, 2, num_fields=5)

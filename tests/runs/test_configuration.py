@@ -364,7 +364,7 @@ def test_default_workdir_is_named_after_config_and_variant(config, workdir):
 
 
 def test_read_explains_what_is_wrong_with_a_config_file(tmp_path):
-    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, hd, laptop, demo"):
+    with pytest.raises(ValueError, match="no variant 'demmo'; it has: paper, small, hd, laptop"):
         configuration.read(f"{FILE}:demmo")
     with pytest.raises(FileNotFoundError, match="no config file 'nowhere.py'"):
         configuration.read("nowhere.py:demo")

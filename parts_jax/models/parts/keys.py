@@ -63,8 +63,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if model.encoder.use_likelihood and train.pixels != train.encoder_pooling:
         raise ValueError(
             f"train.pixels is {train.pixels} and train.encoder_pooling is {train.encoder_pooling}, "
-            "but model.encoder.use_likelihood shows the encoder the likelihood of the pixels beside "
-            "the frame: the two must be the same in every stage.")
+            "but model.encoder.use_likelihood shows the encoder the likelihood of the pixels, too: "
+            "the two must be the same in every stage.")
     width, heads = model.transition.width, model.transition.num_heads
     if width % heads:
         raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "

@@ -5,6 +5,7 @@ split worse than later ones; and its slots get the numbers of those of the part 
 overlap with most.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -80,13 +81,13 @@ def reordered(result: Segmentation, orders: np.ndarray) -> Segmentation:
         [row[clip] for row, clip in zip(numbers, ids, strict=True)])
     changed = {name: jax.tree.map(placed, value) for name, value in _per_frame(result).items()
                if name not in WITHOUT_SLOTS}
-    return result.replace(segmentation=relabelled, **changed)
+    return dataclasses.replace(result, segmentation=relabelled, **changed)
 
 
 def frames_of(result: Segmentation, start: int, stop: int) -> Segmentation:
     """Some frames of a result, which cannot be gone on from."""
     part = (slice(None),) * _time_axis(result) + (slice(start, stop),)
-    return result.replace(state=None, **{
+    return dataclasses.replace(result, state=None, **{
         name: jax.tree.map(lambda a: a[part], value) for name, value in _per_frame(result).items()})
 
 
@@ -101,8 +102,8 @@ def joined(parts: Sequence[Segmentation]) -> Segmentation:
 
     together = {name: jax.tree.map(one, *(_per_frame(part)[name] for part in parts))
                 for name in _per_frame(parts[0])}
-    return parts[-1].replace(
-        state=None, num_frames=together["video"].shape[axis], **together)
+    return dataclasses.replace(
+        parts[-1], state=None, num_frames=together["video"].shape[axis], **together)
 
 
 def segment(segment_part: Callable[..., Segmentation], video: np.ndarray,
@@ -128,7 +129,8 @@ def segment(segment_part: Callable[..., Segmentation], video: np.ndarray,
         parts.append(matcher.matched(segment_part(shown, taken, read), True, start - first,
                                      stop - first))
         start = stop
-    return joined(parts).replace(last_action=_last_action(actions, parts[-1], axis))
+    return dataclasses.replace(
+        joined(parts), last_action=_last_action(actions, parts[-1], axis))
 
 
 def _last_action(actions: np.ndarray | None, part: Segmentation, axis: int) -> np.ndarray:

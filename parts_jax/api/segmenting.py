@@ -311,7 +311,8 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
     """
     frames, start, before, seen = iter(frames), 0, None, 0
     size = min(FRAMES_AT_ONCE, restart_every or FRAMES_AT_ONCE)
-    matcher, last = restarting.Matcher(), []  # the frames that a new state sees once more
+    matcher = restarting.Matcher()
+    last: list[np.ndarray] = []  # the frames that a new state sees once more
     while True:
         anew = restart_every is not None and seen + size > restart_every
         again = last if anew else []

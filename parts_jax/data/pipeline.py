@@ -19,6 +19,7 @@ NUM_PREFETCHED = 8  # batches
 NUM_PLACED = 2      # of them, placed on the devices ahead of their step
 MAX_SEED = 2 ** 32 - 1
 
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A split of a set, opened for reading.
@@ -134,8 +135,9 @@ def eval_iterator(data_config: ml_collections.ConfigDict, split: str | Split, *,
     count = min(num_sequences or len(split.examples), len(split.examples))
     global_batch = batch_size * process_count
     padded = -(-count // global_batch) * global_batch
-    reader = windows.Evaluation(split.examples, keys, data_config.num_frames, data_config.stride,
-                         data_config.resolution, count, shapes)
+    reader = windows.Evaluation(
+        split.examples, keys, data_config.num_frames, data_config.stride, data_config.resolution,
+        count, shapes)
     dataset = (grain.MapDataset.range(padded)
                .map(reader)
                .batch(batch_size)

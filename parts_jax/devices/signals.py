@@ -25,9 +25,14 @@ def leave_at_once() -> None:
 
 
 def leave_in_order() -> None:
-    """From now on both unwind the stack: TERM by SystemExit, Ctrl-C by KeyboardInterrupt."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(START_AGAIN))
-    answer_interrupt(signal.default_int_handler)
+    """From now on both unwind the stack: TERM by SystemExit, Ctrl-C by KeyboardInterrupt.
+
+    An exception that a handler raises is lost where it falls into a finalizer, or a callback of
+    JAX: Python prints it there and goes on. What came is kept, so that a `Notice` begins with it.
+    """
+    _came.clear()
+    signal.signal(signal.SIGTERM, _leave_by_term)
+    answer_interrupt(_leave_by_interrupt)
 
 
 def answer_interrupt(handler) -> object:
@@ -46,13 +51,26 @@ def say(sentence: str) -> None:
     os.write(2, f"{sentence}\n".encode())
 
 
+_came: set[int] = set()  # signals since leave_in_order
+
+
+def _leave_by_term(number: int, frame: types.FrameType | None) -> NoReturn:
+    _came.add(number)
+    sys.exit(START_AGAIN)
+
+
+def _leave_by_interrupt(number: int, frame: types.FrameType | None) -> None:
+    _came.add(number)
+    signal.default_int_handler(number, frame)
+
+
 def _interrupted() -> NoReturn:
     say("Stopped by Ctrl-C before anything had begun.")
     os._exit(INTERRUPTED)
 
 
 class Notice:
-    """Whether a process was told to save and leave, and by what.
+    """Whether a process was told to save and leave, and by what; also before, see leave_in_order.
 
     Attributes:
       told: whether it was.
@@ -60,7 +78,8 @@ class Notice:
     """
 
     def __init__(self) -> None:
-        self.told = self.interrupted = False
+        self.told = bool(_came)
+        self.interrupted = signal.SIGINT in _came
 
     def hear_term(self, number: int, frame: types.FrameType | None) -> None:
         """The handler of TERM."""

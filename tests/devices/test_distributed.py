@@ -18,7 +18,7 @@ from absl.testing import flagsaver
 from jax._src import clusters
 
 from parts_jax import main
-from parts_jax.devices import distributed
+from parts_jax.devices import distributed, signals
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -181,6 +181,33 @@ def test_ctrl_c_is_told_of_and_a_second_one_ends_it(capfd):
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_fell_into_a_finalizer_is_heard_later(number):
+    """Python cannot raise there, and goes on as if nothing had come."""
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(number)
+            sum(range(10))  # somewhere here the handler runs
+
+    former = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        signals.leave_in_order()
+        with distributed.preemption_notice() as (notice, leaves_at):
+            assert not leaves_at(1)
+        thing = Finalized()
+        del thing
+        with distributed.preemption_notice() as (notice, leaves_at):
+            assert leaves_at(1) and notice.interrupted == (number == signal.SIGINT)
+        signals.leave_in_order()
+        with distributed.preemption_notice() as (notice, leaves_at):
+            assert not leaves_at(1)
+    finally:
+        for n, handler in former.items():
+            signal.signal(n, handler)
 
 
 def test_ctrl_c_of_one_of_several_processes_goes_to_all_as_term(monkeypatch):

@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from configs import parts_atari
 from parts_jax import data
 from parts_jax.data import pipeline
 from parts_jax.data.formats import frames
@@ -133,3 +134,11 @@ def test_what_a_variant_has():
     assert pong.num_clips == (1500, 256, 256) and pong.num_workers == 0
     assert dataclasses.astuple(pong.world) == (
         "pong", 64, "none", 24, 4, 0.75, (8, 512), 30)
+
+
+def test_the_shipped_config_has_the_actions_of_its_game():
+    shipped = parts_atari.get_config().data
+    variant = atari.Atari.builder_configs[shipped.name.removeprefix("atari/")]
+    assert shipped.action_size == len(games.action_names(variant.world.game))
+    assert shipped.resolution == variant.world.resolution
+    assert shipped.train_frames <= variant.world.num_frames  # as none is played backwards

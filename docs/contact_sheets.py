@@ -1,10 +1,12 @@
-"""Draws docs/sim_*.png: frames over masks of the simulated sets.
+"""Draws docs/sim_*.png: frames over masks of the simulated sets; and docs/atari.png: frames.
 
     python -m docs.contact_sheets
     python -m docs.contact_sheets --sets=sim_playroom/small --out=/tmp
     python -m docs.contact_sheets --beside_demo
+    python -m docs.contact_sheets --atari
 
-The last draws the sets beside sim_clevrer/demo into one picture, one under the other.
+The last but one draws the sets beside sim_clevrer/demo into one picture, one under the other; the
+last a clip of each of four games.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ from absl import app, flags
 
 from parts_jax import data
 from parts_jax.data.formats import frames
+from parts_jax.data.sets import atari
 from parts_jax.pictures import colours, grids
 
 BESIDE_DEMO = tuple(f"sim_clevrer/{name}" for name in (
@@ -79,6 +82,26 @@ def draw_beside_demo(size: int = 64, num_columns: int = 6, num_cells: int = 12) 
                                   constant_values=255) for band in bands])
 
 
+def draw_atari(num_columns: int = 8, scale: int = 2) -> np.ndarray:
+    """The first training clip of each of the games that are listed, one under the other.
+
+    Args:
+      num_columns: frames of a clip, evenly spread over it.
+      scale: pixels of the sheet for one of the frame.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    rows = []
+    for game in atari.LISTED:
+        settings = atari.variant(game).world
+        example = atari.make_example(settings, (0, 0, 0), "train-00000")
+        shown = np.linspace(0, settings.num_frames - 1, num_columns).round().astype(int)
+        rows.append(np.concatenate(
+            [pad(frame) for frame in frames.decode([example["video"][t] for t in shown])], axis=1))
+    return grids.enlarge(np.concatenate(rows), scale)
+
+
 def pad(cell: np.ndarray) -> np.ndarray:
     """A white border of one pixel to the right and below."""
     return np.pad(cell, ((0, 1), (0, 1), (0, 0)), constant_values=255)
@@ -93,6 +116,11 @@ def main(arguments) -> None:
         grids.save_png(path, draw_beside_demo())
         print(path)
         return
+    if values.atari:
+        path = pathlib.Path(values.out) / "atari.png"
+        grids.save_png(path, draw_atari())
+        print(path)
+        return
     for name in values.sets:
         sheet = draw(name, values.num_clips, values.num_columns)
         path = pathlib.Path(values.out) / f"{name.split('/')[0]}.png"
@@ -103,6 +131,7 @@ def main(arguments) -> None:
 if __name__ == "__main__":
     flags.DEFINE_list("sets", list(STAND_INS), "Simulated sets.")
     flags.DEFINE_bool("beside_demo", False, "The sets beside sim_clevrer/demo, in one picture.")
+    flags.DEFINE_bool("atari", False, "Four Atari games, in one picture.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
     flags.DEFINE_string("out", "docs", "The folder to write to.")

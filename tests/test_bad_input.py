@@ -83,6 +83,9 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.data.name=sim_clever/demo"],
      ["no data set 'sim_clever/demo'", "nearest are: sim_clevrer/demo", "All data sets: "]),
     (["--config.data.name=playroom"], ["made from files", "--config.data.source_dir=FOLDER"]),
+    (["--config.data.name=atari/pnog"], ["has no game 'pnog'. The nearest are: pong"]),
+    (["--config.data.name=atari/breakout", "--config.data.action_size=6"],
+     ["data.action_size is 6", "'breakout' have size 4 (NOOP, FIRE, RIGHT, LEFT)"]),
     # The command itself.
     (["--mode=tarin"], ["mode", "tarin", "train|evaluate"]),
     (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "nearest is --workdir"]),

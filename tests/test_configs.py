@@ -134,7 +134,8 @@ def test_full_colour_demo_differs_from_the_demo_in_the_decoders_colour():
 
 @pytest.mark.parametrize("file", FILES)
 def test_an_unknown_variant_is_named_with_those_there_are(file):
-    with pytest.raises(ValueError, match=f"{file}.py has no variant 'big'; it has: paper, small"):
+    variants = ", ".join(importlib.import_module(f"configs.{file}").VARIANTS)
+    with pytest.raises(ValueError, match=f"{file}.py has no variant 'big'; it has: {variants}"):
         get_config(f"{file}:big")
 
 

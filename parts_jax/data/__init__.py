@@ -22,6 +22,8 @@ from parts_jax.data import episodes, fingerprint
 from parts_jax.data import prepared as prepared_data
 from parts_jax.data.formats import limits, spool
 from parts_jax.data.prepared import LENGTHS, fewest_frames  # noqa: F401  (beside `prepare`)
+from parts_jax.data.sets import atari
+from parts_jax.data.sets.atari import Atari
 from parts_jax.data.sets.bouncing_balls import BouncingBalls
 from parts_jax.data.sets.clevrer import Clevrer, check_available
 from parts_jax.data.sets.folder import Folder
@@ -37,16 +39,17 @@ from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm,
-    Rlds, Movi, MultiObject, BouncingBalls, Folder)}
+    Rlds, Movi, MultiObject, BouncingBalls, Folder, Atari)}
 INFO = "dataset_info.json"  # TFDS writes it last
-KNOWN_NAMES = tuple(f"{name}/{config.name}" for name, builder in BUILDERS.items()
-                    for config in builder.BUILDER_CONFIGS)
+KNOWN_NAMES = (*(f"{name}/{config.name}" for name, builder in BUILDERS.items()
+                 for config in builder.BUILDER_CONFIGS),
+               *(f"{Atari.name}/{pattern}" for pattern in atari.PATTERNS))
 
 
 def prepare(name: str, data_dir: str = "", source_dir: str = "",
             download: bool = True, max_bytes: int = limits.MAX_BYTES,
             skip_bad: bool = False, prepared: str = "", camera: str = "",
-            actions: str = "") -> tfds.core.DatasetBuilder:
+            actions: str = "", action_size: int = 0) -> tfds.core.DatasetBuilder:
     """The builder of a set, which it first builds if that was not done before.
 
     Args:
@@ -62,6 +65,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       camera: the feature with the pictures, of sets that have several; empty: the variant's.
       actions: the features that make the action, one after the other, with commas between them;
         empty: the variant's. What is prepared with another camera or action is another set.
+      action_size: of the actions that will be read; 0: none will. A set that would be played, and
+        have others, is not built.
       prepared: the name that a set made from files has in `data_dir`, as the builder's config
         has it. While that set is there, the source is not looked at.
 
@@ -71,7 +76,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
     Raises:
       ValueError: if there is no set of this name, a folder in its place that is not one, or a
         file that cannot be read as what it should be; if the set `prepared` is gone, and the
-        source holds other files now; if a file changed while the set was built.
+        source holds other files now; if a file changed while the set was built; if a game is to be
+        played, and ale-py is missing, or the game has other actions.
       OSError: if a file or the network is missing, or the disk is full.
     """
     family, variant = _resolve(name)
@@ -99,6 +105,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
                          f"{INFO}. Delete it, and the set is built again.")
     if family == Clevrer.name:
         check_available(config, builder.data_dir, download)
+    if family == Atari.name:
+        atari.check_action_size(builder, action_size)
     with _alone(builder):
         if not _is_finished(builder):
             build(builder)
@@ -148,6 +156,8 @@ def _alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
 def _resolve(name: str) -> tuple[str, tfds.core.BuilderConfig]:
     """Family and variant of a name; ValueError with the nearest names if there is none."""
     family, _, variant = name.partition("/")
+    if family == Atari.name and variant:
+        return family, atari.variant(variant)
     configs = {config.name: config for config in BUILDERS[family].BUILDER_CONFIGS} \
         if family in BUILDERS else {}
     if family in BUILDERS and not variant and "/" not in name:

@@ -194,9 +194,9 @@ def prepare(data_config: ml_collections.ConfigDict) -> str:
 
 
 def _choices(data_config: ml_collections.ConfigDict) -> tuple:
-    """What `data.prepare` may be told of a set's files, as far as a config has it, in its order."""
+    """What `data.prepare` may be told beside these, as far as a config has it, in its order."""
     defaults = {"max_bytes": limits.MAX_BYTES, "skip_bad": False, "prepared": "", "camera": "",
-                "actions": ""}
+                "actions": "", "action_size": 0}
     return tuple(data_config.get(key, default) for key, default in defaults.items())
 
 

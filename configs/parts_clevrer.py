@@ -174,6 +174,7 @@ def make_hd(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 128
     config.train.pixels = (8, 4)         # 256, then 1,024 of a frame's 16,384 pixels
     config.train.encoder_pooling = (8, 4)
+    config.eval.length_clips = 8         # 16 times the pixels of demo
     config.schedule.steps = (4_500, 1_000)
     config.schedule.resolution = (128, 128)
     config.schedule.learning_rate = (3e-3, 1.5e-3)

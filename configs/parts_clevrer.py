@@ -165,6 +165,7 @@ def make_laptop(config: ml_collections.ConfigDict) -> None:
     config.schedule.final_scale = (0.05,)
     config.model.beta_scale = (1.0,)
     config.eval.num_sequences = 128
+    config.eval.length_clips = 8
 
 
 def make_hd(config: ml_collections.ConfigDict) -> None:
@@ -174,7 +175,8 @@ def make_hd(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 128
     config.train.pixels = (8, 4)         # 256, then 1,024 of a frame's 16,384 pixels
     config.train.encoder_pooling = (8, 4)
-    config.eval.length_clips = 8         # 16 times the pixels of demo
+    config.train.evaluate_every = 5_500  # an evaluation costs as much as a thousand steps
+    config.eval.length_clips = 2         # 16 times the pixels of demo
     config.schedule.steps = (4_500, 1_000)
     config.schedule.resolution = (128, 128)
     config.schedule.learning_rate = (3e-3, 1.5e-3)

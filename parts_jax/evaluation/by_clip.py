@@ -9,10 +9,11 @@ pixels, assigned to slots by p(k | x_i, z) of the last stage and of another, whi
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from parts_jax.evaluation.stages import ROLLOUT
-from parts_jax.metrics import pictures, segmentation, table
+from parts_jax.metrics import constant_velocity, pictures, segmentation, table
 
 
 def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str, np.ndarray]:
@@ -56,9 +57,10 @@ def metrics_by_horizon(output: dict[str, Any], burn_in: int) -> dict[str, np.nda
       burn_in: frames that were seen before.
 
     Returns:
-      float64 [B, S] each: `mse`, `psnr` and `ssim` of the picture; `repeat_mse`, `repeat_psnr` and
-      `repeat_ssim`, those of the last seen frame, shown again and again: who does not beat it
-      knows no dynamics; and `fg_ari` and `fg_miou` of the masks where the set has any.
+      float64 [B, S] each: `mse`, `psnr` and `ssim` of the picture, and where the set has masks
+      `fg_ari` and `fg_miou`; `repeat_mse` and so on, those of the last seen frame and its true
+      masks, shown again and again: who does not beat it knows no dynamics; and where the set has
+      masks `moved_mse` and so on, those of `constant_velocity`.
     """
     judged = dict(output["judged"][ROLLOUT])
     ids = judged.pop("ids")
@@ -67,7 +69,31 @@ def metrics_by_horizon(output: dict[str, Any], burn_in: int) -> dict[str, np.nda
     metrics |= {f"repeat_{name}": values for name, values in with_psnr(output["repeated"]).items()}
     if "segmentation" in output:
         metrics |= segmentation.mask_metrics(output["segmentation"][:, burn_in:], ids)
+        metrics |= rivals_with_masks(output["true"], output["segmentation"], burn_in)
     return metrics
+
+
+def rivals_with_masks(video: np.ndarray, true_ids: np.ndarray,
+                      burn_in: int) -> dict[str, np.ndarray]:
+    """What those score who are given the true masks of the frames that were seen.
+
+    Args:
+      video, true_ids: all T frames, [B, T, H, W, 3] and [B, T, H, W].
+      burn_in: frames that were seen.
+
+    Returns:
+      float64 [B, S] each: `moved_` MSE, PSNR, SSIM, FG-ARI and mIoU of `constant_velocity`, and
+      `repeat_` FG-ARI and mIoU of the last true masks, repeated.
+    """
+    moved = constant_velocity.constant_velocity(
+        video[:, :burn_in], true_ids[:, :burn_in], video.shape[1] - burn_in)
+    ahead = true_ids[:, burn_in:]
+    shown = jax.device_get(pictures.frame_metrics(video[:, burn_in:], moved.video))
+    masks = {"repeat": np.broadcast_to(true_ids[:, burn_in - 1:burn_in], ahead.shape),
+             "moved": moved.segmentation}
+    return {f"moved_{name}": values for name, values in with_psnr(shown).items()} | {
+        f"{rival}_{name}": values for rival, ids in masks.items()
+        for name, values in segmentation.mask_metrics(ahead, ids.astype(np.int64)).items()}
 
 
 def with_psnr(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

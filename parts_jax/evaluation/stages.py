@@ -124,7 +124,8 @@ def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str
     Returns:
       As `infer_clips`, of the S predicted frames and the one stage `ROLLOUT`, judged by `mse` and,
       of frames large enough, `ssim`; `repeated`, the same of the last seen frame, shown again and
-      again; and in `video` and `segmentation` all T frames.
+      again; in `video` and `segmentation` all T frames; and where there is the latter, `true`, the
+      video again, for those who move its objects on.
     """
     burn_in = config.eval.burn_in
     params, clip = sharding.vary(params), clip_of_split(model, batch, config)
@@ -139,7 +140,8 @@ def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str
         ahead.video, jnp.broadcast_to(video[:, burn_in - 1:burn_in], ahead.video.shape))
     result = dict(valid=batch["valid"], metrics={}, judged={ROLLOUT: judged}, repeated=repeated,
                   latents={ROLLOUT: latents}, video=video)
-    return result | {key: batch[key] for key in ("segmentation",) if key in batch}
+    return result | (dict(segmentation=batch["segmentation"], true=video)
+                     if "segmentation" in batch else {})
 
 
 def clip_of_split(model: Model, batch: dict, config: ml_collections.ConfigDict) -> contract.Clip:

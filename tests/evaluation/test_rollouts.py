@@ -17,7 +17,7 @@ from parts_jax.devices import sharding
 from parts_jax.equations.notation import InferenceState
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages, writing
-from parts_jax.metrics import intervals, segmentation
+from parts_jax.metrics import constant_velocity, intervals, segmentation
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
@@ -27,7 +27,8 @@ from tests.metrics import picture_oracle
 
 BURN_IN, S, CLIPS, A, STEP = 4, 2, 6, 2, 3
 PICTURE = ("mse", "psnr", "ssim")
-NAMES = {*PICTURE, *(f"repeat_{name}" for name in PICTURE), "fg_ari", "fg_miou"}
+NAMES = {rival + name for name in (*PICTURE, "fg_ari", "fg_miou")
+         for rival in ("", "repeat_", "moved_")}
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,15 @@ def one_by_one(config, params, clips: list[dict]) -> dict[str, np.ndarray]:
         repeated = picture_oracle.picture_metrics(true, np.broadcast_to(last, true.shape))
         metrics |= {f"repeat_{name}": values for name, values in repeated.items()}
         if "segmentation" in clip:
-            metrics |= segmentation.mask_metrics(
-                clip["segmentation"][None, BURN_IN:BURN_IN + S], np.stack(ids)[None])
+            ids_of, true_ids = clip["segmentation"], clip["segmentation"][None, BURN_IN:BURN_IN + S]
+            moved = constant_velocity.constant_velocity(
+                video[None, :BURN_IN], ids_of[None, :BURN_IN], S)
+            metrics |= segmentation.mask_metrics(true_ids, np.stack(ids)[None])
+            metrics |= {f"repeat_{name}": values for name, values in segmentation.mask_metrics(
+                true_ids, np.repeat(ids_of[None, BURN_IN - 1:BURN_IN], S, axis=1)).items()}
+            metrics |= {f"moved_{name}": values for name, values in (
+                picture_oracle.picture_metrics(true, moved.video)
+                | segmentation.mask_metrics(true_ids, moved.segmentation)).items()}
         found.append(metrics)
     return {name: np.concatenate([metrics[name] for metrics in found]) for name in found[0]}
 

@@ -33,7 +33,7 @@ def test_charts_of_roll_outs_are_of_what_was_scored():
     assert charts == {
         "Mean squared error": {"model": "mse"},
         "PSNR, dB": {"model": "psnr", "last seen frame": "repeat_psnr"},
-        "Predicted masks": {"FG-ARI": "fg_ari"}, "overlap": {"model": "overlap"}}
+        "FG-ARI of masks": {"model": "fg_ari"}, "overlap": {"model": "overlap"}}
     assert list(charts)[-1] == "overlap"
 
 

@@ -114,6 +114,27 @@ def test_frames_that_are_not_seen_are_predicted():
         lambda a: a[0], run(clip._replace(video=other)).latents["refined"].posterior))
 
 
+def test_what_is_not_seen_is_scored_by_the_prediction_alone():
+    """With two refinements, too: no term of its loss is of a posterior that knows the frame.
+
+    So the two samples of the last frame are of one posterior, and their order changes nothing.
+    """
+    _, model, params = test_parts.build((("model.num_refinements", 2),))
+    clip = clip_of(test_parts.tiny_config(**{"model.num_refinements": 2}), 2)
+    swapped = np.array(clip.noise)
+    swapped[:, 1] = swapped[:, 1, ::-1]
+
+    @jax.jit
+    def loss(noise, seen):
+        return model.loss(params, model.start(B, None),
+                          clip._replace(noise=noise, seen=seen), None)[0]
+
+    for last, differs in ((False, False), (True, True)):
+        seen = np.broadcast_to([True, last], (B, 2))
+        there, back = loss(clip.noise, seen), loss(swapped, seen)
+        assert (abs(there - back) > 1e-5 * abs(there)) == differs
+
+
 def test_a_share_of_examples_sees_its_first_frames_only():
     keys = jax.random.split(jax.random.key(0), 2000)
     seen = np.asarray(train.frames_seen(keys, 8, 3, 0.25))

@@ -224,7 +224,7 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
     keys = contract.example_keys(jax.random.fold_in(jax.random.key(config.seed), state.step),
                                  sharding.example_indices(num_examples))
     clip = inference.clip_of(model, batch, keys, config.data.action_size)
-    clip = with_pixels(clip, keys, factor, subset)
+    clip = with_pixels(clip, keys, factor, subset, c.encoder_pooling[stage])
     if c.blind_share:
         clip = clip._replace(seen=frames_seen(keys, num_frames, c.burn_in, c.blind_share))
     # The loss of a subset of pixels, times p^2, estimates that of all of them.
@@ -252,16 +252,20 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
     return TrainState(state.step + 1, params, opt_state), metrics
 
 
-def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int) -> contract.Clip:
+def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int,
+                encoder_pooling: int = 1) -> contract.Clip:
     """A clip whose loss is that of one pixel out of each block, drawn anew for every frame.
+
+    Where what the encoder sees is all that is explained, the clip is left as it is.
 
     Args:
       clip: as the pipeline gives it.
       keys: of its examples, [B].
       factor: of average pooling before pixels are taken; 1: none.
-      subset: p, edge of the blocks; 1: all pixels, and the clip as it is.
+      subset: p, edge of the blocks; 1: all pixels.
+      encoder_pooling: of what the encoder sees; that is never explained unless it is all pixels.
     """
-    if subset == 1:
+    if subset == encoder_pooling == 1:
         return clip
     num_frames = clip.video.shape[1]
     offsets = jax.vmap(lambda key: jax.random.randint(

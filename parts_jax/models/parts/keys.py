@@ -54,12 +54,13 @@ def check(config: ml_collections.ConfigDict) -> None:
       config: whole, with `KEYS` in `config.model`.
     """
     model, train = config.model, config.train
-    if max(train.pixels) > 1 and model.decoder.kernel_size > 1:
-        raise ValueError(
-            f"train.pixels is {train.pixels}, but model.decoder.kernel_size is "
-            f"{model.decoder.kernel_size}: only a decoder that makes each pixel by itself, with "
-            "kernel_size 1, can be trained on a subset of pixels; train.pixels must be 1 in every "
-            "stage with another.")
+    for key in ("pixels", "encoder_pooling"):
+        if max(train[key]) > 1 and model.decoder.kernel_size > 1:
+            raise ValueError(
+                f"train.{key} is {train[key]}, but model.decoder.kernel_size is "
+                f"{model.decoder.kernel_size}: only a decoder that makes each pixel by itself, "
+                "with kernel_size 1, can be trained on other pixels than the encoder sees; "
+                f"train.{key} must be 1 in every stage with another.")
     if model.encoder.use_likelihood and train.pixels != train.encoder_pooling:
         raise ValueError(
             f"train.pixels is {train.pixels} and train.encoder_pooling is {train.encoder_pooling}, "

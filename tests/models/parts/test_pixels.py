@@ -91,6 +91,9 @@ def test_a_step_draws_places_anew_for_every_frame_of_every_example():
         y, x = offsets[b, t].astype(int)
         np.testing.assert_allclose(pixels.colours[b, t], video[b, t, y::4, x::4], rtol=1e-6)
     assert train.with_pixels(clip, keys, 1, 1) is clip
+    every = train.with_pixels(clip, keys, 1, 1, encoder_pooling=2).pixels
+    np.testing.assert_array_equal(every.colours, video)
+    np.testing.assert_array_equal(every.place, 0.5)  # where they are in a frame without subsets
 
 
 def test_frames_that_are_not_seen_are_predicted():
@@ -188,6 +191,8 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
     ({"train.pixels": (2, 2)}, "one entry per stage"),
     ({"train.encoder_pooling": (5,)}, "train.encoder_pooling is .*divisors"),
     ({"train.pixels": (2,), "model.decoder.kernel_size": 3}, "kernel_size is 3: only a decoder"),
+    ({"train.pixels": (1,), "train.encoder_pooling": (2,), "model.decoder.kernel_size": 3},
+     "encoder_pooling is .2,., but .*kernel_size is 3: only a decoder"),
     ({"train.pixels": (2,), "model.encoder.use_likelihood": True}, "must be the same in every"),
     ({"train.blind_share": 1.5}, "train.blind_share is 1.5, but must be a number from 0 to 1"),
     ({"train.blind_share": 0.5, "train.burn_in": 6}, "burn_in is 6, but clips .* have 6 frames"),

@@ -241,7 +241,8 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
         chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))
     (loss, _, metrics), gradients = take(
         sharding.vary(state.params), sharding.vary(model.start(num_examples, None)), clip)
-    loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
+    loss, gradients, metrics = sharding.mean_over_devices(
+        (loss, gradients, summarise(metrics, subset)))
 
     gradients = jax.tree.map(lambda g: jnp.where(jnp.isfinite(loss), g, jnp.nan), gradients)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
@@ -296,16 +297,19 @@ def frames_seen(keys: jax.Array, num_frames: int, burn_in: int, share: float) ->
     return jax.vmap(example)(keys)
 
 
-def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def summarise(metrics: dict[str, jax.Array], subset: int = 1) -> dict[str, jax.Array]:
     """Means over time and examples of a model's metrics.
 
     Args:
       metrics: arrays [B, T].
+      subset: p; of sums over a frame's pixels one out of p^2 is in them, so they are that often.
 
     Returns:
       Scalars, by the same names; and of those for which the table of metrics asks it, also
       `<name>_first` and `<name>_last`, of the first and last frame.
     """
+    metrics = {name: values * (subset**2 if name in table.summed_over_pixels() else 1)
+               for name, values in metrics.items()}
     ends = {f"{name}_{end}": values[:, t] for name, values in metrics.items()
             if name in table.with_ends() for end, t in (("first", 0), ("last", -1))}
     return jax.tree.map(jnp.mean, metrics | ends)

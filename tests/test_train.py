@@ -406,6 +406,9 @@ def test_the_loss_is_of_all_pixels_whatever_is_explained_and_seen(tiny, pixels, 
     metrics = one_step(config, summing_model(shown))
     assert set(shown) == {(8 // pooling, 8 // pixels)}
     assert metrics["loss"] == pytest.approx(0.6 if per_pixel else 0.6 * 8**2, rel=1e-5)
+    for name in ("nll", "nll_last"):
+        assert metrics[name] == pytest.approx(0.6 * 8**2, rel=1e-5)
+    assert metrics["kl"] == 1
 
 
 def one_step(config, model: Model) -> dict:

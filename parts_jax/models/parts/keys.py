@@ -66,6 +66,11 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"train.pixels is {train.pixels} and train.encoder_pooling is {train.encoder_pooling}, "
             "but model.encoder.use_likelihood shows the encoder the likelihood of the pixels, too: "
             "the two must be the same in every stage.")
+    if model.transition.decay and not model.transition.residual:
+        raise ValueError(
+            f"model.transition.decay is {model.transition.decay}, but model.transition.residual is "
+            "False: of a transition that predicts lambda itself nothing of the last lambda is kept "
+            "that could decay; model.transition.decay must be 0 then.")
     width, heads = model.transition.width, model.transition.num_heads
     if width % heads:
         raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "

@@ -122,8 +122,8 @@ def test_what_is_not_seen_is_scored_by_the_prediction_alone():
 
     So the two samples of the last frame are of one posterior, and their order changes nothing.
     """
-    _, model, params = test_parts.build((("model.num_refinements", 2),))
-    clip = clip_of(test_parts.tiny_config(**{"model.num_refinements": 2}), 2)
+    config, model, params = test_parts.build((("model.num_refinements", 2),))
+    clip = clip_of(config, 2)
     swapped = np.array(clip.noise)
     swapped[:, 1] = swapped[:, 1, ::-1]
 
@@ -197,6 +197,7 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
     ({"train.blind_share": 1.5}, "train.blind_share is 1.5, but must be a number from 0 to 1"),
     ({"train.blind_share": 0.5, "train.burn_in": 6}, "burn_in is 6, but clips .* have 6 frames"),
     ({"model.transition.decay": -0.1}, "decay is -0.1, but must be a number from 0 to 1"),
+    ({"model.transition.residual": False}, "decay is 0.1, but .*residual is False: .* must be 0"),
 ])
 def test_values_that_cannot_be_trained_with_are_refused(changes, message):
     config = parts_clevrer.get_config("tiny")

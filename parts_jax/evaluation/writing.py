@@ -236,8 +236,9 @@ def make_length_record(evaluator: Evaluator, step: int, split: str,
       curves: from `length.curves_of_split`.
 
     Returns:
-      `tested_frames`, of `length` that were tested; by metric a number a frame in `moving` and `still`, the first frame first;
-      and in `ahead` a number a horizon, six digits each. null stands for what is not finite.
+      `tested_frames`, of `length` that were tested; by metric a number a frame in `moving` and
+      `still`, the first frame first; and in `ahead` a number a horizon, six digits each. null
+      stands for what is not finite.
     """
     def plain(scores: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
         return {name: [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]

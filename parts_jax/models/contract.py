@@ -177,6 +177,7 @@ def checked(model: Model, action_size: int) -> Model:
         _check_leaves("noise", clip.noise, "B T", sizes)
         _check_leaves("cues", clip.cues, "B T", sizes)
         _check_leaves("pixels", clip.pixels, "B T", sizes)
+        _check_leaves("seen", clip.seen, "B T", sizes)
         _check_leaves("state", state, "B", sizes)
         if set(clip.cues) != set(model.cues):
             raise ValueError(f"The clip has the cues {sorted(clip.cues)}, but the model reads "

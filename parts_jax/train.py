@@ -227,7 +227,8 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
     clip = with_pixels(clip, keys, factor, subset, c.encoder_pooling[stage])
     if c.blind_share:
         clip = clip._replace(seen=frames_seen(keys, num_frames, c.burn_in, c.blind_share))
-    # The loss of a subset of pixels, times p^2, estimates that of all of them.
+    # Of a subset of pixels the loss times p^2 is, from one posterior, an unbiased estimate of that
+    # of all: the KL is weighted by the number of pixels explained, too.
     scale = subset**2 * (factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0)
 
     def chunk_loss(params, model_state, chunk):

@@ -22,7 +22,7 @@ OF_NO_FRAME = ("state", "last_action", "num_frames", "masks_are")
 
 
 def seen_again(every: int) -> int:
-    """How many frames a new state sees once more: three, or less than half of what it sees."""
+    """How many frames a new state sees once more: three, but at most half of what it sees."""
     return min(SEEN_AGAIN, every // 2)
 
 

@@ -204,3 +204,17 @@ def test_values_that_cannot_be_trained_with_are_refused(changes, message):
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
         config_rules.check(config, 1)
+
+
+@pytest.mark.parametrize("key, value, what", [
+    ("train.pixels", (2,), "SCORES_PIXELS"), ("train.encoder_pooling", (2,), "SCORES_PIXELS"),
+    ("train.blind_share", 0.5, "SCORES_UNSEEN")])
+def test_families_that_know_nothing_of_it_refuse_it(monkeypatch, key, value, what):
+    config = parts_clevrer.get_config("tiny")
+    config.update_from_flattened_dict({
+        "train.pixels": (1,), "train.encoder_pooling": (1,), "train.blind_share": 0.0})
+    monkeypatch.delattr(models.parts, what)
+    config_rules.check(config, 1)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=f"{key} is .*, but models of the family 'parts' .* must"):
+        config_rules.check(config, 1)

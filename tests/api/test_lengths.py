@@ -218,3 +218,13 @@ def test_what_cannot_start_anew_is_refused(model, video):
         model.segment(video[:, T:], after=part, restart_every=4)
     with pytest.raises(ValueError, match="after was made with restart_every, so it has no state"):
         model.segment(video, after=restarting.frames_of(part, 0, 2))
+
+
+@pytest.mark.parametrize("frames", [12, 14])
+def test_a_cue_of_another_number_of_frames_is_refused(video, frames):
+    """It would be cut, or end in an IndexError, as the video is cut into parts here."""
+    def segment_part(*_):
+        raise AssertionError("It was not refused in time.")
+
+    with pytest.raises(ValueError, match=r"cue 'flow' must have one row .* \[2, 13\]; got \[2, 1"):
+        restarting.segment(segment_part, video, None, {"flow": np.zeros((2, frames, 3))}, 5)

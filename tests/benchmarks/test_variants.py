@@ -160,6 +160,8 @@ def test_frames_are_those_of_training():
     assert costs[16] > 3 * costs[4]
     every = variants.variants(tiny_config(**{"data.train_frames": 8}))
     assert every["unroll T"].changes == {"train.unroll": 8}
+    one = tiny_config(**{"data.num_frames": 1, "data.train_frames": 8})  # truncation 2, unroll 1
+    assert step.loops(one, "train_step", 1) and not step.loops(one, "inference_step", 1)
 
 
 def test_growth_measures_what_it_says(quick_compilation, monkeypatch):

@@ -44,7 +44,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.
-      ValueError: config.json or the checkpoint cannot be read.
+      ValueError: config.json, the checkpoint, or its evaluation of long clips cannot be read.
     """
     path = shipped.find_model(workdir_or_checkpoint)
     if not path.is_dir():

@@ -46,6 +46,12 @@ class Curves:
     tested_frames: int
     num_clips: int
 
+    @property
+    def length(self) -> int:
+        """So many frames were tested: of the shorter kind, as not all clips can be made longer."""
+        return min(len(values) for scores in (self.moving, self.still)
+                   for values in scores.values())
+
 
 def tested_frames(mse: Sequence[float], ari: Sequence[float] | None = None,
                   period: int = 1) -> int:
@@ -94,7 +100,7 @@ def curves_of_split(evaluator: Evaluator, params: Any, split: str) -> Curves:
     order = np.arange(num_frames) if one_way else preprocess.back_and_forth(num_frames, c.length)
     found = {"moving": [], "still": [], "ahead": []}
     for batch in _batches(evaluator, opened, num_frames):
-        if num_frames > 1:
+        if num_frames > 1 or model.cues:
             found["moving"].append(_scores(evaluator, params, batch, order))
         if not model.cues:
             still = batch if "actions" not in batch else batch | {

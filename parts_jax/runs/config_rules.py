@@ -110,10 +110,11 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
         rule.check(key, values[key])
     _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
-    if max(values["train.pixels"]) > 1 and not getattr(family, "SCORES_PIXELS", False):
-        raise ValueError(f"train.pixels is {values['train.pixels']}, but models of the family "
-                         f"{config.model.name!r} are trained on all pixels: it must be 1 in every "
-                         "stage.")
+    for key in ("train.pixels", "train.encoder_pooling"):
+        if max(values[key]) > 1 and not getattr(family, "SCORES_PIXELS", False):
+            raise ValueError(f"{key} is {values[key]}, but models of the family "
+                             f"{config.model.name!r} are trained on all pixels, which they see: it "
+                             "must be 1 in every stage.")
     if values["train.blind_share"] and not getattr(family, "SCORES_UNSEEN", False):
         raise ValueError(f"train.blind_share is {values['train.blind_share']}, but models of the "
                          f"family {config.model.name!r} see every frame: it must be 0.")

@@ -187,6 +187,20 @@ def test_actions_are_not_played_backwards(config, clips):
     assert found.moving["greatest_mean"][0] == 0 and len(found.moving["mse"]) == T
     np.testing.assert_array_equal(found.still["greatest_mean"], np.zeros(L))
     assert len(found.ahead["mse"]) == T - config.eval.burn_in
+    assert found.tested_frames == found.length == T  # of L still frames no more is known
+
+
+def test_of_single_frames_with_cues_there_is_a_curve_of_one_frame(config, clips, monkeypatch):
+    """Neither longer nor shown again."""
+    for clip in clips:
+        clip |= {"video": clip["video"][:1], "segmentation": clip["segmentation"][:1],
+                 "flow": np.zeros((1, 2), np.float32)}
+    config.data.num_frames = 1
+    split = pipeline.Split(clips, fewest_frames=1)
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: split)
+    found = curves_of(config, hand_made()._replace(reads=("video", "flow"), predict=None))
+    assert found.still == found.ahead == {} and len(found.moving["mse"]) == 1
+    assert found.tested_frames == found.length == found.num_frames == 1
 
 
 def test_a_long_clip_is_read_as_it_is_and_masks_are_not_needed(config, clips):

@@ -39,7 +39,7 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
             name="demo", world=simulation.DEMO, num_clips=(1500, 128, 256),
             description="32x32, 24 frames, a near view of three large cubes on a bare floor."),
         simulated.SimulatedConfig(
-            name="demo_64", world=simulation.DEMO_64, num_clips=(1500, 128, 256),
+            name="demo_64", world=simulation.DEMO_64, num_clips=(1200, 128, 128),
             description="The clips of demo at 64x64."),
         simulated.SimulatedConfig(
             name="tiny", world=simulation.TINY, num_clips=(16, 8, 8), num_workers=1,

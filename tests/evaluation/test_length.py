@@ -137,6 +137,14 @@ def test_what_comes_back_with_each_period_is_no_loss():
     assert length.tested_frames(growing, period=8) == length.tested_frames(growing) == 11
 
 
+def test_frames_that_flicker_are_no_loss_and_drift_is():
+    steady = np.where(np.arange(80) % 2, 0.0039, 0.0049)  # as seen of a model that held for 200
+    assert length.tested_frames(steady) == 10
+    assert length.held_by({"mse": steady}, ["predicted"], period=1) == 80
+    drifting = steady * np.where(np.arange(80) < 40, 1, 1.3)
+    assert 30 < length.held_by({"mse": drifting}, ["predicted"], period=1) < 45
+
+
 def test_curves_of_a_model_whose_scores_are_known(config, clips, monkeypatch):
     monkeypatch.setattr(length, "PART", 8)
     config.eval.batch_size = 2  # the second batch is not full

@@ -225,8 +225,9 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
                                  sharding.example_indices(num_examples))
     clip = inference.clip_of(model, batch, keys, config.data.action_size)
     clip = with_pixels(clip, keys, factor, subset, c.encoder_pooling[stage])
-    if c.blind_share:
-        clip = clip._replace(seen=frames_seen(keys, num_frames, c.burn_in, c.blind_share))
+    if c.rollout:
+        clip = clip._replace(seen=frames_seen(
+            keys, num_frames, c.burn_in, c.rollout, c.rollout_share))
     # Of a subset of pixels the loss times p^2 is, from one posterior, an unbiased estimate of that
     # of all: the KL is weighted by the number of pixels explained, too.
     scale = subset**2 * (factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0)
@@ -277,23 +278,29 @@ def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int,
         preprocess.pixel_subset(frames, offsets, subset), (offsets + 0.5) / subset))
 
 
-def frames_seen(keys: jax.Array, num_frames: int, burn_in: int, share: float) -> jax.Array:
-    """Which frames of a batch are seen: all of most examples, only the first of some.
+def frames_seen(keys: jax.Array, num_frames: int, burn_in: tuple[int, int], rollout: int,
+                share: float = 1.0) -> jax.Array:
+    """Which frames of a batch are seen (section 4.2): those before and after a roll-out.
 
     Args:
       keys: of the examples, [B].
       num_frames: T.
-      burn_in: frames that are seen at the least; below T.
-      share: of examples whose last frames, one or more, are predicted only (section 4.2).
+      burn_in: frames that are seen before it, from ... to; the number of each example is drawn.
+      rollout: frames that are predicted only; fewer where the clip ends before. What comes after
+        them is seen again.
+      share: of examples that have one; of the others all frames are seen.
 
     Returns:
       bool [B, T].
     """
+    least, most = burn_in
+
     def example(key):
         of_length, of_share = jax.random.split(jax.random.fold_in(key, 2))
-        length = jax.random.randint(of_length, (), burn_in, num_frames)
+        first = jax.random.randint(of_length, (), least, most + 1)  # that is not seen
         is_whole = jax.random.uniform(of_share) >= share
-        return (jnp.arange(num_frames) < length) | is_whole
+        t = jnp.arange(num_frames)
+        return (t < first) | (t >= first + rollout) | is_whole
 
     return jax.vmap(example)(keys)
 

@@ -402,7 +402,7 @@ def test_the_loss_is_of_all_pixels_whatever_is_explained_and_seen(tiny, pixels, 
     config, shown = parts_clevrer.get_config("demo"), []
     config.update_from_flattened_dict(tiny | {
         "train.pixels": (pixels, 1), "train.encoder_pooling": (pooling, 1),
-        "train.blind_share": 0.0, "optimizer.loss_per_pixel": per_pixel})
+        "train.rollout": 0, "optimizer.loss_per_pixel": per_pixel})
     metrics = one_step(config, summing_model(shown))
     assert set(shown) == {(8 // pooling, 8 // pixels)}
     assert metrics["loss"] == pytest.approx(0.6 if per_pixel else 0.6 * 8**2, rel=1e-5)
@@ -425,7 +425,8 @@ def one_step(config, model: Model) -> dict:
 def test_frames_are_left_unseen_in_a_share_of_the_examples(tiny):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict(tiny | {
-        "train.pixels": (1, 1), "train.blind_share": 1.0, "train.burn_in": 3})
+        "train.pixels": (1, 1), "train.rollout": 1,
+        "train.burn_in": (3, 3), "train.rollout_share": 1.0})
     metrics = one_step(config, summing_model([]))  # of four frames the last, of all
     assert metrics["nll_first"] == pytest.approx(0.6 * 8**2, rel=1e-5)
     assert metrics["nll_last"] == pytest.approx(100 * 0.6 * 8**2, rel=1e-5)

@@ -44,7 +44,7 @@ KEYS = {
 # Keys that earlier runs did not have, and what they are gone on with.
 LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
-SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.blind_share
+SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.rollout
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -140,12 +140,21 @@ def test_what_is_not_seen_is_scored_by_the_prediction_alone():
 
 def test_a_share_of_examples_sees_its_first_frames_only():
     keys = jax.random.split(jax.random.key(0), 2000)
-    seen = np.asarray(train.frames_seen(keys, 8, 3, 0.25))
+    seen = np.asarray(train.frames_seen(keys, 8, (3, 7), 5, 0.25))
     lengths = seen.sum(1)
     assert (np.sort(seen, axis=1)[:, ::-1] == seen).all()  # the first ones, whatever their number
     assert set(lengths) == {3, 4, 5, 6, 7, 8}
     assert abs(np.mean(lengths < 8) - 0.25) < 0.03
-    assert np.asarray(train.frames_seen(keys, 8, 3, 0.0)).all()
+    assert np.asarray(train.frames_seen(keys, 8, (3, 7), 5, 0.0)).all()
+
+
+def test_what_comes_after_a_rollout_is_seen_again():
+    keys = jax.random.split(jax.random.key(0), 300)
+    seen = np.asarray(train.frames_seen(keys, 8, (2, 2), 3))
+    np.testing.assert_array_equal(seen, np.broadcast_to([1, 1, 0, 0, 0, 1, 1, 1], seen.shape))
+    drawn = np.asarray(train.frames_seen(keys, 8, (2, 4), 3))
+    assert (drawn.sum(1) == 5).all() and set(np.argmin(drawn, axis=1)) == {2, 3, 4}
+    assert np.asarray(train.frames_seen(keys, 8, (8, 8), 3)).all()
 
 
 def test_lambda_decays_by_a_share_of_itself():
@@ -194,8 +203,11 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
     ({"train.pixels": (1,), "train.encoder_pooling": (2,), "model.decoder.kernel_size": 3},
      "encoder_pooling is .2,., but .*kernel_size is 3: only a decoder"),
     ({"train.pixels": (2,), "model.encoder.use_likelihood": True}, "must be the same in every"),
-    ({"train.blind_share": 1.5}, "train.blind_share is 1.5, but must be a number from 0 to 1"),
-    ({"train.blind_share": 0.5, "train.burn_in": 6}, "burn_in is 6, but clips .* have 6 frames"),
+    ({"train.rollout_share": 1.5}, "rollout_share is 1.5, but must be a number from 0 to 1"),
+    ({"train.burn_in": (4, 5)}, "burn_in is .4, 5. and train.rollout is 3, but .* have 6 frames"),
+    ({"train.burn_in": (3, 7)}, "burn_in is .3, 7. and train.rollout is 3, but .* have 6 frames"),
+    ({"train.burn_in": (3, 2)}, "burn_in is .3, 2., but must be a tuple of two whole numbers"),
+    ({"train.burn_in": (3,)}, "burn_in is .3,., but must be a tuple of two whole numbers"),
     ({"model.transition.decay": -0.1}, "decay is -0.1, but must be a number from 0 to 1"),
     ({"model.transition.residual": False}, "decay is 0.1, but .*residual is False: .* must be 0"),
 ])
@@ -208,11 +220,11 @@ def test_values_that_cannot_be_trained_with_are_refused(changes, message):
 
 @pytest.mark.parametrize("key, value, what", [
     ("train.pixels", (2,), "SCORES_PIXELS"), ("train.encoder_pooling", (2,), "SCORES_PIXELS"),
-    ("train.blind_share", 0.5, "SCORES_UNSEEN")])
+    ("train.rollout", 3, "SCORES_UNSEEN")])
 def test_families_that_know_nothing_of_it_refuse_it(monkeypatch, key, value, what):
     config = parts_clevrer.get_config("tiny")
     config.update_from_flattened_dict({
-        "train.pixels": (1,), "train.encoder_pooling": (1,), "train.blind_share": 0.0})
+        "train.pixels": (1,), "train.encoder_pooling": (1,), "train.rollout": 0})
     monkeypatch.delattr(models.parts, what)
     config_rules.check(config, 1)
     config.update_from_flattened_dict({key: value})

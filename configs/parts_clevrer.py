@@ -119,6 +119,8 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.train.pixels = (1, 1)
     config.train.encoder_pooling = (1, 1)
     config.train.rollout = 0
+    config.train.burn_in = (4, 4)
+    config.train.rollout_share = 1.0
     config.model.transition.decay = 0.0
     config.data.resolution = 64
     config.model.num_slots = 6
@@ -267,6 +269,8 @@ def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:
     config.train.pixels = (1, 1)
     config.train.encoder_pooling = (1, 1)
     config.train.rollout = 0
+    config.train.burn_in = (4, 4)
+    config.train.rollout_share = 1.0
     config.schedule.steps = (4_000, 2_800)
     config.model.beta_scale = (1.0, 1.0)
     config.schedule.resolution = (16, 32)

@@ -211,8 +211,8 @@ def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, 
       stage: of the schedule, which sets the resolution; -1: the last.
     """
     model, size = config.model, config.schedule.resolution[stage]
-    subset, shown = config.train.pixels[stage], size // config.train.encoder_pooling[stage]
-    scored = size // subset
+    subset, pooling = config.train.pixels[stage], config.train.encoder_pooling[stage]
+    scored, shown = size // subset, size // pooling
     batch, frames, refinements = (
         config.train.batch_size, pipeline.train_frames(config.data), model.num_refinements)
     scores = frames * refinements
@@ -220,8 +220,8 @@ def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, 
     once_a_frame = not model.encoder.use_likelihood and refinements > 1
     encoded, encoded_backward = (frames, frames) if once_a_frame else (scores - 1, scores - chunks)
     attend, encode, predict = attention(config, shown), encoder(model, shown), transition(config)
-    # Of a subset of pixels every frame has coordinates of its own.
-    grids = batch * frames if subset > 1 else 1
+    # Of pixels that are given beside the frame, each frame has coordinates of its own.
+    grids = batch * frames if max(subset, pooling) > 1 else 1
     return _with_total({
         "decoder": (batch * scores * model.num_slots * decoder(model, scored).total
                     + grids * decoder_shared(model, scored).total),

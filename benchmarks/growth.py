@@ -17,6 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import step
+from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 
 AXES = ("frames", "slots", "pixels", "batch")
@@ -25,7 +26,7 @@ FACTORS = (0.5, 1.0, 2.0)
 
 def sizes(config: ml_collections.ConfigDict, axis: str, stage: int) -> tuple[int, ...]:
     """What is set along an axis: T, K, H = W, or B of all devices together."""
-    own = {"frames": config.data.num_frames, "slots": config.model.num_slots,
+    own = {"frames": pipeline.train_frames(config.data), "slots": config.model.num_slots,
            "pixels": config.schedule.resolution[stage], "batch": config.train.batch_size}[axis]
     return tuple(sorted({max(1, round(own * factor)) for factor in FACTORS}))
 
@@ -34,9 +35,9 @@ def resized(config: ml_collections.ConfigDict, axis: str, size: int) -> ml_colle
     """The config with another size along an axis; time stays unrolled if it was."""
     config = config.copy_and_resolve_references().unlock()
     if axis == "frames":
-        if config.train.unroll >= config.data.num_frames:
+        if config.train.unroll >= pipeline.train_frames(config.data):
             config.train.unroll = size
-        config.data.num_frames = size
+        config.data.num_frames, config.data.train_frames = size, 0
     elif axis == "slots":
         config.model.num_slots = size
     elif axis == "pixels":

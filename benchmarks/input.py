@@ -48,11 +48,11 @@ def measure(config: ml_collections.ConfigDict, num_batches: int = 100) -> dict[s
         for _ in range(num_batches):
             next(batches)
         rates.append(num_batches * size / (time.perf_counter() - start))
-    described = {key: data[key] for key in
-                 ("name", "num_frames", "resolution", "stride", "num_threads")}
-    return {"data": described | {"batch_size": size},
+    described = {key: data[key] for key in ("name", "resolution", "stride", "num_threads")}
+    num_frames = pipeline.train_frames(data)
+    return {"data": described | {"num_frames": num_frames, "batch_size": size},
             "sequences_per_second": summarise(rates),
-            "frames_per_second": summarise([rate * data.num_frames for rate in rates])}
+            "frames_per_second": summarise([rate * num_frames for rate in rates])}
 
 
 def measure_waiting(config: ml_collections.ConfigDict, num_steps: int = 100) -> dict[str, Any]:

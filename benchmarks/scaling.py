@@ -24,6 +24,7 @@ import ml_collections
 from absl import app, flags
 
 from benchmarks import flops, growth, machines, step
+from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 
 # Frames a second that one process reads and decodes, of 64x64, whatever its number of threads:
@@ -61,7 +62,8 @@ def measure(config: ml_collections.ConfigDict, devices: list | None = None) -> d
       - video_bytes: of a clip as it comes from the host; frames: T;
       - clips: those of the last stage of the schedule.
     """
-    mesh, frames, size = sharding.make_mesh(devices), config.data.num_frames, config.data.resolution
+    mesh, size = sharding.make_mesh(devices), config.data.resolution
+    frames = pipeline.train_frames(config.data)
     counted = min(frames, config.train.truncation)
     short = step.without_loops(growth.resized(config, "frames", counted))
     with short.unlocked():

@@ -213,7 +213,7 @@ def loops(config: ml_collections.ConfigDict, name: str, examples: int) -> bool:
     """Whether a step of so many examples a device has a loop over frames or parts of the batch."""
     at_once, longest = config.model.decoder.examples_at_once, config.data.num_frames
     if name == "train_step":  # chunks are not looped over where the frames of one are not
-        longest = min(longest, config.train.truncation)
+        longest = min(pipeline.train_frames(config.data), config.train.truncation)
     return config.train.unroll < longest or bool(at_once and at_once % examples)
 
 

@@ -22,6 +22,7 @@ from absl import app, flags
 from flax.linen.dtypes import promote_dtype
 
 from benchmarks import step
+from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.equations import refinement, truncation
 from parts_jax.models.parts import slot_attention
@@ -138,7 +139,7 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
               (slot_attention, "slot_outputs", outputs_with_values))
     whole_clip = (truncation, "truncated_value_and_grad", whole_value_and_grad)
     naive = (twice, *tiled, *formed, whole_clip)
-    whole, single = config.data.num_frames, config.model.dtype == "float32"
+    whole, single = pipeline.train_frames(config.data), config.model.dtype == "float32"
     every = {
         OURS: Variant("the config's own"),
         "naive": Variant("as the equations are written: none of the savings", patches=naive),

@@ -24,6 +24,7 @@ from typing import Any
 import ml_collections
 
 from benchmarks import seeds
+from parts_jax.data import pipeline
 from parts_jax.evaluation import writing
 from parts_jax.files import json_text
 from parts_jax.metrics import table
@@ -37,6 +38,8 @@ from parts_jax.runs import (
 )
 
 MOST_BYTES = 4_000_000
+# Of the files of an evaluation. By that of long clips `load` knows how long a video may be.
+SUFFIXES = (".json", ".png", "-rollout.json", "-rollout.png", "-length.json")
 TO_WRITE = "TO BE WRITTEN by who has looked at its masks"
 CARD = string.Template("""\
 # $name: $family of $dataset, ${size}x$size, $slots slots
@@ -44,7 +47,7 @@ CARD = string.Template("""\
 | | |
 |---|---|
 | model | $family, $slots slots; `config.json` has all of it |
-| trained on | `$dataset`: $frames frames of ${size}x$size |
+| trained on | `$dataset`: windows of $frames frames of ${size}x$size |
 | training | `$command`: $stages, batch $batch; $minutes minutes on $hardware |
 | files | parameters of step $step, `metrics.jsonl` of its training, its evaluation |
 | licence | Apache-2.0, as the code |
@@ -99,8 +102,8 @@ def make(run: pathlib.Path, name: str, step: int, split: str, out: pathlib.Path)
         (entry / configuration.FILE_NAME).write_text(configuration.to_json(config))
         if (run / metric_writer.FILE_NAME).is_file():
             shutil.copy(run / metric_writer.FILE_NAME, entry)
-        for suffix in (".json", ".png", "-rollout.json", "-rollout.png"):
-            with contextlib.suppress(FileNotFoundError):  # pictures and roll-outs need not be
+        for suffix in SUFFIXES:
+            with contextlib.suppress(FileNotFoundError):  # all but the first need not be
                 shutil.copy(f"{evaluation}{suffix}", entry / metric_writer.EVALUATIONS)
         (entry / "README.md").write_text(card(name, config, record, run), encoding="utf-8")
         size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
@@ -135,7 +138,8 @@ def card(name: str, config: ml_collections.ConfigDict, record: dict[str, Any],
         config.schedule.steps, config.schedule.resolution, strict=True))
     return CARD.substitute(
         name=name, family=config.model.name.upper(), dataset=config.data.name,
-        size=config.data.resolution, frames=config.data.num_frames, slots=record["num_slots"],
+        size=config.data.resolution, frames=pipeline.train_frames(config.data),
+        slots=record["num_slots"],
         command=command_of(config), stages=stages, batch=config.train.batch_size,
         minutes="an unknown number of" if math.isnan(minutes) else f"{minutes:.1f}",
         hardware=record.get("hardware", "unknown hardware"), step=record["step"],
@@ -161,9 +165,10 @@ def command_of(config: ml_collections.ConfigDict) -> str:
 
 
 def scores(record: dict[str, Any]) -> str:
-    """The headline metrics of an evaluation as a Markdown table, a column a stage."""
-    stages = record["stages"]
-    lines = [["", *stages], ["---", *["---:"] * len(stages)]]
+    """The headline metrics of an evaluation as a Markdown table: stages, and assigned pixels."""
+    stages = table.scored(record["stages"], record)
+    titles = [stage.replace("_", " ") for stage in stages]
+    lines = [["", *titles], ["---", *["---:"] * len(stages)]]
     for name in (*table.headlines(), "mse_last"):
         show, cells = seeds.formatter(name), []
         for at_stage in (table.with_stage(name, stage, stages) for stage in stages):

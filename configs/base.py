@@ -44,8 +44,10 @@ def get_base() -> ml_collections.ConfigDict:
     train.batch_size = 32                # of all devices together
     train.pixels = (1,)                  # per stage: one pixel of each p x p block is explained
     train.encoder_pooling = (1,)         # per stage: of what the encoder sees in training
-    train.blind_share = 0.0              # of examples that see only their first frames, burn_in ...
-    train.burn_in = 3                    # ... at least, a number drawn, and predict the others
+    # Section 4.2: after a burn-in so many frames are predicted and scored, and not seen; 0: all are.
+    train.rollout = 0
+    train.burn_in = (4, 4)               # frames seen before it, from ... to; drawn
+    train.rollout_share = 1.0            # of examples that have one
     train.truncation = 4                 # gradients of the state are cut every so many frames
     train.unroll = 1                     # frames without a loop; truncation: no loop at all
     train.log_every = 100

@@ -118,7 +118,9 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.data.train_frames = 0
     config.train.pixels = (1, 1)
     config.train.encoder_pooling = (1, 1)
-    config.train.blind_share = 0.0
+    config.train.rollout = 0
+    config.train.burn_in = (4, 4)
+    config.train.rollout_share = 1.0
     config.model.transition.decay = 0.0
     config.data.resolution = 64
     config.model.num_slots = 6
@@ -155,6 +157,8 @@ def make_laptop(config: ml_collections.ConfigDict) -> None:
     config.model.num_slots = 6
     config.model.decoder.examples_at_once = 1
     config.model.transition.decay = 0.2
+    config.train.rollout = 11            # as demo: a quarter sees 3 frames at the least
+    config.train.burn_in = (3, 13)
     config.train.batch_size = 6
     config.train.pixels = (4,)           # 256 of a frame's 4,096 pixels
     config.train.encoder_pooling = (4,)
@@ -213,12 +217,12 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.transition.mlp_width = 128
     config.model.transition.lstm_size = 64
     config.model.transition.decay = 0.1
-    config.schedule.steps = (3_600, 900)
+    config.schedule.steps = (3_300, 1_200)
     config.schedule.resolution = (32, 32)
     config.schedule.learning_rate = (3e-3, 1.5e-3)
     config.schedule.warmup_steps = (100, 50)
     config.schedule.final_scale = (0.3, 0.1)
-    config.model.beta_scale = (1.0, 1.0)
+    config.model.beta_scale = (1.0, 4.0)  # in the end, so that fewer spare slots cut an object
     config.model.beta_warmup_steps = 500
     config.optimizer.name = "adam"
     config.optimizer.decay = 0.99
@@ -228,7 +232,9 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 4
     config.train.pixels = (4, 2)         # 64, then 256 of a frame's 1,024 pixels
     config.train.encoder_pooling = (2, 2)
-    config.train.blind_share = 0.25
+    config.train.rollout = 13            # a quarter of the examples sees 3 to 15 frames only
+    config.train.burn_in = (3, 15)
+    config.train.rollout_share = 0.25
     config.train.evaluate_every = 1_000
     config.train.checkpoint_every = 1_000
     config.eval.rollout_steps = 4        # clips have 8 frames
@@ -241,8 +247,11 @@ def make_mixed(config: ml_collections.ConfigDict) -> None:
     config.data.train_frames = 14
     config.model.num_slots = 5
     config.model.transition.decay = 0.2
+    config.train.rollout = 11            # as demo: a quarter sees 3 frames at the least
+    config.train.burn_in = (3, 13)
     config.train.batch_size = 6
     config.schedule.steps = (6_000, 1_500)
+    config.model.beta_scale = (1.0, 1.0)
 
 
 def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:
@@ -259,8 +268,11 @@ def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 8
     config.train.pixels = (1, 1)
     config.train.encoder_pooling = (1, 1)
-    config.train.blind_share = 0.0
+    config.train.rollout = 0
+    config.train.burn_in = (4, 4)
+    config.train.rollout_share = 1.0
     config.schedule.steps = (4_000, 2_800)
+    config.model.beta_scale = (1.0, 1.0)
     config.schedule.resolution = (16, 32)
     config.schedule.learning_rate = (3e-3, 2e-3)
 
@@ -283,6 +295,8 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.transition.mlp_width = 8
     config.model.transition.lstm_size = 8
     config.data.train_frames = 6
+    config.train.rollout = 3
+    config.train.burn_in = (3, 5)
     config.train.pixels = (2,)
     config.train.encoder_pooling = (1,)
     config.schedule.steps = (20,)

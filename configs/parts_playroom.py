@@ -1,23 +1,26 @@
 """PARTS on the Playroom and on its simulated stand-in, with the agent's actions.
 
     python -m parts_jax.main --config=configs/parts_playroom.py --config.data.source_dir=FOLDER
-    python -m parts_jax.main --config=configs/parts_playroom.py:small
+    python -m parts_jax.main --config=configs/parts_playroom.py:demo --workdir=runs/playroom
 
 Variants (`--config=configs/parts_playroom.py:VARIANT`):
 
-| variant           | data                            | for                      |
-|-------------------|---------------------------------|--------------------------|
-| `paper` (default) | playroom/64, 64x64, T=16        | a pod                    |
-| `small`           | sim_playroom/small, 64x64, T=16 | one GPU                  |
+| variant           | data                              | for                          |
+|-------------------|-----------------------------------|------------------------------|
+| `paper` (default) | playroom/64, 64x64, T=16          | a pod                        |
+| `small`           | sim_playroom/small, 64x64, T=16   | one GPU                      |
+| `laptop`          | sim_playroom/demo_64, 64x64, T=16 | 2 CPU cores, an hour         |
+| `demo`            | sim_playroom/demo, 32x32, T=16    | 2 CPU cores, some 20 minutes |
 
-Not trained yet. What the paper does not give is marked `ours`, here and in parts_clevrer.py.
+`paper` and `small` are not trained yet. What the paper does not give is marked `ours`, here and in
+parts_clevrer.py.
 """
 
 import ml_collections
 
 from configs import parts_clevrer
 
-VARIANTS = ("paper", "small")
+VARIANTS = ("paper", "small", "laptop", "demo")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -26,8 +29,22 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         raise ValueError(f"configs/parts_playroom.py has no variant {variant!r}; "
                          f"it has: {', '.join(VARIANTS)}.")
     config = parts_clevrer.get_config(variant)
-    config.data.name = "playroom/64" if variant == "paper" else "sim_playroom/small"
+    config.data.name = {
+        "paper": "playroom/64", "small": "sim_playroom/small", "laptop": "sim_playroom/demo_64",
+        "demo": "sim_playroom/demo"}[variant]
     config.data.num_frames = 16
-    config.model.num_slots = 8 if variant == "small" else 7  # 5-7 objects in view, and the room
+    config.model.num_slots = {
+        "paper": 7, "small": 8,          # 5-7 objects in view, and the room
+        "laptop": 5, "demo": 5}[variant]  # 2-4, and the room
     config.data.action_size = 4          # (ours) that of the stand-in; yours: --config.data...
+    if variant in ("laptop", "demo"):
+        make_demo(config, variant)
     return config
+
+
+def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
+    """The demo's world: few large toys in a bare room; clips of 24 frames."""
+    config.data.train_frames = 0
+    config.schedule.steps = (9_000, 3_000) if variant == "demo" else (16_000,)
+    config.train.evaluate_every = 3_000 if variant == "demo" else 4_000
+    config.eval.rollout_steps = 15

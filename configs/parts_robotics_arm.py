@@ -1,24 +1,26 @@
 """PARTS on robot videos with 7-D actions, and on their simulated stand-in.
 
     python -m parts_jax.main --config=configs/parts_robotics_arm.py --config.data.source_dir=FOLDER
-    python -m parts_jax.main --config=configs/parts_robotics_arm.py:small
+    python -m parts_jax.main --config=configs/parts_robotics_arm.py:demo --workdir=runs/arm
 
 Variants (`--config=configs/parts_robotics_arm.py:VARIANT`):
 
-| variant           | data                               | for     |
-|-------------------|------------------------------------|---------|
-| `paper` (default) | robotics_arm, 64x64, T=8           | a pod   |
-| `small`           | sim_robotics_arm/small, 64x64, T=8 | one GPU |
+| variant           | data                                  | for                          |
+|-------------------|---------------------------------------|------------------------------|
+| `paper` (default) | robotics_arm, 64x64, T=8              | a pod                        |
+| `small`           | sim_robotics_arm/small, 64x64, T=8    | one GPU                      |
+| `laptop`          | sim_robotics_arm/demo_64, 64x64, T=16 | 2 CPU cores, an hour         |
+| `demo`            | sim_robotics_arm/demo, 32x32, T=16    | 2 CPU cores, some 20 minutes |
 
-Other sets with 7-D actions by --config.data.name, such as rlds/bridge: docs/data.md. Not trained
-yet. What the paper does not give is marked `ours` in parts_clevrer.py.
+Other sets with 7-D actions by --config.data.name, such as rlds/bridge: docs/data.md. `paper` and
+`small` are not trained yet. What the paper does not give is marked `ours` in parts_clevrer.py.
 """
 
 import ml_collections
 
 from configs import parts_clevrer
 
-VARIANTS = ("paper", "small")
+VARIANTS = ("paper", "small", "laptop", "demo")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -27,9 +29,23 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         raise ValueError(f"configs/parts_robotics_arm.py has no variant {variant!r}; "
                          f"it has: {', '.join(VARIANTS)}.")
     config = parts_clevrer.get_config(variant)
-    config.data.name = "robotics_arm" if variant == "paper" else "sim_robotics_arm/small"
+    config.data.name = {
+        "paper": "robotics_arm", "small": "sim_robotics_arm/small",
+        "laptop": "sim_robotics_arm/demo_64", "demo": "sim_robotics_arm/demo"}[variant]
     config.data.num_frames = 8
     config.data.action_size = 7
     if variant == "paper":
         config.eval.rollout_steps = 12   # clips are cut to 16 frames: sets/robotics_arm.py
+    if variant in ("laptop", "demo"):
+        make_demo(config, variant)
     return config
+
+
+def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
+    """The demo's world, seen from near: floor, arm and three cubes; clips of 24 frames."""
+    config.data.num_frames = 16
+    config.data.train_frames = 0
+    config.model.num_slots = 5
+    config.schedule.steps = (9_000, 3_000) if variant == "demo" else (16_000,)
+    config.train.evaluate_every = 3_000 if variant == "demo" else 4_000
+    config.eval.rollout_steps = 15

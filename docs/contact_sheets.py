@@ -1,7 +1,7 @@
 """Draws docs/sim_*.png: frames over masks of the simulated sets; and docs/atari.png: frames.
 
     python -m docs.contact_sheets
-    python -m docs.contact_sheets --sets=sim_playroom/small --out=/tmp
+    python -m docs.contact_sheets --sets=sim_playroom/demo,sim_robotics_arm/demo --scale=4
     python -m docs.contact_sheets --beside_demo
     python -m docs.contact_sheets --atari
 
@@ -122,8 +122,8 @@ def main(arguments) -> None:
         print(path)
         return
     for name in values.sets:
-        sheet = draw(name, values.num_clips, values.num_columns)
-        path = pathlib.Path(values.out) / f"{name.split('/')[0]}.png"
+        sheet = draw(name, values.num_clips, values.num_columns, values.scale)
+        path = pathlib.Path(values.out) / f"{name.removesuffix('/small').replace('/', '_')}.png"
         grids.save_png(path, sheet)
         print(path)
 
@@ -134,5 +134,6 @@ if __name__ == "__main__":
     flags.DEFINE_bool("atari", False, "Four Atari games, in one picture.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
+    flags.DEFINE_integer("scale", 2, "Pixels of the sheet for one of a frame.")
     flags.DEFINE_string("out", "docs", "The folder to write to.")
     app.run(main)

@@ -224,10 +224,12 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
     keys = contract.example_keys(jax.random.fold_in(jax.random.key(config.seed), state.step),
                                  sharding.example_indices(num_examples))
     clip = inference.clip_of(model, batch, keys, config.data.action_size)
-    clip = with_pixels(clip, keys, factor, subset)
-    if c.blind_share:
-        clip = clip._replace(seen=frames_seen(keys, num_frames, c.burn_in, c.blind_share))
-    # The loss of a subset of pixels, times p^2, estimates that of all of them.
+    clip = with_pixels(clip, keys, factor, subset, c.encoder_pooling[stage])
+    if c.rollout:
+        clip = clip._replace(seen=frames_seen(
+            keys, num_frames, c.burn_in, c.rollout, c.rollout_share))
+    # Of a subset of pixels the loss times p^2 is, from one posterior, an unbiased estimate of that
+    # of all: the KL is weighted by the number of pixels explained, too.
     scale = subset**2 * (factor**2 / (height * width) if config.optimizer.loss_per_pixel else 1.0)
 
     def chunk_loss(params, model_state, chunk):
@@ -241,7 +243,8 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
         chunk_loss, c.truncation, c.unroll >= min(c.truncation, num_frames))
     (loss, _, metrics), gradients = take(
         sharding.vary(state.params), sharding.vary(model.start(num_examples, None)), clip)
-    loss, gradients, metrics = sharding.mean_over_devices((loss, gradients, summarise(metrics)))
+    loss, gradients, metrics = sharding.mean_over_devices(
+        (loss, gradients, summarise(metrics, subset)))
 
     gradients = jax.tree.map(lambda g: jnp.where(jnp.isfinite(loss), g, jnp.nan), gradients)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
@@ -252,16 +255,20 @@ def train_step(state: TrainState, batch: dict, *, config, model: Model, tx,
     return TrainState(state.step + 1, params, opt_state), metrics
 
 
-def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int) -> contract.Clip:
+def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int,
+                encoder_pooling: int = 1) -> contract.Clip:
     """A clip whose loss is that of one pixel out of each block, drawn anew for every frame.
+
+    Where what the encoder sees is all that is explained, the clip is left as it is.
 
     Args:
       clip: as the pipeline gives it.
       keys: of its examples, [B].
       factor: of average pooling before pixels are taken; 1: none.
-      subset: p, edge of the blocks; 1: all pixels, and the clip as it is.
+      subset: p, edge of the blocks; 1: all pixels.
+      encoder_pooling: of what the encoder sees; that is never explained unless it is all pixels.
     """
-    if subset == 1:
+    if subset == encoder_pooling == 1:
         return clip
     num_frames = clip.video.shape[1]
     offsets = jax.vmap(lambda key: jax.random.randint(
@@ -271,37 +278,46 @@ def with_pixels(clip: contract.Clip, keys: jax.Array, factor: int, subset: int) 
         preprocess.pixel_subset(frames, offsets, subset), (offsets + 0.5) / subset))
 
 
-def frames_seen(keys: jax.Array, num_frames: int, burn_in: int, share: float) -> jax.Array:
-    """Which frames of a batch are seen: all of most examples, only the first of some.
+def frames_seen(keys: jax.Array, num_frames: int, burn_in: tuple[int, int], rollout: int,
+                share: float = 1.0) -> jax.Array:
+    """Which frames of a batch are seen (section 4.2): those before and after a roll-out.
 
     Args:
       keys: of the examples, [B].
       num_frames: T.
-      burn_in: frames that are seen at the least; below T.
-      share: of examples whose last frames, one or more, are predicted only (section 4.2).
+      burn_in: frames that are seen before it, from ... to; the number of each example is drawn.
+      rollout: frames that are predicted only; fewer where the clip ends before. What comes after
+        them is seen again.
+      share: of examples that have one; of the others all frames are seen.
 
     Returns:
       bool [B, T].
     """
+    least, most = burn_in
+
     def example(key):
         of_length, of_share = jax.random.split(jax.random.fold_in(key, 2))
-        length = jax.random.randint(of_length, (), burn_in, num_frames)
+        first = jax.random.randint(of_length, (), least, most + 1)  # that is not seen
         is_whole = jax.random.uniform(of_share) >= share
-        return (jnp.arange(num_frames) < length) | is_whole
+        t = jnp.arange(num_frames)
+        return (t < first) | (t >= first + rollout) | is_whole
 
     return jax.vmap(example)(keys)
 
 
-def summarise(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def summarise(metrics: dict[str, jax.Array], subset: int = 1) -> dict[str, jax.Array]:
     """Means over time and examples of a model's metrics.
 
     Args:
       metrics: arrays [B, T].
+      subset: p; of sums over a frame's pixels one out of p^2 is in them, so they are that often.
 
     Returns:
       Scalars, by the same names; and of those for which the table of metrics asks it, also
       `<name>_first` and `<name>_last`, of the first and last frame.
     """
+    metrics = {name: values * (subset**2 if name in table.summed_over_pixels() else 1)
+               for name, values in metrics.items()}
     ends = {f"{name}_{end}": values[:, t] for name, values in metrics.items()
             if name in table.with_ends() for end, t in (("first", 0), ("last", -1))}
     return jax.tree.map(jnp.mean, metrics | ends)

@@ -59,7 +59,7 @@ def tiny() -> dict:
     return {
         "data.name": "sim_clevrer/tiny", "data.num_frames": 4, "data.resolution": 16,
         "data.train_frames": 0, "train.pixels": (2, 1), "train.encoder_pooling": (1, 1),
-        "train.burn_in": 1, "train.blind_share": 0.5,
+        "train.rollout": 3, "train.burn_in": (1, 3), "train.rollout_share": 0.5,
         "model.num_slots": 3, "model.slot_size": 4, "train.truncation": 2, "train.unroll": 1,
         "model.decoder.channels": (8, 8), "model.encoder.channels": (4,),
         "model.encoder.output_size": 8, "model.attention.size": 8, "model.attention.mlp": (8,),

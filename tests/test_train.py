@@ -22,7 +22,9 @@ from tensorboard.backend.event_processing import event_accumulator
 from configs import parts_clevrer
 from parts_jax import models, train
 from parts_jax.data import pipeline
+from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
+from parts_jax.models.contract import Model, Step
 from parts_jax.models.parts import family
 from parts_jax.runs import checkpoint, configuration
 from parts_jax.training import optimizer
@@ -373,3 +375,58 @@ def test_summary_of_metrics_by_hand():
     summary = jax.device_get(train.summarise(metrics))
     assert summary == {"kl": 3.0, "nll": 4.0, "nll_first": 3.0, "nll_last": 5.0, "sigma_q": 0.375,
                        "sigma_q_first": 0.5, "sigma_q_last": 0.25, "own": 0.25}
+
+
+def summing_model(shown: list) -> Model:
+    """Its loss is w times the sum of the colours that it explains; `shown` gets each clip's form.
+
+    What is not seen counts a hundredfold.
+    """
+    def loss(params, state, clip, step):
+        scored = clip.video if clip.pixels is None else clip.pixels.colours
+        shown.append((clip.video.shape[2], scored.shape[2]))
+        sums = params["w"] * scored.sum((2, 3, 4))
+        if clip.seen is not None:
+            sums = sums * jnp.where(clip.seen, 1, 100)
+        kl = jnp.ones_like(sums)
+        return jnp.mean(sums), Step(state, {}, {"nll": sums, "kl": kl}, {})
+
+    return Model(lambda key: {"w": jnp.ones(())}, lambda size, slots: jnp.zeros(size),
+                 lambda keys, frames, slots: jnp.zeros((len(keys), frames)), loss, None, 1, ())
+
+
+@pytest.mark.parametrize("pixels, pooling, per_pixel", [
+    (1, 1, False), (2, 1, True), (4, 2, False), (1, 2, True), (1, 2, False)])
+def test_the_loss_is_of_all_pixels_whatever_is_explained_and_seen(tiny, pixels, pooling, per_pixel):
+    """Of frames in one colour every subset says the same; in a stage of pooled frames, too."""
+    config, shown = parts_clevrer.get_config("demo"), []
+    config.update_from_flattened_dict(tiny | {
+        "train.pixels": (pixels, 1), "train.encoder_pooling": (pooling, 1),
+        "train.rollout": 0, "optimizer.loss_per_pixel": per_pixel})
+    metrics = one_step(config, summing_model(shown))
+    assert set(shown) == {(8 // pooling, 8 // pixels)}
+    assert metrics["loss"] == pytest.approx(0.6 if per_pixel else 0.6 * 8**2, rel=1e-5)
+    for name in ("nll", "nll_last"):
+        assert metrics[name] == pytest.approx(0.6 * 8**2, rel=1e-5)
+    assert metrics["kl"] == 1
+
+
+def one_step(config, model: Model) -> dict:
+    """The metrics of a step of the first stage, of clips in one colour, .2."""
+    tx = optimizer.create(config)
+    video = np.full((4, config.data.num_frames, 16, 16, 3), 51, np.uint8)
+    step = sharding.data_parallel(
+        functools.partial(train.train_step, config=config, model=model, tx=tx, stage=0),
+        sharding.make_mesh(jax.devices()[:1]), (False, True), (False, False))
+    state = train.create_state(config, model, tx)
+    return jax.device_get(step(state, {"video": video, "valid": np.ones(4, bool)})[1])
+
+
+def test_frames_are_left_unseen_in_a_share_of_the_examples(tiny):
+    config = parts_clevrer.get_config("demo")
+    config.update_from_flattened_dict(tiny | {
+        "train.pixels": (1, 1), "train.rollout": 1,
+        "train.burn_in": (3, 3), "train.rollout_share": 1.0})
+    metrics = one_step(config, summing_model([]))  # of four frames the last, of all
+    assert metrics["nll_first"] == pytest.approx(0.6 * 8**2, rel=1e-5)
+    assert metrics["nll_last"] == pytest.approx(100 * 0.6 * 8**2, rel=1e-5)

@@ -21,7 +21,7 @@ class Tested(NamedTuple):
     Attributes:
       frames: up to which frame of a video its scores hold; or, where it was not evaluated on long
         clips, how many frames the clips of training have.
-      trained: how many frames these have.
+      trained: how many frames these have: they may be longer than those of evaluation.
       length: of the clips that it was evaluated on; None: it was not.
     """
 
@@ -42,7 +42,7 @@ class Tested(NamedTuple):
             known = f"up to there its scores hold, later ones get worse, and {known}"
         return (f"The video has more than {self.frames} frames: {known}. Start anew every "
                 f"{self.frames} frames with restart_every={self.frames} (the command: "
-                f"--restart_every={self.frames}), or train with a larger data.num_frames.")
+                f"--restart_every={self.frames}), or train with a larger data.train_frames.")
 
     def warn(self, before: int, num_frames: int, stacklevel: int) -> None:
         """Warns of a video that this part of it makes too long, so once for each video.
@@ -57,6 +57,12 @@ class Tested(NamedTuple):
             warnings.warn(sentence, LengthWarning, stacklevel=stacklevel + 1)
 
 
+def of_training(config: ml_collections.ConfigDict) -> Tested:
+    """What a checkpoint of a run is good for that was not evaluated on long clips."""
+    frames = config.data.get("train_frames", 0) or config.data.num_frames
+    return Tested(frames, frames)
+
+
 def find(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) -> Tested:
     """What a checkpoint of a run was tested for, on its own data set; the least of its splits.
 
@@ -67,7 +73,7 @@ def find(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) ->
     Raises:
       ValueError: an evaluation of long clips cannot be read.
     """
-    trained, found = config.data.num_frames, []
+    untested, found = of_training(config), []
     name = config.data.name.replace("/", "_")
     folder = workdir / metric_writer.EVALUATIONS
     for path in sorted(folder.glob(f"*-{step}-length.json")):
@@ -81,6 +87,8 @@ def find(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) ->
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{str(path)!r} cannot be read as an evaluation of long clips: "
                              f"{error}. Evaluating again writes it anew.") from error
-        found.append((max(frames, trained), length))
-    frames, length = min(found, default=(trained, None))
-    return Tested(frames, trained, length)
+        found.append((max(frames, 1), length))  # a state sees one frame at least
+    if not found:
+        return untested
+    frames, length = min(found)
+    return Tested(frames, untested.trained, length)

@@ -44,7 +44,7 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.
-      ValueError: config.json or the checkpoint cannot be read.
+      ValueError: config.json, the checkpoint, or its evaluation of long clips cannot be read.
     """
     path = shipped.find_model(workdir_or_checkpoint)
     if not path.is_dir():
@@ -75,7 +75,7 @@ class PretrainedModel:
     def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int,
                  tested: lengths.Tested | None = None):
         self.config, self.step = config, step
-        self.tested = tested or lengths.Tested(config.data.num_frames, config.data.num_frames)
+        self.tested = tested or lengths.of_training(config)
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
         config = config.copy_and_resolve_references().unlock()

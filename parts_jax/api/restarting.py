@@ -22,7 +22,7 @@ OF_NO_FRAME = ("state", "last_action", "num_frames", "masks_are")
 
 
 def seen_again(every: int) -> int:
-    """How many frames a new state sees once more: three, or less than half of what it sees."""
+    """How many frames a new state sees once more: three, but at most half of what it sees."""
     return min(SEEN_AGAIN, every // 2)
 
 
@@ -115,8 +115,15 @@ def segment(segment_part: Callable[..., Segmentation], video: np.ndarray,
       segment_part: (video, actions, cues) -> Segmentation, from the state before any frame.
       video, actions, cues: as for `PretrainedModel.segment`.
       every: no state sees more frames than that.
+
+    Raises:
+      ValueError: a cue has not one row for each frame; all else is for `segment_part` to say.
     """
     axis = np.ndim(video) - 4
+    for name, cue in (cues or {}).items():
+        if np.shape(cue)[:axis + 1] != np.shape(video)[:axis + 1]:
+            raise ValueError(f"The cue {name!r} must have one row for each frame of the video, "
+                             f"{list(np.shape(video)[:axis + 1])}; got {list(np.shape(cue))}.")
     num_frames, start = np.shape(video)[axis], 0
     matcher, parts = Matcher(), []
     while start < num_frames:

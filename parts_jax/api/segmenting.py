@@ -292,7 +292,7 @@ def segment_parts(model: PretrainedModel, frames: Iterable[np.ndarray],
                   ) -> Iterator[tuple[Segmentation, int]]:
     """Segments a video of any length part by part, in the memory of one part.
 
-    The numbers are those of the whole video at once.
+    The numbers are those of the whole video at once, unless the state starts anew in it.
 
     Args:
       model: from `parts_jax.load`.

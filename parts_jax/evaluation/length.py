@@ -22,6 +22,7 @@ PART = 20                 # frames that the program sees at a time
 AHEAD = 50                # frames that are predicted, at the most
 MARKS = (10, 50, 100, 200)  # frames whose scores are told among the metrics
 REFERENCE = 10            # the frame that later ones are compared with
+FLICKER = 8               # over so many frames at least are scores compared
 MOST_ARI, MOST_MSE = 0.03, 0.2  # by which they may be worse: points, and a share
 ASSIGNED = table.ASSIGNED
 
@@ -45,6 +46,12 @@ class Curves:
     ahead: dict[str, np.ndarray]
     tested_frames: int
     num_clips: int
+
+    @property
+    def length(self) -> int:
+        """So many frames were tested: of the shorter kind, as not all clips can be made longer."""
+        return min(len(values) for scores in (self.moving, self.still)
+                   for values in scores.values())
 
 
 def tested_frames(mse: Sequence[float], ari: Sequence[float] | None = None,
@@ -94,7 +101,7 @@ def curves_of_split(evaluator: Evaluator, params: Any, split: str) -> Curves:
     order = np.arange(num_frames) if one_way else preprocess.back_and_forth(num_frames, c.length)
     found = {"moving": [], "still": [], "ahead": []}
     for batch in _batches(evaluator, opened, num_frames):
-        if num_frames > 1:
+        if num_frames > 1 or model.cues:
             found["moving"].append(_scores(evaluator, params, batch, order))
         if not model.cues:
             still = batch if "actions" not in batch else batch | {
@@ -109,10 +116,19 @@ def curves_of_split(evaluator: Evaluator, params: Any, split: str) -> Curves:
     means = {kind: {name: values.astype(np.float64).mean(0) for name, values in scores.items()}
              for kind, scores in clips.items()}
     period = 1 if one_way or len(order) <= num_frames else 2 * num_frames - 2
-    held = [tested_frames(*judging(means[kind], model.stages), repeats) for kind, repeats in (
+    held = [held_by(means[kind], model.stages, repeats) for kind, repeats in (
         ("moving", period), ("still", 1)) if means[kind]]
     count = len(next(iter((clips["moving"] or clips["still"]).values())))
     return Curves(num_frames, **means, tested_frames=min(held), num_clips=count)
+
+
+def held_by(scores: Mapping[str, np.ndarray], stages: Sequence[str], period: int) -> int:
+    """`tested_frames` of one kind of clips, by what a user gets.
+
+    Means over at least `FLICKER` frames are compared: slots are sampled, so that a frame by itself
+    may be a fifth worse than its neighbours, on and on, where nothing is lost.
+    """
+    return tested_frames(*judging(scores, stages), max(period, FLICKER))
 
 
 def judging(scores: Mapping[str, np.ndarray],

@@ -157,7 +157,7 @@ def evaluate_length(evaluator: Evaluator, params: Any, step: int, split: str,
             make_length_record(evaluator, step, split, curves) | made_by(), None)
     writer.flush()
     logging.info("%s, step %d, scores hold up to frame %d of %d.", name, step,
-                 curves.tested_frames, evaluator.config.eval.length)
+                 curves.tested_frames, curves.length)
     return curves
 
 
@@ -236,15 +236,16 @@ def make_length_record(evaluator: Evaluator, step: int, split: str,
       curves: from `length.curves_of_split`.
 
     Returns:
-      `tested_frames`; by metric a number a frame in `moving` and `still`, the first frame first;
-      and in `ahead` a number a horizon, six digits each. null stands for what is not finite.
+      `tested_frames`, of `length` that were tested; by metric a number a frame in `moving` and
+      `still`, the first frame first; and in `ahead` a number a horizon, six digits each. null
+      stands for what is not finite.
     """
     def plain(scores: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
         return {name: [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
                 for name, values in scores.items()}
 
     return head_of_record(evaluator, step, split, curves.num_clips) | dict(
-        num_frames=curves.num_frames, length=evaluator.config.eval.length,
+        num_frames=curves.num_frames, length=curves.length,
         burn_in=evaluator.config.eval.burn_in, stages=list(evaluator.model.stages),
         tested_frames=curves.tested_frames, moving=plain(curves.moving), still=plain(curves.still),
         ahead=plain(curves.ahead))

@@ -49,6 +49,8 @@ class Metric:
       evaluated: whether the evaluation of a split gives it of each clip. One that is, and has a
         direction, can choose the best checkpoint.
       of_ids: whether it scores a segmentation, so that it is given of assigned pixels, too.
+      summed: whether it is a sum over the frame's pixels, which is estimated where training explains
+        a subset of them.
       headline: whether it stands first where there is room for few.
       progress: its source, `train` or `eval`, and its place in the line of progress.
       curve: the chart of `CURVES` that it is drawn in.
@@ -65,6 +67,7 @@ class Metric:
     words: str = ""
     evaluated: bool = False
     of_ids: bool = False
+    summed: bool = False
     headline: bool = False
     progress: tuple[str, int] | None = None
     curve: str | None = None
@@ -114,9 +117,9 @@ TABLE = (
     Metric("repeat_fg_miou", horizon=("Foreground mIoU of masks", "last seen frame")),
     Metric("moved_fg_miou", horizon=("Foreground mIoU of masks", "constant velocity")),
     Metric("nll", -1, "Minus log-likelihood of a frame, in nats; lower is better.", evaluated=True,
-           progress=("train", 2), curve=NLL, ends=True),
+           summed=True, progress=("train", 2), curve=NLL, ends=True),
     Metric("neg_elbo", -1, "What training makes small: minus log-likelihood, plus the weighted KL; "
-           "nats.", evaluated=True),
+           "nats.", evaluated=True, summed=True),
     Metric("kl", 0, "How much the slots say about a frame, in nats, summed over slots.",
            evaluated=True, progress=("train", 3), curve=KL),
     Metric("kl_greatest_share", 0, "Share of the slot with most KL. Near 1: one does everything."),
@@ -184,6 +187,11 @@ def in_progress(source: str) -> tuple[str, ...]:
     """Names in the line of progress, in its order: those of `train` or those of `eval`."""
     shown = [metric for metric in TABLE if metric.progress and metric.progress[0] == source]
     return tuple(metric.name for metric in sorted(shown, key=lambda metric: metric.progress[1]))
+
+
+def summed_over_pixels() -> tuple[str, ...]:
+    """Names that are sums over the pixels of a frame."""
+    return tuple(metric.name for metric in TABLE if metric.summed)
 
 
 def with_ends() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The contract of a model family: all that trainer, evaluator, report and API know of a model.
 
 A family is a file or folder of `models` with `create(config) -> Model`, of the whole config, and
-`KEYS`, which says what stands in `config.model`. Nothing outside of it names it.
+`KEYS`, which says what stands in `config.model`; docs/families.md says what else it may have.
+Nothing outside of it names it.
 
 Sizes: B batch, T frames, K slots, A action size, H W picture. All are free at call time.
 
@@ -44,6 +45,7 @@ class Clip(NamedTuple):
       cues: what `Model.reads` names beyond video, such as flow, by name: [B, T, ...] each.
       pixels: what the loss explains in place of the video's own pixels: `Pixels` of [B, T, ...],
         in training alone, and of families whose module says SCORES_PIXELS; None: all of `video`.
+        Where they are given, `video` is what the encoder sees, and may be of another size.
       seen: whether a frame may be looked at, bool [B, T]; one that may not is predicted and scored,
         and not used to refine (section 4.2), in training alone, and of families whose module says
         SCORES_UNSEEN; None: all are.
@@ -177,6 +179,7 @@ def checked(model: Model, action_size: int) -> Model:
         _check_leaves("noise", clip.noise, "B T", sizes)
         _check_leaves("cues", clip.cues, "B T", sizes)
         _check_leaves("pixels", clip.pixels, "B T", sizes)
+        _check_leaves("seen", clip.seen, "B T", sizes)
         _check_leaves("state", state, "B", sizes)
         if set(clip.cues) != set(model.cues):
             raise ValueError(f"The clip has the cues {sorted(clip.cues)}, but the model reads "

@@ -111,6 +111,13 @@ def widths() -> Rule:
                 "a tuple of whole numbers, each 1 or more")
 
 
+def span(least: int) -> Rule:
+    """Pairs of whole numbers, from ... to, both allowed."""
+    return Rule(lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(is_whole, v))
+                and least <= v[0] <= v[1],
+                f"a tuple of two whole numbers, {least} or more, the second not below the first")
+
+
 def per_stage(least: float, most: float | None = None) -> Rule:
     """Tuples with one entry per stage of `config.schedule`.
 

@@ -76,8 +76,9 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     evaluated = numbers.evaluated_folder(workdir, *asked)
     evaluation = numbers.find_evaluation(evaluated, *asked)
     split = evaluation["split"] if evaluation else splits[0]
-    rollout = numbers.find_rollout(evaluated, config.data.name, split,
-                                   evaluation["step"] if evaluation else model.step)
+    at_step = evaluation["step"] if evaluation else model.step
+    rollout, long = (find(evaluated, config.data.name, split, at_step)
+                     for find in (numbers.find_rollout, long_clips.find))
     ranked = numbers.find_clips(
         evaluated, config.data.name, evaluation["split"], evaluation["step"],
         config.eval.get("best_by", ())) if evaluation else None
@@ -89,7 +90,7 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         metrics=_metrics(evaluation, config, workdir, split, model.step, exactly=step != -1),
         curves=_curves(config, workdir), about_clips=ABOUT_CLIPS,
         horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
-        length=_length(config, workdir, split, evaluation["step"] if evaluation else model.step),
+        length=_length(long, config, workdir, split, at_step),
         burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
         about_config="All settings of the run", config=_config_table(config),
         data=to_json({name: data for name, (_, data) in made.items()}),
@@ -278,7 +279,8 @@ def _curves(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     for steps, before, after in zip(schedule.steps, schedule.resolution, schedule.resolution[1:],
                                     strict=False):
         start += steps
-        changes.append(f"from {before} × {before} to {after} × {after} after step {start}")
+        if after != before:
+            changes.append(f"from {before} × {before} to {after} × {after} after step {start}")
     note = (f"Frames grow {', '.join(changes)}: what counts nats a frame jumps there, and a step "
             "takes longer.") if changes else ""
     return (sentence(note) if note else "") + charts
@@ -301,9 +303,8 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
                         workdir, split, "" if steps else " --config.eval.rollout_steps=4"))
 
 
-def _length(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str,
-            step: int) -> str:
-    record = long_clips.find(workdir, config.data.name, split, step)
+def _length(record: dict[str, Any] | None, config: ml_collections.ConfigDict,
+            workdir: pathlib.Path, split: str, step: int) -> str:
     if record is not None:
         return long_clips.section(record)
     return sentence("The model was not tested on clips longer than those of training. The first "

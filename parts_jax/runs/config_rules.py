@@ -51,8 +51,9 @@ RULES = {
     "train.batch_size": rules.whole(1),
     "train.pixels": rules.per_stage(1),
     "train.encoder_pooling": rules.per_stage(1),
-    "train.blind_share": rules.share(),
-    "train.burn_in": rules.whole(1),
+    "train.rollout": rules.whole(0),
+    "train.burn_in": rules.span(1),
+    "train.rollout_share": rules.share(),
     "train.truncation": rules.whole(1),
     "train.unroll": rules.whole(1),
     "train.log_every": rules.whole(1),
@@ -110,18 +111,12 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
         rule.check(key, values[key])
     _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
-    if max(values["train.pixels"]) > 1 and not getattr(family, "SCORES_PIXELS", False):
-        raise ValueError(f"train.pixels is {values['train.pixels']}, but models of the family "
-                         f"{config.model.name!r} are trained on all pixels: it must be 1 in every "
-                         "stage.")
-    if values["train.blind_share"] and not getattr(family, "SCORES_UNSEEN", False):
-        raise ValueError(f"train.blind_share is {values['train.blind_share']}, but models of the "
-                         f"family {config.model.name!r} see every frame: it must be 0.")
-    num_frames = values["data.train_frames"] or values["data.num_frames"]
-    if values["train.blind_share"] and values["train.burn_in"] >= num_frames:
-        raise ValueError(f"train.burn_in is {values['train.burn_in']}, but clips of training have "
-                         f"{num_frames} frames, of which one at least must be left to predict: it "
-                         f"must be {num_frames - 1} or less.")
+    for key in ("train.pixels", "train.encoder_pooling"):
+        if max(values[key]) > 1 and not getattr(family, "SCORES_PIXELS", False):
+            raise ValueError(f"{key} is {values[key]}, but models of the family "
+                             f"{config.model.name!r} are trained on all pixels, which they see: it "
+                             "must be 1 in every stage.")
+    _check_rollout(values, config.model.name, getattr(family, "SCORES_UNSEEN", False))
     if hasattr(family, "check"):
         family.check(config)
     if values["eval.watch"] and values["eval.step"] != -1:
@@ -138,6 +133,23 @@ def _check_complete(values: Mapping[str, Any]) -> None:
     for key, rule in RULES.items():
         if key not in values:
             raise ValueError(f"The config has no key {key!r}, which must be {rule.words}.")
+
+
+def _check_rollout(values: dict, family_name: str, scores_unseen: bool) -> None:
+    """Raises ValueError if training cannot leave frames unseen, or has no room for it."""
+    rollout, (least, most) = values["train.rollout"], values["train.burn_in"]
+    if not rollout:
+        return
+    if not scores_unseen:
+        raise ValueError(f"train.rollout is {rollout}, but models of the family {family_name!r} "
+                         "see every frame: it must be 0.")
+    num_frames = values["data.train_frames"] or values["data.num_frames"]
+    if least + rollout > num_frames or most > num_frames:
+        raise ValueError(
+            f"train.burn_in is {(least, most)} and train.rollout is {rollout}, but clips of "
+            f"training have {num_frames} frames (data.train_frames, or else data.num_frames): the "
+            "first number of train.burn_in and train.rollout must be as many together at the most, "
+            "and neither number of train.burn_in more.")
 
 
 def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -26,8 +26,9 @@ LATER_KEYS = {
     "data.camera": "",
     "data.actions": "",
     "data.train_frames": 0,
-    "train.blind_share": 0.0,
-    "train.burn_in": 3,
+    "train.rollout": 0,
+    "train.burn_in": (4, 4),
+    "train.rollout_share": 1.0,
     "train.pixels": ONE_PER_STAGE,
     "train.encoder_pooling": ONE_PER_STAGE,
     "eval.burn_in": 4,
@@ -69,6 +70,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in moved:
         section, _, leaf = key.rpartition(".")
         _set_default(values, MOVED[key], values[section].pop(leaf))
+    _modernise_blind_share(values)
     for key, value in LATER_KEYS.items():
         if moved or not key.startswith("model."):  # models of this version have all their keys
             value = (1,) * len(values["schedule"]["steps"]) if value is ONE_PER_STAGE else value
@@ -79,6 +81,18 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(best_by, tuple):
         values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)
     return values
+
+
+def _modernise_blind_share(values: dict[str, Any]) -> None:
+    """Of runs that said which share of examples is blind from a frame drawn on, to its end."""
+    train, data = values["train"], values["data"]
+    if "blind_share" not in train:
+        return
+    share, least = train.pop("blind_share"), train.pop("burn_in")
+    if share:
+        num_frames = data["train_frames"] or data["num_frames"]
+        train |= {"rollout": num_frames - least, "burn_in": (least, num_frames - 1),
+                  "rollout_share": share}
 
 
 def _has(values: Any, key: str) -> bool:

@@ -1,7 +1,8 @@
 """A new run starts from the parameters of another: `train.init_from`.
 
 What is alike by path and shape is taken; all else stays as it was made new, and the log says which
-parameters that is. Number of slots, number of frames and their size change no parameter's shape.
+parameters that is, and in which keys of `model` the configs differ: parameters mean something
+else with another sigma_x or decay. Number of slots, number of frames and their size change no parameter's shape.
 Optimizer, step and place in the data are new. A run that has a checkpoint of its own goes on from
 that, and the other run may be gone.
 """
@@ -17,7 +18,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from parts_jax import models
-from parts_jax.runs import checkpoint, checkpoint_record, shipped
+from parts_jax.runs import checkpoint, checkpoint_record, configuration, shipped
 
 KEY = "train.init_from"
 
@@ -77,6 +78,7 @@ def start(config: ml_collections.ConfigDict, params: Any) -> Any:
     there, here = _by_path(found), _by_path(params)
     match = _compare(here, there, where)
     _say(match, here, there, f"{where}, step {step}")
+    _say_config(config, where)
     taken = set(match.taken)
 
     def chosen(path, leaf):
@@ -172,6 +174,19 @@ def _say(match: Match, here: Mapping[str, Any], there: Mapping[str, Any], where:
     if match.unused:
         logging.warning("%s: not used, as this run has none of that path: %s.", where,
                         _names(match.unused, there))
+
+
+def _say_config(config: ml_collections.ConfigDict, where: str) -> None:
+    """Tells the log where the other run's model has another config."""
+    try:
+        there = configuration.load(str(shipped.find_model(config.train.init_from, KEY)))
+    except (FileNotFoundError, ValueError) as error:
+        logging.warning("%s: what its config is cannot be told: %s", where, error)
+        return
+    rows = configuration.differences(there.model, config.model)
+    if rows:
+        logging.warning("%s: config.model differs: %s.", where, "; ".join(
+            f"{key} {of_it!r} there, {own!r} here" for key, of_it, own in rows))
 
 
 def _shapes(names: Sequence[str], here: Mapping[str, Any], there: Mapping[str, Any],

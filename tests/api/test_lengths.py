@@ -55,13 +55,20 @@ def test_what_a_checkpoint_was_tested_for_stands_in_its_evaluations(tmp_path, wo
     write("sim_clevrer_tiny-test-7", 50)
     write("sim_clevrer_tiny-validation-7", 40)
     assert lengths.find(tmp_path, config, 7) == Tested(40, T, 200)
-    write("sim_clevrer_tiny-test-7", 1)
-    assert lengths.find(tmp_path, config, 7) == Tested(T, T, 200)  # so long are clips of training
+    for frames, usable in ((1, 1), (0, 1)):  # however long clips of training are
+        write("sim_clevrer_tiny-test-7", frames)
+        assert lengths.find(tmp_path, config, 7) == Tested(usable, T, 200)
     for frames in (None, -1, 2.5, "9"):
         write("sim_clevrer_tiny-test-7", frames)
         with pytest.raises(ValueError, match="test-7-length.json' cannot be read as an evaluation "
                                              "of long clips: .* Evaluating again writes it anew"):
             lengths.find(tmp_path, config, 7)
+
+
+def test_clips_of_training_may_be_longer_than_those_of_evaluation(tmp_path, workdir):
+    config = configuration.load(str(workdir)).unlock()
+    config.data.train_frames = 9
+    assert lengths.find(tmp_path, config, 7) == lengths.of_training(config) == Tested(9, 9, None)
 
 
 @pytest.mark.parametrize("tested, words", [
@@ -73,7 +80,7 @@ def test_the_warning_says_what_is_known_and_what_to_do(tested, words):
     assert tested.warning(tested.frames) is None
     sentence = tested.warning(tested.frames + 1)
     assert words in sentence and f"--restart_every={tested.frames})" in sentence
-    assert sentence.endswith("or train with a larger data.num_frames.")
+    assert sentence.endswith("or train with a larger data.train_frames.")
 
 
 def made_up(number: int, video: np.ndarray, age: int = 0) -> Segmentation:
@@ -211,3 +218,13 @@ def test_what_cannot_start_anew_is_refused(model, video):
         model.segment(video[:, T:], after=part, restart_every=4)
     with pytest.raises(ValueError, match="after was made with restart_every, so it has no state"):
         model.segment(video, after=restarting.frames_of(part, 0, 2))
+
+
+@pytest.mark.parametrize("frames", [12, 14])
+def test_a_cue_of_another_number_of_frames_is_refused(video, frames):
+    """It would be cut, or end in an IndexError, as the video is cut into parts here."""
+    def segment_part(*_):
+        raise AssertionError("It was not refused in time.")
+
+    with pytest.raises(ValueError, match=r"cue 'flow' must have one row .* \[2, 13\]; got \[2, 1"):
+        restarting.segment(segment_part, video, None, {"flow": np.zeros((2, frames, 3))}, 5)

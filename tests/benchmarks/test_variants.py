@@ -9,9 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks import growth, memory, step, variants
+from benchmarks import flops, growth, memory, step, variants
 from configs import parts_clevrer
 from parts_jax import models, train
+from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.training import optimizer
 
@@ -145,6 +146,22 @@ def test_an_axis_alone_is_resized():
     assert growth.resized(config, "slots", 6).model.num_slots == 6
     assert growth.resized(config, "batch", 4).train.batch_size == 4
     assert config.data.num_frames == 4 and config.data.resolution == 8
+
+
+def test_frames_are_those_of_training():
+    """Which may be more than those of evaluation, and then are what the step costs."""
+    config = tiny_config(**{"data.train_frames": 8, "train.unroll": 8})
+    assert growth.sizes(config, "frames", -1) == (4, 8, 16)
+    costs = {}
+    for size in (4, 16):
+        resized = growth.resized(config, "frames", size)
+        assert pipeline.train_frames(resized.data) == resized.train.unroll == size
+        costs[size] = flops.train_step(resized)["total"]
+    assert costs[16] > 3 * costs[4]
+    every = variants.variants(tiny_config(**{"data.train_frames": 8}))
+    assert every["unroll T"].changes == {"train.unroll": 8}
+    one = tiny_config(**{"data.num_frames": 1, "data.train_frames": 8})  # truncation 2, unroll 1
+    assert step.loops(one, "train_step", 1) and not step.loops(one, "inference_step", 1)
 
 
 def test_growth_measures_what_it_says(quick_compilation, monkeypatch):

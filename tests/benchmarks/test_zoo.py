@@ -27,13 +27,16 @@ NAME = "sim_clevrer_tiny-test-7"
 def run(tmp_path_factory, save_untrained) -> pathlib.Path:
     """An untrained run with an evaluation written by hand."""
     run = save_untrained(tmp_path_factory.mktemp("zoo") / "run", steps=(0, 7), seed=5,
-                         eval__num_sequences=2, eval__num_pictures=1)
+                         eval__num_sequences=2, eval__num_pictures=1, data__train_frames=9)
     (run / "evaluation").mkdir()
     record = dict(step=7, dataset="sim_clevrer/tiny", split="test", seed=5, num_sequences=8,
                   num_frames=4, resolution=16, num_slots=3, fg_ari_last=0.5, fg_ari_last_refined=1,
-                  mse_last=0.01, interval={"fg_ari_last": [0.25, 0.75]}, median={},
+                  fg_ari_last_assigned=0.75, mse_last=0.01, median={},
+                  interval={"fg_ari_last": [0.25, 0.75]},
                   hardware="a CPU")
     (run / "evaluation" / f"{NAME}.json").write_text(json.dumps(record))
+    (run / "evaluation" / f"{NAME}-length.json").write_text(
+        json.dumps({"tested_frames": 50, "length": 200}))
     (run / "metrics.jsonl").write_text('{"step": 6, "train/steps_per_second": 0.05}\n')
     return run
 
@@ -76,10 +79,13 @@ def test_an_entry_is_small_and_its_card_says_what_the_run_recorded(run, entry):
     for part in ("# demo: PARTS of sim_clevrer/tiny, 16x16, 3 slots", "2.0 minutes on a CPU",
                  "20 steps at 8x8, then 20 steps at 16x16, batch 4", "--config.seed=5`",
                  "`--config=configs/parts_clevrer.py:tiny ",
-                 "| `fg_ari_last` | 0.500 (0.250 - 0.750) | 1.000 |", "| `mse_last` | 0.01000 |  |",
+                 "| `fg_ari_last` | 0.500 (0.250 - 0.750) | 1.000 | 0.750 |",
+                 "|  | predicted | refined | assigned |", "| `mse_last` | 0.01000 |  |  |",
+                 "windows of 9 frames of 16x16",
                  "8 clips of the test split", f"## Fails at\n\n{zoo.TO_WRITE}"):
         assert part in card
     saved, config = configuration.load(str(entry)), configuration.load(str(run))
+    assert parts_jax.load(entry).tested.frames == 50
     assert saved.data.data_dir == "" and saved.model == config.model
 
 

@@ -137,6 +137,14 @@ def test_what_comes_back_with_each_period_is_no_loss():
     assert length.tested_frames(growing, period=8) == length.tested_frames(growing) == 11
 
 
+def test_frames_that_flicker_are_no_loss_and_drift_is():
+    steady = np.where(np.arange(80) % 2, 0.0039, 0.0049)  # as seen of a model that held for 200
+    assert length.tested_frames(steady) == 10
+    assert length.held_by({"mse": steady}, ["predicted"], period=1) == 80
+    drifting = steady * np.where(np.arange(80) < 40, 1, 1.3)
+    assert 30 < length.held_by({"mse": drifting}, ["predicted"], period=1) < 45
+
+
 def test_curves_of_a_model_whose_scores_are_known(config, clips, monkeypatch):
     monkeypatch.setattr(length, "PART", 8)
     config.eval.batch_size = 2  # the second batch is not full
@@ -187,6 +195,20 @@ def test_actions_are_not_played_backwards(config, clips):
     assert found.moving["greatest_mean"][0] == 0 and len(found.moving["mse"]) == T
     np.testing.assert_array_equal(found.still["greatest_mean"], np.zeros(L))
     assert len(found.ahead["mse"]) == T - config.eval.burn_in
+    assert found.tested_frames == found.length == T  # of L still frames no more is known
+
+
+def test_of_single_frames_with_cues_there_is_a_curve_of_one_frame(config, clips, monkeypatch):
+    """Neither longer nor shown again."""
+    for clip in clips:
+        clip |= {"video": clip["video"][:1], "segmentation": clip["segmentation"][:1],
+                 "flow": np.zeros((1, 2), np.float32)}
+    config.data.num_frames = 1
+    split = pipeline.Split(clips, fewest_frames=1)
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: split)
+    found = curves_of(config, hand_made()._replace(reads=("video", "flow"), predict=None))
+    assert found.still == found.ahead == {} and len(found.moving["mse"]) == 1
+    assert found.tested_frames == found.length == found.num_frames == 1
 
 
 def test_a_long_clip_is_read_as_it_is_and_masks_are_not_needed(config, clips):

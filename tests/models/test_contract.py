@@ -59,6 +59,7 @@ def test_right_shapes_pass():
     (dict(noise={"z": jnp.zeros((B, T + 1, 3))}),
      r"noise\['z'\] has the shape \[2, 4, 3\], but must be \[B, T, \.\.\.\] with B = 2, T = 3\."),
     (dict(state=jnp.zeros(B + 1)), r"state has the shape \[3\], but must be \[B, \.\.\.\]"),
+    (dict(seen=jnp.ones((T, B), bool)), r"seen has the shape \[3, 2\], but must be \[B, T, "),
     (dict(cues={}), r"The clip has the cues \[\], but the model reads \['flow'\]"),
 ])
 def test_a_wrong_shape_that_enters_loss_names_its_axes(changes, message):

@@ -55,7 +55,7 @@ def test_the_file_is_found_or_named(tmp_path):
 
 def test_a_run_that_was_not_tested_says_how_to(tmp_path):
     config = parts_clevrer.get_config("demo")
-    text = page._length(config, tmp_path, "test", 7)
+    text = page._length(None, config, tmp_path, "test", 7)
     assert "--config.eval.split=test --config.eval.step=7\n" in text and "not tested" in text
     config.eval.length = 0
-    assert "--config.eval.length=200" in page._length(config, tmp_path, "test", 7)
+    assert "--config.eval.length=200" in page._length(None, config, tmp_path, "test", 7)

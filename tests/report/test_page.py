@@ -23,7 +23,7 @@ from parts_jax.pictures import colours
 from parts_jax.report import __main__ as command
 from parts_jax.report import comparison, numbers, sections
 from parts_jax.report import page as report
-from parts_jax.runs import provenance
+from parts_jax.runs import configuration, provenance, shipped
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LENGTH, S, T, K, D = 8, 16, 4, 3, 4  # frames of a clip, their size, config.data.num_frames, slots
@@ -329,6 +329,34 @@ def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, spl
     assert "The model sees 3 frames" in page and "Roll-outs were not scored" not in page
     assert page.count("<svg") == 4 and page.count("<polygon") == 8
     assert page.count(">last seen frame</text>") == 3
+
+
+def test_all_that_was_evaluated_is_taken_from_where_its_evaluation_is(workdir, splits, tmp_path,
+                                                                      monkeypatch):
+    """As of a trained model that comes with the package: beside it, roll-outs and long clips too."""
+    out = tmp_path / "out"
+    (out / "evaluation").mkdir(parents=True)
+    monkeypatch.setattr(shipped, "results_folder", lambda _: out)
+    write_evaluation(out)
+    write_rollout(out)
+    curve = {"ari_assigned": [0.9] * 40, "mse_refined": [0.1] * 40}
+    (out / "evaluation" / f"{NAME}-test-7-length.json").write_text(json.dumps({
+        "stages": ["predicted", "refined"], "split": "test", "num_sequences": 16, "length": 40,
+        "num_frames": 8, "burn_in": 4, "tested_frames": 10, "moving": curve, "still": curve,
+        "ahead": {}}))
+    page = report.write_report(workdir, num_clips=1).read_text(encoding="utf-8")
+    assert "Roll-outs were not scored" not in page and "was not tested on clips" not in page
+    assert "Scores hold up to frame 10 of 40" in page
+
+
+def test_the_curves_say_where_frames_grow_and_only_there(workdir):
+    write_metrics(workdir, 3)
+    config = configuration.load(str(workdir)).unlock()
+    config.schedule.steps, config.schedule.resolution = (10, 20, 30), (8, 16, 16)
+    assert "Frames grow from 8 × 8 to 16 × 16 after step 10: what" in report._curves(
+        config, workdir)
+    config.schedule.resolution = (16, 16, 16)
+    assert "Frames grow" not in report._curves(config, workdir)
 
 
 def test_curves_of_names_of_before_and_a_metric_of_a_models_own(workdir, splits, monkeypatch):

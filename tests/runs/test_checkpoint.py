@@ -22,7 +22,7 @@ from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, c
 CONFIG = {"seed": 0, "eval": {"batch_size": 4}, "schedule": {"steps": (1,)},
           "data": {"skip_bad": False, "camera": "", "actions": "", "train_frames": 0},
           "train": {"init_from": "", "init_from_step": -1, "pixels": (1,), "encoder_pooling": (1,),
-                    "blind_share": 0.0, "burn_in": 3}}
+                    "rollout": 0, "burn_in": (4, 4), "rollout_share": 1.0}}
 
 
 @struct.dataclass

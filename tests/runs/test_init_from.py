@@ -119,12 +119,15 @@ def test_what_fits_is_taken_and_the_rest_is_said(config_of, other, caplog):
     assert not block["mlp"]["Dense_0"]["kernel"].any()
     np.testing.assert_array_equal(block["attention"]["key"]["kernel"],
                                   there["transition"]["block_0"]["attention"]["key"]["kernel"])
-    taken, shapes, new, unused = (
+    taken, shapes, new, unused, differ = (
         text for text in caplog.messages if text.startswith(init_from.KEY))
     assert f"train.init_from={other}, step 7: " in taken and "decoder/*" in taken
     assert "transition/block_0/mlp/Dense_0/kernel [8, 8] there, [8, 6] here" in shapes
     assert new.endswith("as it has none of that path: encoder/conv_1/*.")
     assert unused.endswith("as this run has none of that path: attention/update/Dense_1/*.")
+    assert differ == (
+        f"train.init_from={other}: config.model differs: attention.mlp (8,) there, () here; "
+        "encoder.channels (4,) there, (4, 4) here; transition.mlp_width 8 there, 6 here.")
     assert init_from.start(config_of(""), params) is params
 
 

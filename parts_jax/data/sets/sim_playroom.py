@@ -36,6 +36,12 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
             name="small", world=simulation.SMALL,
             description="64x64, 25 frames, 5-7 objects in view on average."),
         simulated.SimulatedConfig(
+            name="demo", world=simulation.DEMO, num_clips=(1500, 128, 256),
+            description="32x32, 24 frames, three or four large toys in a bare room."),
+        simulated.SimulatedConfig(
+            name="demo_64", world=simulation.DEMO_64, num_clips=(1200, 128, 128),
+            description="The clips of demo at 64x64."),
+        simulated.SimulatedConfig(
             name="tiny", world=simulation.TINY, num_clips=(16, 8, 8), num_workers=1,
             description="16x16, 6 frames: for tests and a first try."),
     ]

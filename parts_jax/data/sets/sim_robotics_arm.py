@@ -16,12 +16,12 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
 
     An example has
       video: T strings, PNG of uint8 [H, W, 3];
-      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..5 the `objects`;
+      segmentation: T strings, PNG of uint8 [H, W], 0 for background, 1..N the `objects`;
       actions: float32 [T, 7], taken after each frame, as in
         `parts_jax.simulate.robot_arm.simulation`;
-      objects: 5 texts: "red cube", "green cube", "blue cube", a distractor such as
-        "yellow ball", and "robot arm";
-      location: float32 [T, 4, 3], centres of the first four objects, in metres;
+      objects: N texts: "red cube", "green cube", "blue cube", in some variants a distractor such
+        as "yellow ball", and "robot arm";
+      location: float32 [T, N - 1, 3], centres of the objects but the arm, in metres;
       gripper: float32 [T, 8], place, orientation and opening of the gripper;
       id: text, such as "train-00012".
     The position of an example in its split is the number of its clip.
@@ -36,19 +36,26 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
             name="small", world=simulation.SMALL,
             description="64x64, 25 frames of episodes of grasping and stacking."),
         simulated.SimulatedConfig(
+            name="demo", world=simulation.DEMO, num_clips=(1500, 128, 256),
+            description="32x32, 24 frames, a near view of three large cubes on a bare floor."),
+        simulated.SimulatedConfig(
+            name="demo_64", world=simulation.DEMO_64, num_clips=(1200, 128, 128),
+            description="The clips of demo at 64x64."),
+        simulated.SimulatedConfig(
             name="tiny", world=simulation.TINY, num_clips=(16, 8, 8), num_workers=1,
             description="16x16, 8 frames: for tests and a first try."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        num_frames = self.builder_config.world.num_frames
+        world = self.builder_config.world
+        num_frames, num_items = world.num_frames, 3 + world.has_distractor
         return tfds.core.DatasetInfo(
             builder=self,
             description="Simulated clips in the manner of the Robotics Arm set.",
             features=episodes.features(
                 has_masks=True, has_actions=True,
                 objects=tfds.features.Sequence(tfds.features.Text()),
-                location=tfds.features.Tensor(shape=(num_frames, 4, 3), dtype=np.float32),
+                location=tfds.features.Tensor(shape=(num_frames, num_items, 3), dtype=np.float32),
                 gripper=tfds.features.Tensor(shape=(num_frames, 8), dtype=np.float32)),
             disable_shuffling=True)
 

@@ -44,7 +44,7 @@ KEYS = {
 # Keys that earlier runs did not have, and what they are gone on with.
 LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
-SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.blind_share
+SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.rollout
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -54,17 +54,23 @@ def check(config: ml_collections.ConfigDict) -> None:
       config: whole, with `KEYS` in `config.model`.
     """
     model, train = config.model, config.train
-    if max(train.pixels) > 1 and model.decoder.kernel_size > 1:
-        raise ValueError(
-            f"train.pixels is {train.pixels}, but model.decoder.kernel_size is "
-            f"{model.decoder.kernel_size}: only a decoder that makes each pixel by itself, with "
-            "kernel_size 1, can be trained on a subset of pixels; train.pixels must be 1 in every "
-            "stage with another.")
+    for key in ("pixels", "encoder_pooling"):
+        if max(train[key]) > 1 and model.decoder.kernel_size > 1:
+            raise ValueError(
+                f"train.{key} is {train[key]}, but model.decoder.kernel_size is "
+                f"{model.decoder.kernel_size}: only a decoder that makes each pixel by itself, "
+                "with kernel_size 1, can be trained on other pixels than the encoder sees; "
+                f"train.{key} must be 1 in every stage with another.")
     if model.encoder.use_likelihood and train.pixels != train.encoder_pooling:
         raise ValueError(
             f"train.pixels is {train.pixels} and train.encoder_pooling is {train.encoder_pooling}, "
             "but model.encoder.use_likelihood shows the encoder the likelihood of the pixels, too: "
             "the two must be the same in every stage.")
+    if model.transition.decay and not model.transition.residual:
+        raise ValueError(
+            f"model.transition.decay is {model.transition.decay}, but model.transition.residual is "
+            "False: of a transition that predicts lambda itself nothing of the last lambda is kept "
+            "that could decay; model.transition.decay must be 0 then.")
     width, heads = model.transition.width, model.transition.num_heads
     if width % heads:
         raise ValueError(f"model.transition.width is {width} and model.transition.num_heads is "

@@ -123,7 +123,7 @@ class PARTS(nn.Module):
 
         With one refinement the loss is that of the predicted posterior lambda^0, and the refined
         lambda^1 goes to the next frame undecoded; with more, the loss is the mean over lambda^0
-        to lambda^{N-1}.
+        to lambda^{N-1}. A frame that is not seen refines none of them: all are lambda^0.
 
         Args:
           networks: the four networks.
@@ -133,7 +133,7 @@ class PARTS(nn.Module):
           noise: epsilon, [B, N, K, D].
           encoding: O of the frame, [B, H, W, C]; None: it depends on lambda, and is made here.
           pixels: what is scored in place of x: `Pixels` of [B, ...]; None: all of x.
-          seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays.
+          seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays; None: always.
           beta: weight of the KL.
 
         Returns:
@@ -146,21 +146,16 @@ class PARTS(nn.Module):
             return networks.decoder.with_params(decoder_params)(z, scored.shape[1:3], *place)
 
         objective = refinement.make_objective(decode, self.sigma_x, self.log_std_offset)
-        lambda_0, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
-        lambda_ = lambda_0
+        lambda_, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
         predicted, scores = gaussian.from_parameters(lambda_, self.log_std_offset), []
         for n in range(self.num_refinements):
             score = refinement.score(
                 objective, networks.decoder.params, lambda_, x if pixels is None else pixels,
                 noise[:, n], beta, self.examples_at_once)
             update, attn = self.attend(networks, lambda_, score, x, action, encoding)
-            lambda_ = refinement.refine(lambda_, update)  # lambda_t^n, equation (3)
+            lambda_ = refined_where(seen, lambda_, update)  # lambda_t^n, equation (3)
             scores.append(score)
 
-        if seen is not None:
-            lambda_ = jax.tree.map(
-                lambda refined, blind: jnp.where(seen[:, None, None], refined, blind),
-                lambda_, lambda_0)
         loss = sum(score.loss for score in scores) / self.num_refinements
         refined = gaussian.from_parameters(lambda_, self.log_std_offset)
         latents = dict(predicted=Slots(gaussian.sample(predicted, noise[:, 0]), predicted),
@@ -235,6 +230,15 @@ class PARTS(nn.Module):
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], 4 if self.use_likelihood else 3)))
         inputs = refinement.refinement_inputs(lambda_, lambda_, action)
         self.attention(self.queries_from(inputs), inputs, encoding)
+
+
+def refined_where(seen: jax.Array | None, lambda_: Gaussian, update: Gaussian) -> Gaussian:
+    """`refinement.refine` of those examples whose frame is seen, bool [B]; None: of all."""
+    refined = refinement.refine(lambda_, update)
+    if seen is None:
+        return refined
+    return jax.tree.map(lambda new, old: jnp.where(seen[:, None, None], new, old),
+                        refined, lambda_)
 
 
 def view_of(mixture: PixelMixture) -> View:

@@ -14,18 +14,23 @@ MAX_PLACEMENT_TRIES = 60
 # The headings of what stands with its back to the wall at +x, -x, +y, -y.
 HEADINGS = (np.pi, 0.0, -np.pi / 2, np.pi / 2)
 WALL_GAP = 0.03
+DARKER = 0.65  # of a tone: so much of the colour
 
 
 @dataclasses.dataclass(frozen=True)
 class RoomSettings:
-    """How large rooms are and what is in them; one table is always there.
+    """How large rooms are and what is in them.
 
     Attributes:
       edge: range of the two edges of the floor, in metres.
       height: of the ceiling, in metres.
       by_the_wall: range of the number of pieces of furniture along the walls.
-      chairs: range of the number of chairs beside the table.
+      has_table: whether there is a table.
+      chairs: range of the number of chairs beside the table; 0 where there is none.
       toys: range of the number of toys, all of different kinds.
+      toy_kinds: the kinds to draw from; none: all of `furniture.TOYS`.
+      toy_colours: names of colours, of which each toy of a room has another, its second a darker
+        tone of it, without patterns; none: any two colours and patterns.
       toy_size: range of the size of toys, in metres.
       on_furniture: chance of a toy to stand on furniture where there is space, not on the floor.
     """
@@ -33,8 +38,11 @@ class RoomSettings:
     edge: tuple[float, float] = (3.8, 4.8)
     height: float = 2.4
     by_the_wall: tuple[int, int] = (2, 3)
+    has_table: bool = True
     chairs: tuple[int, int] = (0, 2)
     toys: tuple[int, int] = (6, 8)
+    toy_kinds: tuple[str, ...] = ()
+    toy_colours: tuple[str, ...] = ()
     toy_size: tuple[float, float] = (0.26, 0.4)
     on_furniture: float = 0.3
 
@@ -91,8 +99,8 @@ def _draw_plan(settings: RoomSettings, rng: np.random.Generator) -> list[Draw]:
     makers = list(furniture.BY_THE_WALL)
     plan = [functools.partial(_by_the_wall, make=makers[i])
             for i in rng.permutation(len(makers))[:_count(settings.by_the_wall, rng)]]
-    plan += [_table] + [_chair] * _count(settings.chairs, rng)
-    kinds = rng.permutation(sorted(furniture.TOYS))
+    plan += [_table] * settings.has_table + [_chair] * _count(settings.chairs, rng)
+    kinds = rng.permutation(sorted(settings.toy_kinds or furniture.TOYS))
     return plan + [functools.partial(_toy, kind=str(kind), settings=settings)
                    for kind in kinds[:_count(settings.toys, rng)]]
 
@@ -175,7 +183,14 @@ def _toy(half: np.ndarray, objects: Sequence[RoomObject], rng: np.random.Generat
             place[0] -= min(spare[0], 0)  # what juts out does so to the front, where no back is
             position = item.to_room(np.array(board.centre) + [*place, 0.005])
     pattern = furniture.TOY_PATTERNS[rng.integers(len(furniture.TOY_PATTERNS))]
-    return _object(kind, shape, furniture.TOY_COLOURS, pattern, tuple(position), yaw, True, rng)
+    if not settings.toy_colours:
+        return _object(kind, shape, furniture.TOY_COLOURS, pattern, tuple(position), yaw, True, rng)
+    taken = {item.colours[0] for item in objects}
+    palette = {name: furniture.TOY_COLOURS[name] for name in settings.toy_colours
+               if name not in taken}
+    toy = _object(kind, shape, palette, "plain", tuple(position), yaw, True, rng)
+    darker = tuple(int(DARKER * number) for number in toy.rgb[0])
+    return dataclasses.replace(toy, colours=(toy.colours[0],) * 2, rgb=(toy.rgb[0], darker))
 
 
 def _object(name: str, shape: Shape, palette: dict, pattern: str, position: tuple, yaw: float,

@@ -21,6 +21,7 @@ from parts_jax.simulate.playroom.look import Look, Row, draw_background, draw_pa
 from parts_jax.simulate.playroom.room import Room, RoomSettings, draw_room
 
 WALK_TRIES = 12
+BARE = Row((128, 128, 128), (128, 128, 128), "plain", 1.0, 0)  # floor, ceiling and walls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +33,11 @@ class PlayroomSettings:
       num_frames: frames of a clip.
       room: the rooms.
       agent: body and habits of the agent.
+      bare: whether floor, walls and ceiling are of one colour, and nothing hangs on the walls.
       lamp_size: edge of the shining square, in metres, which softens shadows.
       diffuse: range of the strength of the lamp, see `render.Light`.
       ambient: range of the strength of the light from everywhere.
+      sideways: share of it that reaches what faces sideways.
       timestep: of the physics, in seconds.
       steps_per_frame: physics steps from frame to frame.
       settling_steps: physics steps before the first frame, in which toys come to rest.
@@ -45,9 +48,11 @@ class PlayroomSettings:
     num_frames: int = 25
     room: RoomSettings = RoomSettings()
     agent: Agent = Agent()
+    bare: bool = False
     lamp_size: float = 0.35
     diffuse: tuple[float, float] = (0.42, 0.58)
     ambient: tuple[float, float] = (0.54, 0.66)
+    sideways: float = 0.8
     timestep: float = 0.01
     steps_per_frame: int = 10
     settling_steps: int = 40
@@ -57,6 +62,19 @@ class PlayroomSettings:
 SMALL = PlayroomSettings()
 
 TINY = dataclasses.replace(SMALL, resolution=16, num_frames=6, samples=1)
+
+# What a model of few pixels can learn from: few large toys in a bare room, and an agent that takes
+# its time.
+DEMO = dataclasses.replace(
+    SMALL, resolution=32, num_frames=24, bare=True, lamp_size=0.8, diffuse=(0.22, 0.30),
+    ambient=(0.70, 0.78), sideways=1.0,
+    room=RoomSettings(
+        edge=(3.0, 3.6), by_the_wall=(0, 0), has_table=False, chairs=(0, 0), toys=(3, 4),
+        toy_kinds=("ball", "car", "cube", "drum", "duck", "house", "mug", "rings", "teddy"),
+        toy_colours=("red", "yellow", "green", "blue", "azure", "pink"), toy_size=(0.54, 0.66)),
+    agent=Agent(fov=60.0, max_step=0.06, max_turn=5.0, max_tilt=2.0, pitch=(-28.0, -12.0),
+                reach=(1.1, 1.6), bumping=0.15, enough=2))
+DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 
 
 def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
@@ -82,7 +100,7 @@ def simulate_clip(settings: PlayroomSettings, seed: Sequence[int]) -> dict:
     rng = seeds.generator(seed)
     room = draw_room(settings.room, rng)
     model = build_model(settings, room)
-    look = draw_look(room, rng)
+    look = draw_look(room, rng, settings.bare)
     light = draw_light(settings, room, rng)
     poses, actions = draw_walk(settings, room, rng)
     data = mujoco.MjData(model)
@@ -194,13 +212,13 @@ def draw_light(settings: PlayroomSettings, room: Room, rng: np.random.Generator)
     """A lamp under the ceiling."""
     x, y = rng.uniform(-0.4, 0.4, 2) * room.half
     return render.Light((x, y, settings.room.height - 0.1), diffuse=rng.uniform(*settings.diffuse),
-                        ambient=rng.uniform(*settings.ambient), sideways=0.8,
+                        ambient=rng.uniform(*settings.ambient), sideways=settings.sideways,
                         size=settings.lamp_size)
 
 
-def draw_look(room: Room, rng: np.random.Generator) -> Look:
+def draw_look(room: Room, rng: np.random.Generator, bare: bool = False) -> Look:
     """Draws how the background looks, and gathers how the objects do: a row a geom."""
-    rows = draw_background(rng)
+    rows = [BARE] * 6 if bare else draw_background(rng)
     for instance, item in enumerate(room.objects, start=1):
         rgb = dict(main=item.rgb[0], second=item.rgb[1], **FIXED_COLOURS)
         for part in item.shape.parts:
@@ -208,4 +226,4 @@ def draw_look(room: Room, rng: np.random.Generator) -> Look:
             # Some three bands over a part of a toy and seven over furniture, whatever its size.
             scale = max(part.size) / (1.6 if item.movable else 3.5)
             rows.append(Row(rgb[part.colour], item.rgb[1], pattern, scale, instance))
-    return gather(rows, draw_panels(room.half, rng))
+    return gather(rows, () if bare else draw_panels(room.half, rng))

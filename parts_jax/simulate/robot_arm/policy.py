@@ -139,7 +139,7 @@ def draw_plan(settings: world.WorldSettings, items: Sequence[world.Item],
         cube=cube, grasp=places[cube] + error + [0, 0, 0.004],
         release=draw_release(settings, places, cube, [i for i in free if i != cube], half, rng),
         turn=aligned(data.xmat[cube + 1].reshape(3, 3), rng), squeeze=squeeze,
-        hover=float(rng.uniform(0.04, 0.09)), drops=bool(rng.random() < settings.drop))
+        hover=float(rng.uniform(*settings.hover)), drops=bool(rng.random() < settings.drop))
 
 
 def draw_release(settings: world.WorldSettings, places: np.ndarray, cube: int,
@@ -151,7 +151,7 @@ def draw_release(settings: world.WorldSettings, places: np.ndarray, cube: int,
             error[:2] += far_off(rng, 0.024, 0.040)
         return places[rng.choice(targets)] + error + [0, 0, 2 * half + 0.01]
     others = np.delete(places, cube, axis=0)
-    return np.array([*world.free_place(settings, others, rng, distance=0.075),
+    return np.array([*world.free_place(settings, others, rng, settings.spacing[1]),
                      half + 0.01 - settings.basket_depth])
 
 

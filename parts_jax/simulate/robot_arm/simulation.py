@@ -11,11 +11,25 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from parts_jax.simulate import render, seeds
+from parts_jax.simulate import rays, render, seeds
 from parts_jax.simulate.robot_arm import policy, world
 
 SMALL = world.WorldSettings()
 TINY = dataclasses.replace(SMALL, resolution=16, num_frames=8, samples=1)
+
+# What a model of few pixels can learn from: a near camera, larger cubes, a bare floor of one
+# colour. Hand and fingers differ in colour, as otherwise colour alone would tell all things apart.
+ORANGE, YELLOW, GREY = (0.80, 0.34, 0.05), (0.95, 0.80, 0.08), (0.5, 0.5, 0.5)
+DEMO = dataclasses.replace(
+    SMALL, resolution=32, num_frames=24, max_start=60,
+    camera=rays.Camera(position=(0.0, -0.60, 0.34), target=(0.0, 0.0, -0.048), fov=31.0),
+    light=render.Light(position=(-0.5, -0.5, 1.6), diffuse=0.28, ambient=0.78, sideways=0.85,
+                       size=0.6),
+    edge=(0.074, 0.080), basket=(0.16, 0.14), bare=True, has_distractor=False,
+    spacing=(0.115, 0.105), max_opening=0.12, finger=1.6, hover=(0.015, 0.035),
+    paints=(("floor", GREY), ("shell", YELLOW), ("pad", YELLOW), ("steel", ORANGE),
+            ("graphite", ORANGE)))
+DEMO_64 = dataclasses.replace(DEMO, resolution=64)
 
 SKY = (0.10, 0.10, 0.11)
 SETTLING_STEPS = 80
@@ -37,10 +51,10 @@ def simulate_clip(settings: world.WorldSettings, seed: Sequence[int]) -> dict:
       A dict of
         video: uint8 [T, H, W, 3];
         segmentation: uint8 [T, H, W]: 1, 2, 3 the red, green and blue cube, 4 the distractor,
-          5 the whole arm, 0 for background, which the arm's pedestal belongs to;
+          if any, the last the whole arm, 0 for background, which the arm's pedestal belongs to;
         actions: float32 [T, 7], the last one taken after the last frame;
-        objects: tuple of 4 `world.Item`, in the order of the ids;
-        location: float32 [T, 4, 3], their centres, in metres;
+        objects: tuple of 3 or 4 `world.Item`, in the order of the ids;
+        location: float32 [T, 3 or 4, 3], their centres, in metres;
         gripper: float32 [T, 8]: the point between the fingertips, its orientation as a
           quaternion (w,x,y,z), and the distance between the fingers in metres;
         command: float64 [T, 7]: the commanded place and orientation.

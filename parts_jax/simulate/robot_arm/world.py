@@ -95,6 +95,13 @@ class WorldSettings:
       basket: half the width (x) and half the depth (y) of the basket's floor.
       basket_depth: how far it lies below the table.
       basket_slope: how far its walls lean outward, in radians.
+      bare: whether the floor goes on instead of a table, beyond walls that no ray meets.
+      paints: names of `PAINTS`, and the RGB in [0, 1] that they have instead.
+      has_distractor: whether something lies there beside the cubes.
+      spacing: least distance between the middles of things, in metres: at the start, and of one
+        that is put down on the floor from the others.
+      finger: width and thickness of the fingers, as multiples of those of `small`.
+      hover: range of the height of the fingertips on their way, in metres.
       timestep: of the physics, in seconds.
       steps_per_frame: physics steps from frame to frame.
       max_speed: speed of the gripper for an action of 1, along each axis, in metres a second.
@@ -120,6 +127,12 @@ class WorldSettings:
     basket: tuple[float, float] = (0.17, 0.15)
     basket_depth: float = 0.11
     basket_slope: float = 0.3
+    bare: bool = False
+    paints: tuple[tuple[str, tuple[float, float, float]], ...] = ()
+    has_distractor: bool = True
+    spacing: tuple[float, float] = (0.085, 0.075)
+    finger: float = 1.0
+    hover: tuple[float, float] = (0.04, 0.09)
     timestep: float = 0.005
     steps_per_frame: int = 20
     max_speed: float = 0.35
@@ -151,18 +164,19 @@ class Item:
 
 
 def draw_items(settings: WorldSettings, rng: np.random.Generator) -> tuple[Item, ...]:
-    """Draws a red, a green and a blue cube and a distractor, which lie apart from each other.
+    """Draws a red, a green and a blue cube and a distractor, if any, which lie apart.
 
     Raises:
       ValueError: if the basket has no room for them.
     """
     half = rng.uniform(*settings.edge) / 2
     looks = [(colour, "cube", BOX, (half, half, half), half) for colour in CUBE_COLOURS]
-    shape = str(rng.choice(list(DISTRACTORS)))
-    looks.append((str(rng.choice(list(DISTRACTOR_COLOURS))), shape, *DISTRACTORS[shape]))
+    if settings.has_distractor:
+        shape = str(rng.choice(list(DISTRACTORS)))
+        looks.append((str(rng.choice(list(DISTRACTOR_COLOURS))), shape, *DISTRACTORS[shape]))
     items = []
     for colour, shape, kind, half_extents, height in looks:
-        place = free_place(settings, [item.position for item in items], rng)
+        place = free_place(settings, [item.position for item in items], rng, settings.spacing[0])
         items.append(Item(colour, shape, kind, half_extents,
                           (*place.tolist(), height - settings.basket_depth),
                           float(rng.uniform(0, 2 * np.pi))))
@@ -170,7 +184,7 @@ def draw_items(settings: WorldSettings, rng: np.random.Generator) -> tuple[Item,
 
 
 def free_place(settings: WorldSettings, others: Sequence[Sequence[float]],
-               rng: np.random.Generator, distance: float = 0.085) -> np.ndarray:
+               rng: np.random.Generator, distance: float) -> np.ndarray:
     """A place on the basket's floor, float64 [2], with its neighbours at a distance.
 
     Raises:
@@ -202,7 +216,9 @@ def build_model(settings: WorldSettings, items: Sequence[Item]) -> mujoco.MjMode
     spec.default.geom.solref[0] = 0.01
     spec.default.geom.solimp[:2] = [0.95, 0.99]
     for paint, (rgb, specular, shininess) in PAINTS.items():
-        spec.add_material(name=paint, rgba=[*rgb, 1.0], specular=specular, shininess=shininess)
+        # No ray meets what is transparent.
+        rgba = [*dict(settings.paints).get(paint, rgb), 1.0 - (settings.bare and paint == "wall")]
+        spec.add_material(name=paint, rgba=rgba, specular=specular, shininess=shininess)
     add_basket(spec, settings)
     for item in items:
         add_item(spec, item)
@@ -220,18 +236,22 @@ def add_basket(spec: mujoco.MjSpec, settings: WorldSettings) -> None:
     floor = np.array(settings.basket)
     opening = floor + depth * np.tan(slope)
     outer = opening + rim
-    spec.worldbody.add_geom(type=PLANE, size=[*opening, 1], pos=[0, 0, -depth], material="floor",
+    seen = [far, far] if settings.bare else opening
+    spec.worldbody.add_geom(type=PLANE, size=[*seen, 1], pos=[0, 0, -depth], material="floor",
                             friction=[0.5, 0.005, 0.0001])
     for side in range(4):
         across, along = (0, 1) if side % 2 == 0 else (1, 0)
         add_plane(spec, "wall", side, [(floor + opening)[across] / 2, 0, -depth / 2],
                   [depth / 2 / np.cos(slope), opening[along]], lean=np.pi / 2 - slope)
+        if settings.bare:
+            continue
         add_plane(spec, "rim", side, [opening[across] + rim / 2, 0, 0],
                   [rim / 2, outer[along]])
         add_plane(spec, "table", side, [(outer[across] + far) / 2, 0, 0],
                   [(far - outer[across]) / 2, far if across else outer[along]])
-    spec.worldbody.add_geom(type=CYLINDER, size=[0.1, 0.04, 0], pos=[*ARM_BASE[:2], 0.04],
-                            contype=0, conaffinity=0, material="steel")
+    if not settings.bare:
+        spec.worldbody.add_geom(type=CYLINDER, size=[0.1, 0.04, 0], pos=[*ARM_BASE[:2], 0.04],
+                                contype=0, conaffinity=0, material="steel")
 
 
 def add_plane(spec: mujoco.MjSpec, paint: str, side: int, middle: Sequence[float],
@@ -304,9 +324,11 @@ def add_finger(spec: mujoco.MjSpec, hand: mujoco.MjsBody, settings: WorldSetting
     finger = hand.add_body(gravcomp=1)
     finger.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], damping=2.0,
                      armature=0.05, limited=1, range=[0, settings.max_opening / 2])
-    finger.add_geom(type=BOX, size=[0.011, 0.004, 0.022], pos=[0, side * 0.004, -0.008],
+    scale = settings.finger
+    finger.add_geom(type=BOX, size=[scale * 0.011, 0.004, 0.022], pos=[0, side * 0.004, -0.008],
                     density=100.0, condim=4, friction=[1.2, 0.02, 0.0001], material="pad")
-    finger.add_geom(type=BOX, size=[0.012, 0.007, 0.050], pos=[0, side * 0.015, -0.041],
+    finger.add_geom(type=BOX, size=[scale * 0.012, scale * 0.007, 0.050],
+                    pos=[0, side * (0.008 + scale * 0.007), -0.041],
                     density=100.0, material="shell")
     motor = spec.add_actuator(name=name, trntype=mujoco.mjtTrn.mjTRN_JOINT, target=name,
                               forcelimited=1, forcerange=[-12, 12])

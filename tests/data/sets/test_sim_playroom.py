@@ -65,8 +65,12 @@ def test_mirrored_actions_walk_the_mirrored_path():
 
 def test_shipped_variants():
     configs = {config.name: config for config in sim_playroom.SimPlayroom.BUILDER_CONFIGS}
-    assert set(configs) == {"small", "tiny"}
+    assert set(configs) == {"small", "demo", "demo_64", "tiny"}
     small, tiny = configs["small"], configs["tiny"]
     assert small.num_clips == (4000, 256, 256) and tiny.num_clips == (16, 8, 8)
     assert (small.world.resolution, small.world.num_frames) == (64, 25)
+    assert configs["demo"].num_clips == (1500, 128, 256)
+    assert configs["demo_64"].num_clips == (1200, 128, 128)
+    assert configs["demo"].world.num_frames == 24
+    assert (configs["demo"].world.resolution, configs["demo_64"].world.resolution) == (32, 64)
     assert (tiny.world.resolution, tiny.world.num_frames) == (16, 6)

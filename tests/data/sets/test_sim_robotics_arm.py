@@ -55,6 +55,21 @@ def test_what_it_has_beside_the_video_is_read_as_cues(builder):
         pipeline.eval_iterator(config, split, batch_size=2, cues=("objects",))
 
 
+def test_a_variant_without_a_distractor_reads_back(tmp_path):
+    config = simulated.SimulatedConfig(
+        name="test", description="For tests.", num_clips=(1, 1, 1), num_workers=1,
+        world=dataclasses.replace(simulation.DEMO, resolution=16, samples=1, num_frames=3))
+    built = sim_robotics_arm.SimRoboticsArm(config=config, data_dir=tmp_path,
+                                            file_format="array_record")
+    built.download_and_prepare()
+    example = built.as_data_source(split="train")[0]
+    assert [text.decode() for text in example["objects"]] == [
+        "red cube", "green cube", "blue cube", "robot arm"]
+    expected = simulation.simulate_clip(config.world, (0, 0, 0))
+    np.testing.assert_array_equal(example["location"], expected["location"])
+    assert example["location"].shape == (3, 3, 3)
+
+
 def test_splits_and_seeds_have_clips_of_their_own():
     def clip(seed, split):
         return simulated.simulate_range(
@@ -68,10 +83,14 @@ def test_splits_and_seeds_have_clips_of_their_own():
 def test_shipped_variants():
     configs = {config.name: config
                for config in sim_robotics_arm.SimRoboticsArm.BUILDER_CONFIGS}
-    assert set(configs) == {"small", "tiny"}
+    assert set(configs) == {"small", "demo", "demo_64", "tiny"}
     small, tiny = configs["small"], configs["tiny"]
     assert small.num_clips == (4000, 256, 256)
     assert (small.world.resolution, small.world.num_frames) == (64, 25)
     assert (tiny.world.resolution, tiny.world.num_frames) == (16, 8)
+    assert configs["demo"].num_clips == (1500, 128, 256)
+    assert configs["demo_64"].num_clips == (1200, 128, 128)
+    assert configs["demo"].world.num_frames == 24
+    assert (configs["demo"].world.resolution, configs["demo_64"].world.resolution) == (32, 64)
     seconds = small.world.timestep * small.world.steps_per_frame
     assert seconds == pytest.approx(0.1)  # 10 frames a second

@@ -91,6 +91,9 @@ def test_a_step_draws_places_anew_for_every_frame_of_every_example():
         y, x = offsets[b, t].astype(int)
         np.testing.assert_allclose(pixels.colours[b, t], video[b, t, y::4, x::4], rtol=1e-6)
     assert train.with_pixels(clip, keys, 1, 1) is clip
+    every = train.with_pixels(clip, keys, 1, 1, encoder_pooling=2).pixels
+    np.testing.assert_array_equal(every.colours, video)
+    np.testing.assert_array_equal(every.place, 0.5)  # where they are in a frame without subsets
 
 
 def test_frames_that_are_not_seen_are_predicted():
@@ -114,14 +117,44 @@ def test_frames_that_are_not_seen_are_predicted():
         lambda a: a[0], run(clip._replace(video=other)).latents["refined"].posterior))
 
 
+def test_what_is_not_seen_is_scored_by_the_prediction_alone():
+    """With two refinements, too: no term of its loss is of a posterior that knows the frame.
+
+    So the two samples of the last frame are of one posterior, and their order changes nothing.
+    """
+    config, model, params = test_parts.build((("model.num_refinements", 2),))
+    clip = clip_of(config, 2)
+    swapped = np.array(clip.noise)
+    swapped[:, 1] = swapped[:, 1, ::-1]
+
+    @jax.jit
+    def loss(noise, seen):
+        return model.loss(params, model.start(B, None),
+                          clip._replace(noise=noise, seen=seen), None)[0]
+
+    for last, differs in ((False, False), (True, True)):
+        seen = np.broadcast_to([True, last], (B, 2))
+        there, back = loss(clip.noise, seen), loss(swapped, seen)
+        assert (abs(there - back) > 1e-5 * abs(there)) == differs
+
+
 def test_a_share_of_examples_sees_its_first_frames_only():
     keys = jax.random.split(jax.random.key(0), 2000)
-    seen = np.asarray(train.frames_seen(keys, 8, 3, 0.25))
+    seen = np.asarray(train.frames_seen(keys, 8, (3, 7), 5, 0.25))
     lengths = seen.sum(1)
     assert (np.sort(seen, axis=1)[:, ::-1] == seen).all()  # the first ones, whatever their number
     assert set(lengths) == {3, 4, 5, 6, 7, 8}
     assert abs(np.mean(lengths < 8) - 0.25) < 0.03
-    assert np.asarray(train.frames_seen(keys, 8, 3, 0.0)).all()
+    assert np.asarray(train.frames_seen(keys, 8, (3, 7), 5, 0.0)).all()
+
+
+def test_what_comes_after_a_rollout_is_seen_again():
+    keys = jax.random.split(jax.random.key(0), 300)
+    seen = np.asarray(train.frames_seen(keys, 8, (2, 2), 3))
+    np.testing.assert_array_equal(seen, np.broadcast_to([1, 1, 0, 0, 0, 1, 1, 1], seen.shape))
+    drawn = np.asarray(train.frames_seen(keys, 8, (2, 4), 3))
+    assert (drawn.sum(1) == 5).all() and set(np.argmin(drawn, axis=1)) == {2, 3, 4}
+    assert np.asarray(train.frames_seen(keys, 8, (8, 8), 3)).all()
 
 
 def test_lambda_decays_by_a_share_of_itself():
@@ -167,13 +200,33 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
     ({"train.pixels": (2, 2)}, "one entry per stage"),
     ({"train.encoder_pooling": (5,)}, "train.encoder_pooling is .*divisors"),
     ({"train.pixels": (2,), "model.decoder.kernel_size": 3}, "kernel_size is 3: only a decoder"),
+    ({"train.pixels": (1,), "train.encoder_pooling": (2,), "model.decoder.kernel_size": 3},
+     "encoder_pooling is .2,., but .*kernel_size is 3: only a decoder"),
     ({"train.pixels": (2,), "model.encoder.use_likelihood": True}, "must be the same in every"),
-    ({"train.blind_share": 1.5}, "train.blind_share is 1.5, but must be a number from 0 to 1"),
-    ({"train.blind_share": 0.5, "train.burn_in": 6}, "burn_in is 6, but clips .* have 6 frames"),
+    ({"train.rollout_share": 1.5}, "rollout_share is 1.5, but must be a number from 0 to 1"),
+    ({"train.burn_in": (4, 5)}, "burn_in is .4, 5. and train.rollout is 3, but .* have 6 frames"),
+    ({"train.burn_in": (3, 7)}, "burn_in is .3, 7. and train.rollout is 3, but .* have 6 frames"),
+    ({"train.burn_in": (3, 2)}, "burn_in is .3, 2., but must be a tuple of two whole numbers"),
+    ({"train.burn_in": (3,)}, "burn_in is .3,., but must be a tuple of two whole numbers"),
     ({"model.transition.decay": -0.1}, "decay is -0.1, but must be a number from 0 to 1"),
+    ({"model.transition.residual": False}, "decay is 0.1, but .*residual is False: .* must be 0"),
 ])
 def test_values_that_cannot_be_trained_with_are_refused(changes, message):
     config = parts_clevrer.get_config("tiny")
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
+        config_rules.check(config, 1)
+
+
+@pytest.mark.parametrize("key, value, what", [
+    ("train.pixels", (2,), "SCORES_PIXELS"), ("train.encoder_pooling", (2,), "SCORES_PIXELS"),
+    ("train.rollout", 3, "SCORES_UNSEEN")])
+def test_families_that_know_nothing_of_it_refuse_it(monkeypatch, key, value, what):
+    config = parts_clevrer.get_config("tiny")
+    config.update_from_flattened_dict({
+        "train.pixels": (1,), "train.encoder_pooling": (1,), "train.rollout": 0})
+    monkeypatch.delattr(models.parts, what)
+    config_rules.check(config, 1)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=f"{key} is .*, but models of the family 'parts' .* must"):
         config_rules.check(config, 1)

@@ -269,3 +269,30 @@ def test_settings_that_cannot_be_met_are_refused():
     wide = dataclasses.replace(simulation.TINY, agent=dataclasses.replace(AGENT, clearance=3.0))
     with pytest.raises(ValueError, match="agent found no free place"):
         simulation.simulate_clip(wide, (0,))
+
+
+@pytest.fixture(scope="module")
+def near_clips():
+    return [simulation.simulate_clip(simulation.DEMO, (0, 2, i)) for i in range(12)]
+
+
+def test_the_demo_shows_few_large_toys_in_a_bare_room(near_clips):
+    masks = np.stack([clip["segmentation"] for clip in near_clips])
+    areas = np.stack([(masks == i).sum(axis=(2, 3)) for i in range(1, 5)])
+    in_view = areas >= 8
+    assert masks.max() <= 4 and 2 <= in_view.sum(axis=0).mean() <= 4
+    assert (in_view.sum(axis=0) > 0).all()                 # there is always a toy to be seen
+    assert np.sqrt(np.median(areas[in_view])) > 6          # pixels across
+    for clip, mask in zip(near_clips, masks, strict=True):
+        room = clip["video"][mask == 0].astype(float)
+        assert np.median(np.ptp(room, axis=1)) <= 2 and room.std(axis=0).max() < 25
+        names = [item.colours[0] for item in clip["objects"]]
+        assert len(set(names)) == len(names) in (3, 4)
+
+
+def test_the_agent_of_the_demo_takes_its_time(near_clips):
+    poses = np.stack([clip["poses"] for clip in near_clips])
+    turned = np.degrees(np.abs(np.diff(poses[..., 2], axis=1)))
+    # Of a field of view of 60 degrees, which is some 27 pixels at the middle.
+    assert turned.max() <= 5.001 and turned.mean() > 0.5
+    assert np.linalg.norm(np.diff(poses[..., :2], axis=1), axis=-1).mean() > 0.01

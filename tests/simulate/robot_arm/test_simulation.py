@@ -190,3 +190,52 @@ def test_quaternions_turn_about_world_axes():
 def test_a_basket_without_room_is_refused():
     with pytest.raises(ValueError, match="No free place .* make it larger"):
         simulation.simulate_clip(dataclasses.replace(simulation.TINY, basket=(0.06, 0.06)), (0,))
+
+
+@pytest.fixture(scope="module")
+def near_clips():
+    return [simulation.simulate_clip(simulation.DEMO, (0, 2, i)) for i in range(8)]
+
+
+def test_the_demo_shows_large_things_on_a_bare_floor(near_clips):
+    masks = np.stack([clip["segmentation"] for clip in near_clips])
+    across = np.sqrt([(masks == i).sum(axis=(2, 3)) for i in range(1, 5)])
+    assert masks.max() == 4                                  # three cubes and the arm
+    assert (np.median(across, axis=(1, 2)) > 6).all() and (across[3] >= 3).all()
+    for clip, mask in zip(near_clips, masks, strict=True):
+        floor = clip["video"][mask == 0].astype(float)
+        assert len(floor) > 0.5 * mask.size
+        assert np.median(floor.std(axis=0)) < 25 and (np.ptp(floor, axis=1) < 12).mean() > 0.9
+        reach = np.array(simulation.DEMO.basket) + 0.04      # walls that no ray meets hold them in
+        assert (np.abs(clip["location"][..., :2]) < reach).all()
+
+
+def test_cubes_are_moved_and_lifted_in_the_demo(near_clips):
+    held = [np.linalg.norm(clip["location"] - clip["gripper"][:, None, :3], axis=-1) < 0.05
+            for clip in near_clips]
+    high = [clip["location"][..., 2] > -simulation.DEMO.basket_depth + 0.07 for clip in near_clips]
+    assert np.mean([(near & up).any() for near, up in zip(held, high, strict=True)]) > 0.5
+    moves = [np.linalg.norm(np.diff(clip["location"], axis=0), axis=-1).max(axis=1) > 0.003
+             for clip in near_clips]
+    assert np.mean(moves) > 0.25 and np.mean([moved.any() for moved in moves]) > 0.8
+
+
+def test_actions_say_where_the_gripper_is_seen_to_go(near_clips):
+    """actions[t] explains the way from frame t to t+1: more than the next, not all by the last."""
+    def explained(*shifts):
+        actions, moves = [], []
+        for clip in near_clips:
+            arm = clip["segmentation"] == 4
+            places = np.stack([np.stack(np.nonzero(frame)).mean(axis=1)[::-1] for frame in arm])
+            moves.append(np.diff(places, axis=0)[2:-2])
+            actions.append(np.concatenate(
+                [clip["actions"][2 + shift:len(arm) - 3 + shift] for shift in shifts], axis=1))
+        moves, actions = np.concatenate(moves), np.concatenate(actions)
+        inputs = np.concatenate([actions, np.ones((len(actions), 1))], axis=1)
+        rest = moves - inputs @ np.linalg.lstsq(inputs, moves, rcond=None)[0]
+        return 1 - rest.var(axis=0) / moves.var(axis=0)      # R^2 of x and of y in the picture
+
+    now = explained(0)
+    assert (now > 0.5).all() and (now > explained(1) + 0.1).all()
+    # The hand follows with a delay of half a frame, so that the action before has a share.
+    assert (explained(-1, 0) > explained(-2, -1) + 0.04).all()

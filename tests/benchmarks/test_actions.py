@@ -1,0 +1,78 @@
+"""Roll-outs with actions that are not the clip's own: which, and what is told of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import actions
+from configs import parts_clevrer
+from parts_jax.runs import configuration
+
+BURN_IN, S, A = 4, 2, 2
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, save_untrained):
+    return save_untrained(tmp_path_factory.mktemp("actions") / "run", steps=(1,),
+                          data__action_size=A, eval__rollout_steps=S)
+
+
+@pytest.fixture
+def clips(monkeypatch):
+    """Two batches of three, of which the last example is none: masks, but nothing moves."""
+    rng = np.random.default_rng(0)
+    batches = [{
+        "video": rng.integers(0, 256, (3, BURN_IN + S, 16, 16, 3), np.uint8),
+        "segmentation": rng.integers(0, 3, (3, BURN_IN + S, 16, 16), np.uint8),
+        "actions": rng.normal(size=(3, BURN_IN + S, A)).astype(np.float32),
+        "index": np.arange(3) + 3 * number, "valid": np.array([True, True, number == 0])}
+        for number in range(2)]
+    monkeypatch.setattr(actions, "_clips", lambda *_: batches)
+    return batches
+
+
+def test_what_leads_to_the_burn_in_is_true_and_what_follows_is_another_clips():
+    true = np.arange(3 * 5 * A, dtype=np.float32).reshape(3, 5, A) + 1
+    found = actions.others(true, burn_in=3)
+    assert list(found) == list(actions.GIVEN)
+    np.testing.assert_array_equal(found["true"], true)
+    for name in actions.GIVEN:  # a_0 and a_1 lead to the frames 1 and 2, which are seen
+        np.testing.assert_array_equal(found[name][:, :2], true[:, :2])
+    assert not found["zeros"][:, 2:].any()
+    np.testing.assert_array_equal(found["another clip's"][:, 2:], true[[2, 0, 1], 2:])
+
+
+def test_roll_outs_differ_from_the_first_frame_ahead_on(workdir, clips):
+    report = json.loads(json.dumps(actions.measure(str(workdir))))
+    assert (report["num_sequences"], report["burn_in"]) == (5, BURN_IN)
+    given = report["given"]
+    assert list(given) == list(actions.GIVEN)
+    for name in actions.GIVEN[1:]:  # an untrained model heeds them at once
+        for step in range(S):
+            assert given[name]["mse"][step] != given["true"]["mse"][step]
+        assert given[name]["repeat_mse"] == given["true"]["repeat_mse"]
+    for batch in clips:
+        batch["actions"][:] = 0
+    same = actions.measure(str(workdir))["given"]
+    assert same["true"] == same["zeros"] == same["another clip's"]
+    text = actions.table(report).splitlines()
+    assert text[2] == "| frames ahead | 1 | 2 |"
+    assert len(text) == 2 + 2 + 3 * 3 + 2 and text[-1].startswith("| MSE, true to another clip's |")
+
+
+def test_what_cannot_be_measured_is_a_sentence(workdir, clips):
+    config = configuration.load(str(workdir))
+    assert actions.config_for(config, 0, 7).eval.rollout_steps == S
+    assert actions.config_for(config, 9, 7).eval.rollout_steps == 9
+    with pytest.raises(ValueError, match="was trained without actions"):
+        actions.config_for(parts_clevrer.get_config("demo"), 0, 8)
+    with pytest.raises(ValueError, match="split must be one of .*; got 'tset'"):
+        actions.measure(str(workdir), split="tset")
+    with pytest.raises(ValueError, match="0 or more; got -1 and 8"):
+        actions.measure(str(workdir), num_steps=-1, num_sequences=8)
+    for batch in clips:
+        batch["valid"][:] = False
+    clips[0]["valid"][0] = True
+    with pytest.raises(ValueError, match="has but 1 clip to evaluate; two or more"):
+        actions.measure(str(workdir))

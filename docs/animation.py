@@ -1,9 +1,9 @@
-"""Draws docs/demo.gif, README's first picture: a trained model at work on clips it never saw.
+"""Draws animations such as README's first picture: a trained model at work on clips it never saw.
 
     python -m docs.animation
-    python -m docs.animation --workdir=runs/demo --clips=0,5,9 --out=/tmp/demo.gif
+    python -m docs.animation --workdir=runs/hd-0 --clips=0,5,9 --out=docs/hd.gif
 
-The clips are those of sim_clevrer/demo's test split, by number. Each row is a clip: frame, masks in
+The clips are those of the test split of the model's set, a variant of sim_clevrer, by number. Each row is a clip: frame, masks in
 colour, reconstruction, each slot. Masks are each pixel's posterior over the slots once the frame is
 seen: what `segment` gives.
 """
@@ -22,9 +22,9 @@ SECONDS_BETWEEN_FRAMES = 0.25
 HELD = 3  # frames that the last one stands for, before it starts again
 
 
-def held_out_clip(number: int) -> dict:
-    """A clip of sim_clevrer/demo's test split, as `simulation.simulate_clip` returns it."""
-    config, = (c for c in sim_clevrer.SimClevrer.BUILDER_CONFIGS if c.name == "demo")
+def held_out_clip(number: int, variant: str = "demo") -> dict:
+    """A clip of a test split of sim_clevrer, as `simulation.simulate_clip` returns it."""
+    config, = (c for c in sim_clevrer.SimClevrer.BUILDER_CONFIGS if c.name == variant)
     seed = (config.seed, splits.SPLITS.index("test"), number)
     return simulation.simulate_clip(config.world, seed)
 
@@ -32,7 +32,11 @@ def held_out_clip(number: int) -> dict:
 def draw(model: parts_jax.PretrainedModel, numbers: list[int],
          tile: int) -> np.ndarray:
     """Segments test clips by number and draws them below each other: uint8 [T, H, W, 3]."""
-    result = model.segment(np.stack([held_out_clip(number)["video"] for number in numbers]))
+    family, _, variant = model.config.data.name.partition("/")
+    if family != sim_clevrer.SimClevrer.name:
+        raise ValueError(f"The model was trained on {model.config.data.name!r}; clips are simulated "
+                         "here of variants of sim_clevrer alone.")
+    result = model.segment(np.stack([held_out_clip(n, variant)["video"] for n in numbers]))
     rows = [result.animation(clip, tile) for clip in range(len(numbers))]
     return np.concatenate(rows, axis=1)
 

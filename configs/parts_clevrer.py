@@ -12,7 +12,7 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 | `hd`               | sim_clevrer/medium_128, 128x128, T=8 | 2 CPU cores             |
 | `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores              |
 | `demo`             | sim_clevrer/demo, 32x32, T=8  | 2 CPU cores, some minutes |
-| `mixed`            | sim_clevrer/mixed, 32x32, T=8 | 2 CPU cores: colours that repeat, light and camera that vary |
+| `mixed`            | sim_clevrer/mixed, 32x32, T=8 | 2 CPU cores: colours that repeat |
 | `demo_full_colour` | demo's, the paper's decoder   | 2 CPU cores, ten minutes |
 | `tiny`             | sim_clevrer/tiny, 16x16, T=4  | a smoke run of seconds: learns nothing |
 

@@ -19,7 +19,7 @@ from parts_jax.runs import (
     earlier_configs,
 )
 
-# The model that came with the package before: config and checkpoint of its format, optimizer and all.
+# The model that came with the package before: config and checkpoint of its format, with optimizer.
 DEMO = pathlib.Path(__file__).parent / "earlier_demo"
 LAST_STEP = 4
 

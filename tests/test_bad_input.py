@@ -109,7 +109,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 @pytest.mark.parametrize("config, parts", [
     (f"{FILE}:demmo", ["no variant 'demmo'",
-                       "it has: paper, small, hd, laptop, demo, demo_full_colour, tiny"]),
+                       "it has: paper, small, hd, laptop, demo, mixed, demo_full_colour, tiny"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
     (None, ["--config=FILE[:variant] is missing", "--list shows"]),
     ("gs://bucket/mine.py:demo", ["--config is 'gs://bucket/mine.py:demo', an address"]),

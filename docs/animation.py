@@ -1,13 +1,12 @@
 """Draws animations such as README's first picture: a trained model at work on clips it never saw.
 
     python -m docs.animation
-    python -m docs.animation --workdir=laptop --variant=medium_128 --resolution=128 \\
-        --out=docs/hd.gif
+    python -m docs.animation --workdir=runs/hd-0 --out=docs/hd.gif
+    python -m docs.animation --workdir=laptop --variant=medium_128 --resolution=128 --out=/tmp/a.gif
 
 The clips are those of the test split of a variant of sim_clevrer, the model's own if none is named,
-by number. Each row is a clip: frame, masks in
-colour, reconstruction, each slot. Masks are each pixel's posterior over the slots once the frame is
-seen: what `segment` gives.
+by number. Each row is a clip: frame, masks in colour, reconstruction, each slot. Masks are each
+pixel's posterior over the slots once the frame is seen: what `segment` gives.
 """
 
 import argparse

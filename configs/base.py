@@ -44,7 +44,7 @@ def get_base() -> ml_collections.ConfigDict:
     train.batch_size = 32                # of all devices together
     train.pixels = (1,)                  # per stage: one pixel of each p x p block is explained
     train.encoder_pooling = (1,)         # per stage: of what the encoder sees in training
-    # Section 4.2: after a burn-in so many frames are predicted and scored, and not seen; 0: all are.
+    # Section 4.2: after a burn-in so many frames are predicted and scored, and not seen; 0: none.
     train.rollout = 0
     train.burn_in = (4, 4)               # frames seen before it, from ... to; drawn
     train.rollout_share = 1.0            # of examples that have one

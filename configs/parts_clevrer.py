@@ -12,7 +12,7 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 | `hd`               | sim_clevrer/medium_128, 128x128, T=8 | 2 CPU cores             |
 | `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores              |
 | `demo`             | sim_clevrer/demo, 32x32, T=8  | 2 CPU cores, some minutes |
-| `mixed`            | sim_clevrer/mixed, 32x32, T=8 | 2 CPU cores: colours that repeat, light and camera that vary |
+| `mixed`            | sim_clevrer/mixed, 32x32, T=8 | 2 CPU cores: colours that repeat |
 | `demo_full_colour` | demo's, the paper's decoder   | 2 CPU cores, ten minutes |
 | `tiny`             | sim_clevrer/tiny, 16x16, T=4  | a smoke run of seconds: learns nothing |
 
@@ -173,20 +173,23 @@ def make_laptop(config: ml_collections.ConfigDict) -> None:
 
 
 def make_hd(config: ml_collections.ConfigDict) -> None:
-    """Two CPU cores: the same at 128x128."""
+    """Two CPU cores: the same at 128x128, from the parameters of pretrained/laptop."""
     make_laptop(config)
     config.data.name = "sim_clevrer/medium_128"
     config.data.resolution = 128
+    config.train.init_from = "laptop"    # from scratch, "", it needs some 6,000 steps, and is worse
     config.train.pixels = (8, 4)         # 256, then 1,024 of a frame's 16,384 pixels
     config.train.encoder_pooling = (8, 4)
-    config.train.evaluate_every = 5_500  # an evaluation costs as much as a thousand steps
+    config.train.evaluate_every = 5_000  # an evaluation costs as much as a thousand steps
+    config.train.checkpoint_every = 600
     config.eval.length_clips = 2         # 16 times the pixels of demo
-    config.schedule.steps = (4_500, 1_000)
+    config.schedule.steps = (1_200, 600)
     config.schedule.resolution = (128, 128)
-    config.schedule.learning_rate = (3e-3, 1.5e-3)
+    config.schedule.learning_rate = (2e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50)
     config.schedule.final_scale = (0.3, 0.1)
-    config.model.beta_scale = (1.0, 1.0)
+    config.model.beta_scale = (1.0, 2.0)
+    config.model.beta_warmup_steps = 1
 
 
 def make_demo(config: ml_collections.ConfigDict) -> None:

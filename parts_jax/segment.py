@@ -89,6 +89,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--step", type=int, default=-1,
                         help="which checkpoint; -1: the newest; -2: the best")
     parser.add_argument("--num_slots", type=int, help="K; that of training if not given")
+    parser.add_argument("--resolution", type=int, help="height and width of the frames that the "
+                        "model sees, and of its masks; those of training if not given")
     parser.add_argument("--actions", help=".npy of [frames, A], for a model with them")
     parser.add_argument("--masks", metavar="assigned|decoder",
                         help="assigned: which slot explains each pixel of the frame, along its "

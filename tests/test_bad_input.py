@@ -109,7 +109,7 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 @pytest.mark.parametrize("config, parts", [
     (f"{FILE}:demmo", ["no variant 'demmo'",
-                       "it has: paper, small, hd, laptop, demo, demo_full_colour, tiny"]),
+                       "it has: paper, small, hd, laptop, demo, mixed, demo_full_colour, tiny"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
     (None, ["--config=FILE[:variant] is missing", "--list shows"]),
     ("gs://bucket/mine.py:demo", ["--config is 'gs://bucket/mine.py:demo', an address"]),
@@ -161,7 +161,7 @@ def test_the_list_names_sets_variants_and_trained_models(capsys):
     with pytest.raises(SystemExit):
         main.parse_flags(["main.py", "--list"])
     printed = capsys.readouterr().out
-    for words in ("  demo                a small PARTS model\n",
+    for words in ("  demo                PARTS of sim_clevrer/demo, 32x32, 4 slots\n",
                   "folder              64, 128", "sim_clevrer         demo",
                   "configs/parts_playroom.py         paper, small"):
         assert words in printed
@@ -198,7 +198,7 @@ def test_evaluating_by_the_config_of_another_run_is_refused(refused, tmp_path):
      "The config has no key 'eval.spilt'; the nearest is 'eval.split'."),
     ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.step=7",
      "There is no checkpoint of step 7 in '{root}/pretrained/demo/checkpoints'; it has those of "
-     "steps 6800."),
+     "steps 4500."),
     ("main", "--config=configs/parts_clevrer.py:dmo --workdir=runs/demo",
      "configs/parts_clevrer.py has no variant 'dmo'; it has: paper, small, hd, laptop, demo, "),
     ("main", "--config=configs/parts_clevrer.py:demo --config.seed=one --workdir=runs/demo-1",

@@ -61,7 +61,7 @@ def test_an_installed_wheel_loads_a_trained_model_and_a_config_by_name(wheel, tm
                             env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
     assert result.stdout.splitlines() == [
         str(tmp_path / "site" / "parts_jax" / "__init__.py"),
-        "PretrainedModel(parts of sim_clevrer/demo, step 6800, 32x32, 4 slots, actions of size 0)",
+        "PretrainedModel(parts of sim_clevrer/demo, step 4500, 32x32, 4 slots, actions of size 0)",
         "sim_clevrer/tiny"]
 
 
@@ -100,7 +100,7 @@ def test_every_trained_model_is_small_and_whole(name):
 
 def test_the_list_shows_trained_models_with_a_line_of_their_cards():
     text = command_line.list_text(["sim_clevrer/demo"])
-    assert "\n  demo                a small PARTS model\n" in text
+    assert "\n  demo                PARTS of sim_clevrer/demo, 32x32, 4 slots\n" in text
     assert "--workdir=NAME of what reads a run" in text
 
 

@@ -362,7 +362,7 @@ def test_clips_that_are_too_long_are_told_of_once(capsys, workdir, clip, tmp_pat
         assert error.count("Warning") == told and error.count("\n") == told
     assert "--restart_every is 0, but must be 1 or more" in refused(
         capsys, f"--workdir={workdir}", clip, f"--out={tmp_path}/c.mp4", "--restart_every=0")
-    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
+    assert "--overlay, --masks, --resolution or --restart_every" in refused(
         capsys, f"--workdir={workdir}", "--split=test", f"--slots={tmp_path}/s.npz",
         "--restart_every=4")
 
@@ -382,7 +382,7 @@ def test_slots_of_a_split_for_what_is_learned_from_them(capsys, folder, save_unt
     seen = model.segment(batch["video"][:4])
     np.testing.assert_allclose(kept["slots"][:16].reshape(4, 4, K, 4), seen.posterior.mean,
                                atol=1e-5)
-    assert "not with videos, --out, --save, --overlay, --masks or --restart_every" in refused(
+    assert "--overlay, --masks, --resolution or --restart_every" in refused(
         capsys, f"--workdir={workdir}", "--split=test", f"--slots={out}", "--masks=decoder")
     assert "no split" in refused(capsys, f"--workdir={workdir}", "--split=none", f"--slots={out}")
 

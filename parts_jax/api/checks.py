@@ -29,8 +29,8 @@ def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
         raise ValueError(f"A video must have one frame or more; got {list(video.shape)}.")
     if video.shape[-3:-1] != (resolution, resolution):
         height, width = video.shape[-3:-1]
-        raise ValueError(f"The model was trained on frames of {resolution}x{resolution} pixels; "
-                         f"got {height}x{width}. The model's resize(video) crops and resizes.")
+        raise ValueError(f"The model takes frames of {resolution}x{resolution} pixels; got "
+                         f"{height}x{width}. The model's resize(video) crops and resizes.")
     if video.dtype != np.uint8 and video.dtype.kind != "f":
         raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
     if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
@@ -70,6 +70,13 @@ def check_clip(video: np.ndarray, actions: np.ndarray | None, num_steps: int, re
     if not np.isfinite(actions).all():
         raise ValueError("Actions must be finite numbers; some are not.")
     return video, actions[None] if single else actions, single
+
+
+def check_resolution(resolution: Any) -> None:
+    """Raises a ValueError if `resolution` is no whole number from 8 on, nor None."""
+    if resolution is not None and not (rules.is_whole(resolution) and resolution >= 8):
+        raise ValueError(f"resolution is {resolution!r}, but must be a whole number, 8 or more, or "
+                         "None for that of training.")
 
 
 def check_num_slots(num_slots: Any) -> None:

@@ -34,18 +34,23 @@ from parts_jax.models import rules
 from parts_jax.runs import checkpoint, configuration, shipped
 
 
-def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "PretrainedModel":
+def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1,
+         resolution: int | None = None) -> "PretrainedModel":
     """Loads a trained model.
 
     Args:
       workdir_or_checkpoint: a run's folder, or that of one checkpoint, such as
         runs/demo/checkpoints/6800; or the name of a model that comes with the package, "demo".
       step: which checkpoint of a workdir; -1: the newest; -2: the best.
+      resolution: height and width of the frames that it is to be given; None: those of training.
+        Parameters hold at any, and on larger frames masks are sharper.
 
     Raises:
       FileNotFoundError: there is no such folder, no run in it, or no such checkpoint.
-      ValueError: config.json, the checkpoint, or its evaluation of long clips cannot be read.
+      ValueError: config.json, the checkpoint, or its evaluation of long clips cannot be read; or
+        that is no resolution.
     """
+    checks.check_resolution(resolution)
     path = shipped.find_model(workdir_or_checkpoint)
     if not path.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path)!r} to load a model from"
@@ -59,7 +64,11 @@ def load(workdir_or_checkpoint: str | os.PathLike, step: int = -1) -> "Pretraine
     config = configuration.load(workdir)
     shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
     params, step = checkpoint.restore_params(workdir, shape, step)
-    return PretrainedModel(config, params, step, lengths.find(path, config, step))
+    tested = lengths.find(path, config, step)
+    if resolution is not None:
+        config = config.copy_and_resolve_references()
+        config.data.resolution = int(resolution)
+    return PretrainedModel(config, params, step, tested)
 
 
 class PretrainedModel:
@@ -96,7 +105,7 @@ class PretrainedModel:
 
     @property
     def resolution(self) -> int:
-        """Height and width of the frames that the model was trained on."""
+        """Height and width of the frames that it takes: of training, or as `load` was told."""
         return self.config.data.resolution
 
     @property

@@ -113,6 +113,7 @@ def check_numbers(flags: argparse.Namespace) -> None:
     """Raises a ValueError if a number is none that can be meant."""
     if flags.num_slots is not None:
         checks.check_num_slots(flags.num_slots)
+    checks.check_resolution(flags.resolution)
     if flags.restart_every is not None and flags.restart_every < 1:
         raise ValueError(f"--restart_every is {flags.restart_every}, but must be 1 or more.")
     for name, (least, most) in RANGES.items():
@@ -178,7 +179,7 @@ def _check_is_folder(flag: str, path: str) -> None:
 
 def load(flags: argparse.Namespace) -> PretrainedModel:
     """The model; raises as `pretrained_model.load`, or if it has not what is asked for."""
-    model = pretrained_model.load(flags.workdir, flags.step)
+    model = pretrained_model.load(flags.workdir, flags.step, flags.resolution)
     model.check_masks(flags.masks)
     if flags.slots:
         slot_files.check_has_slots(model)
@@ -190,10 +191,10 @@ def load(flags: argparse.Namespace) -> PretrainedModel:
 def segment_split(flags: argparse.Namespace) -> list[str]:
     """Writes the slots of a split of the set that the model was trained on."""
     if flags.videos or flags.out or flags.save or flags.overlay or not flags.slots or (
-            flags.restart_every or flags.masks):
+            flags.restart_every or flags.masks or flags.resolution):
         raise ValueError("--split is of the set that the model was trained on, and goes with "
-                         "--slots=FILE.npz, not with videos, --out, --save, --overlay, --masks or "
-                         "--restart_every.")
+                         "--slots=FILE.npz, not with videos, --out, --save, --overlay, --masks, "
+                         "--resolution or --restart_every.")
     outputs.check({f"--slots={flags.slots}": flags.slots}, [], flags.workdir)
     arrays = slot_files.slots_of_split(load(flags), flags.split, flags.num_slots, seed=flags.seed)
     slot_files.save_slots(flags.slots, arrays)

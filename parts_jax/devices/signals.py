@@ -12,6 +12,7 @@ from typing import NoReturn
 
 START_AGAIN = 75   # exit codes: TERM; of those in sysexits.h
 INTERRUPTED = 130  # Ctrl-C; as shells have it
+_came: set[int] = set()  # signals since leave_in_order
 
 
 def leave_at_once() -> None:
@@ -49,9 +50,6 @@ def answer_interrupt(handler) -> object:
 def say(sentence: str) -> None:
     """Writes a line to stderr, as a handler may: print could be in the middle of another."""
     os.write(2, f"{sentence}\n".encode())
-
-
-_came: set[int] = set()  # signals since leave_in_order
 
 
 def _leave_by_term(number: int, frame: types.FrameType | None) -> NoReturn:

@@ -49,7 +49,7 @@ class Metric:
       evaluated: whether the evaluation of a split gives it of each clip. One that is, and has a
         direction, can choose the best checkpoint.
       of_ids: whether it scores a segmentation, so that it is given of assigned pixels, too.
-      summed: whether it is a sum over the frame's pixels, which is estimated where training explains
+      summed: whether it is a sum over the frame's pixels, estimated where training explains
         a subset of them.
       headline: whether it stands first where there is room for few.
       progress: its source, `train` or `eval`, and its place in the line of progress.

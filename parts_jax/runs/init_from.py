@@ -2,7 +2,8 @@
 
 What is alike by path and shape is taken; all else stays as it was made new, and the log says which
 parameters that is, and in which keys of `model` the configs differ: parameters mean something
-else with another sigma_x or decay. Number of slots, number of frames and their size change no parameter's shape.
+else with another sigma_x or decay. Number of slots, number of
+frames and their size change no parameter's shape.
 Optimizer, step and place in the data are new. A run that has a checkpoint of its own goes on from
 that, and the other run may be gone.
 """

@@ -17,7 +17,7 @@ from PIL import Image
 import parts_jax
 from parts_jax import models
 from parts_jax.api import inference
-from parts_jax.equations.notation import InferenceState
+from parts_jax.equations.notation import InferenceState, Slots
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 from parts_jax.networks.functions import Function
@@ -258,6 +258,25 @@ def test_any_video_can_be_resized(model):
     assert (model.resize(wide, crop="none") == 0).any()
     with pytest.raises(ValueError, match="must be center, none or pad; got 'left'"):
         model.resize(wide, crop="left")
+
+
+def test_a_model_takes_frames_of_another_size_than_those_of_training(workdir, model, video):
+    """Twice as large, by the same parameters; the contract's decode is the oracle."""
+    fine = parts_jax.load(workdir, resolution=2 * S)
+    assert (model.resolution, fine.resolution) == (S, 2 * S) and f"{2 * S}x{2 * S}" in repr(fine)
+    large = np.repeat(np.repeat(video[0], 2, axis=1), 2, axis=2)
+    found = fine.segment(large)
+    assert found.masks.shape[-2:] == found.recon.shape[1:3] == (2 * S, 2 * S)
+    np.testing.assert_allclose(found.masks.sum(1), 1, rtol=1e-5)
+    view = models.create(fine.config).decode(
+        fine._params, Slots(found.posterior.mean), (2 * S, 2 * S))
+    np.testing.assert_allclose(found.recon, view.recon, atol=1e-5)
+    assert fine.resize(video[0]).shape == large.shape
+    with pytest.raises(ValueError, match=f"takes frames of {2 * S}x{2 * S} pixels; got {S}x{S}"):
+        fine.segment(video[0])
+    for wrong in (7, 32.0, "64", True):
+        with pytest.raises(ValueError, match=f"resolution is {wrong!r}, but must be a whole"):
+            parts_jax.load(workdir, resolution=wrong)
 
 
 def test_the_former_name_of_resize_still_works_and_says_so(model):

@@ -209,7 +209,7 @@ def test_what_cannot_start_anew_is_refused(model, video):
     for every in (0, -3, 2.5, True, "4"):
         with pytest.raises(ValueError, match=f"restart_every is {every!r}, but must be a whole"):
             model.segment(video, restart_every=every)
-    with pytest.raises(ValueError, match="trained on frames of 16x16 pixels"):
+    with pytest.raises(ValueError, match="takes frames of 16x16 pixels"):
         model.segment(video[:, :, :8], restart_every=4)
     with pytest.raises(ValueError, match="trained without actions"):
         model.segment(video[0], np.zeros((13, 2)), restart_every=4)

@@ -21,7 +21,6 @@ from parts_jax.runs import checkpoint, configuration
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEMO = ROOT / "pretrained" / "demo"
-MOST_BYTES = 5 * 2**20
 
 
 def stored() -> dict:
@@ -31,9 +30,7 @@ def stored() -> dict:
 
 
 def test_it_is_small_and_complete():
-    files = [path for path in DEMO.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
-    assert not [path for path in files if "tfevents" in path.name]
+    assert not list(DEMO.rglob("*tfevents*"))
     record = stored()
     assert (DEMO / "checkpoints" / str(record["step"])).is_dir()
     assert record["num_sequences"] == 256 and record["split"] == "test"
@@ -50,13 +47,13 @@ def split() -> pipeline.Split:
 
 def test_it_finds_objects(split):
     """Through the API: far from what an untrained or a broken model gets."""
-    clips, last = split.examples[:12], 5
+    clips, last = split.examples[:12], 7
     video = np.stack([clip["video"] for clip in clips])[:, :last + 1]
     result = pretrained_model.load(DEMO).segment(video)
     true = np.stack([clip["segmentation"] for clip in clips])[:, last].reshape(len(clips), -1)
     found = result.segmentation[:, last].reshape(len(clips), -1)
-    assert segmentation.fg_ari(true, found).mean() > 0.5
-    assert segmentation.ari(true, found).mean() > 0.6
+    assert segmentation.fg_ari(true, found).mean() > 0.8
+    assert segmentation.ari(true, found).mean() > 0.85
     assert np.abs(result.recon[:, last] - video[:, last] / 255).mean() < 0.06
 
 
@@ -74,8 +71,9 @@ def test_evaluation_gives_the_stored_numbers(loaded, split):
     """Every metric of the whole split. Another machine rounds otherwise, so a mask may flip."""
     evaluator, params = loaded
     clips, _ = split_of.infer_split(evaluator, params, split)
-    record = writing.make_record(evaluator, 6800, "test", clips)
-    assert record.keys() == stored().keys() and record["num_sequences"] == 256
+    record = writing.make_record(evaluator, stored()["step"], "test", clips)
+    assert record.keys() | {"commit", "hardware"} == stored().keys()
+    assert record["num_sequences"] == 256
     for name in record["median"]:
         assert record[name] == pytest.approx(stored()[name], rel=2e-3, abs=2e-3), name
 

@@ -333,7 +333,7 @@ def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, spl
 
 def test_all_that_was_evaluated_is_taken_from_where_its_evaluation_is(workdir, splits, tmp_path,
                                                                       monkeypatch):
-    """As of a trained model that comes with the package: beside it, roll-outs and long clips too."""
+    """As of a trained model that comes with the package: beside it, roll-outs and long clips."""
     out = tmp_path / "out"
     (out / "evaluation").mkdir(parents=True)
     monkeypatch.setattr(shipped, "results_folder", lambda _: out)

@@ -19,8 +19,8 @@ from parts_jax.runs import (
     earlier_configs,
 )
 
-ROOT = pathlib.Path(__file__).parents[2]
-DEMO = ROOT / "pretrained" / "demo"
+# The model that came with the package before: config and checkpoint of its format, with optimizer.
+DEMO = pathlib.Path(__file__).parent / "earlier_demo"
 LAST_STEP = 4
 
 
@@ -134,13 +134,17 @@ def test_a_run_of_before_is_evaluated(left, config, finished):
 
 
 def test_a_model_of_before_is_loaded():
-    """The config.json of pretrained/demo is that of the version before."""
+    """The config.json is that of the version before, and the checkpoint, which has no record."""
     assert "truncation" in json.loads((DEMO / "config.json").read_text())["model"]
     model = parts_jax.load(DEMO)
     config_rules.check(model.config, 1)
     assert (model.config.eval.length, model.config.eval.length_clips) == (200, 16)
     assert (model.config.data.action_size, model.config.train.truncation) == (0, 4)
     assert model.config.model.beta_scale == (1.0, 0.3)
+    assert model.config.train.rollout == 0 and model.config.model.transition.decay == 0
+    video = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    found = model.segment(video)
+    assert found.masks.shape == (3, 4, 32, 32) and np.isfinite(found.masks).all()
 
 
 @pytest.mark.parametrize("old, new", earlier_configs.MOVED.items())

@@ -92,7 +92,8 @@ def test_a_run_starts_from_another_and_goes_on_from_its_own(command, other, tmp_
     """With other K and T; after one step, which learns nothing, its parameters are the other's."""
     shutil.copytree(other, tmp_path / "source")
     call = ("--config.train.init_from=source", "--config.model.num_slots=2",
-            "--config.data.num_frames=3", "--config.train.truncation=3")
+            "--config.data.num_frames=3", "--config.train.truncation=3",
+            "--config.train.rollout=2")
     command(*call)
     config = configuration.load("own")
     assert config.train.init_from == "source" and config.model.num_slots == 2

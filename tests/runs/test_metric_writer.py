@@ -143,7 +143,7 @@ def test_tensorboard_has_config_and_hyper_parameters(tmp_path):
     content = events.SummaryMetadata(hparams_metadata.SESSION_START_INFO_TAG).plugin_data.content
     given = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
     assert given["train.batch_size"].number_value == config.train.batch_size
-    assert given["schedule.steps"].string_value == "(3600, 900)"
+    assert given["schedule.steps"].string_value == "(3300, 1200)"
 
 
 def test_an_evaluation_has_scores_of_each_clip(tmp_path):

@@ -115,7 +115,7 @@ def test_clips_are_the_same_on_every_machine():
     """If the locked ale-py plays otherwise one day, the version of the set must be raised."""
     clip = atari.play_clip(SHORT, (0, 2, 5))
     digest = hashlib.sha256(clip["video"].tobytes() + clip["actions"].tobytes()).hexdigest()
-    assert digest[:16] == "fa4f0ce703ac4db2", f"ale-py {ale_py.__version__} plays otherwise than 0.12.1"
+    assert digest[:16] == "fa4f0ce703ac4db2", f"ale-py {ale_py.__version__} plays not as 0.12.1"
 
 
 def test_no_episode_ends_in_a_clip_and_those_in_which_one_would_are_counted(console):

@@ -133,7 +133,7 @@ class PARTS(nn.Module):
           noise: epsilon, [B, N, K, D].
           encoding: O of the frame, [B, H, W, C]; None: it depends on lambda, and is made here.
           pixels: what is scored in place of x: `Pixels` of [B, ...]; None: all of x.
-          seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays; None: always.
+          seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays; None: yes.
           beta: weight of the KL.
 
         Returns:

@@ -20,13 +20,13 @@ def workdir(tmp_path_factory, save_untrained):
 
 @pytest.fixture
 def clips(monkeypatch):
-    """Two batches of three, of which the last example is none: masks, but nothing moves."""
+    """Two batches of four, of which the last three examples are none."""
     rng = np.random.default_rng(0)
     batches = [{
-        "video": rng.integers(0, 256, (3, BURN_IN + S, 16, 16, 3), np.uint8),
-        "segmentation": rng.integers(0, 3, (3, BURN_IN + S, 16, 16), np.uint8),
-        "actions": rng.normal(size=(3, BURN_IN + S, A)).astype(np.float32),
-        "index": np.arange(3) + 3 * number, "valid": np.array([True, True, number == 0])}
+        "video": rng.integers(0, 256, (4, BURN_IN + S, 16, 16, 3), np.uint8),
+        "segmentation": rng.integers(0, 3, (4, BURN_IN + S, 16, 16), np.uint8),
+        "actions": rng.normal(size=(4, BURN_IN + S, A)).astype(np.float32),
+        "index": np.arange(4) + 4 * number, "valid": np.arange(4) < (4, 1)[number]}
         for number in range(2)]
     monkeypatch.setattr(actions, "_clips", lambda *_: batches)
     return batches
@@ -44,7 +44,8 @@ def test_what_leads_to_the_burn_in_is_true_and_what_follows_is_another_clips():
 
 
 def test_roll_outs_differ_from_the_first_frame_ahead_on(workdir, clips):
-    report = json.loads(json.dumps(actions.measure(str(workdir))))
+    report, picture = actions.measure(str(workdir))
+    report = json.loads(json.dumps(report))
     assert (report["num_sequences"], report["burn_in"]) == (5, BURN_IN)
     given = report["given"]
     assert list(given) == list(actions.GIVEN)
@@ -52,13 +53,34 @@ def test_roll_outs_differ_from_the_first_frame_ahead_on(workdir, clips):
         for step in range(S):
             assert given[name]["mse"][step] != given["true"]["mse"][step]
         assert given[name]["repeat_mse"] == given["true"]["repeat_mse"]
+    rows = picture[16:].reshape(4, 5, 34, -1, 3)  # true frames, predicted, masks, zeros, another's
+    np.testing.assert_array_equal(rows[:, 0, :32:2, 2:34:2], clips[0]["video"][:, 0])
+    ahead = rows[:, :, :, 2 + BURN_IN * 34:]
+    assert (ahead[:, 1] != ahead[:, 3]).any() and (ahead[:, 3] != ahead[:, 4]).any()
     for batch in clips:
         batch["actions"][:] = 0
-    same = actions.measure(str(workdir))["given"]
-    assert same["true"] == same["zeros"] == same["another clip's"]
-    text = actions.table(report).splitlines()
-    assert text[2] == "| frames ahead | 1 | 2 |"
-    assert len(text) == 2 + 2 + 3 * 3 + 2 and text[-1].startswith("| MSE, true to another clip's |")
+    same, picture = actions.measure(str(workdir))
+    assert same["given"]["true"] == same["given"]["zeros"] == same["given"]["another clip's"]
+    rows = picture[16:].reshape(4, 5, 34, -1, 3)
+    np.testing.assert_array_equal(rows[:, 1], rows[:, 3])
+
+
+def test_the_table_is_of_some_horizons_and_the_last():
+    given = {name: {"mse": [0.01 * (step + 1) * factor for step in range(11)], "psnr": [20.0] * 11}
+             for name, factor in zip(actions.GIVEN, (1, 2, 4), strict=True)}
+    given["zeros"]["mse"][0] = 0.0
+    text = actions.table({
+        "workdir": "runs/arm", "dataset": "sim_robotics_arm/demo", "split": "test", "seed": 3,
+        "step": 7, "num_sequences": 5, "burn_in": 4, "given": given}).splitlines()
+    assert text[0] == ("runs/arm, sim_robotics_arm/demo test, seed 3, step 7; 5 clips, 4 frames "
+                       "seen; means over clips.")
+    assert text[2] == "| frames ahead | 1 | 2 | 4 | 8 | 11 |"
+    assert text[4] == "| MSE, actions: true | 0.01000 | 0.02000 | 0.04000 | 0.08000 | 0.11000 |"
+    assert text[-2:] == [
+        "| MSE of the true ones, below that of zeros | - | 50.0% | 50.0% | 50.0% | 50.0% |",
+        "| MSE of the true ones, below that of another clip's | 75.0% | 75.0% | 75.0% | 75.0% "
+        "| 75.0% |"]
+    assert len(text) == 2 + 2 + 2 * 3 + 2  # there are no masks
 
 
 def test_what_cannot_be_measured_is_a_sentence(workdir, clips):

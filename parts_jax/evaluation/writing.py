@@ -18,7 +18,7 @@ from parts_jax.data import pipeline
 from parts_jax.evaluation import length
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation.stages import Evaluator
-from parts_jax.metrics import intervals
+from parts_jax.metrics import constant_velocity, intervals
 from parts_jax.pictures import grids
 from parts_jax.runs import metric_writer, provenance
 
@@ -123,8 +123,8 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
     writer.write_scalars(step, {f"{name}/rollout/{k}_{h}": float(v) for k, values in means.items()
                                 for h, v in enumerate(values, start=1)})
     if jax.process_index() == 0:
+        grid = draw_rollouts(shown, config.eval.burn_in) if shown else None
         shown = {k: shown[k] for k in ("video", "recon", "masks") if shown}
-        grid = grids.rollout_grid(**shown) if shown else None
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}-rollout",
             make_rollout_record(evaluator, step, split, clips) | made_by(), grid,
@@ -138,6 +138,24 @@ def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,
         config.eval.burn_in + 1, config.eval.burn_in + config.eval.rollout_steps,
         ", ".join(f"{k} {v.mean():.4g}" for k, v in means.items()))
     return means
+
+
+def draw_rollouts(shown: dict[str, np.ndarray], burn_in: int) -> np.ndarray:
+    """The picture of roll-outs: uint8 [height, width, 3].
+
+    Five rows a clip over time: true frames, predicted frames, predicted masks, the last seen frame
+    repeated, and objects moved on at constant velocity; without the last where there are no masks.
+
+    Args:
+      shown: arrays of the clips, from `split.predict_split`.
+      burn_in: frames that were seen.
+    """
+    video, recon = shown["video"], shown["recon"]
+    rivals = [np.broadcast_to(video[:, burn_in - 1:burn_in], recon.shape)]
+    if "segmentation" in shown:
+        rivals.append(constant_velocity.constant_velocity(
+            video[:, :burn_in], shown["segmentation"][:, :burn_in], recon.shape[1]).video)
+    return grids.rollout_grid(video, recon, shown["masks"], rivals=rivals)
 
 
 def evaluate_length(evaluator: Evaluator, params: Any, step: int, split: str,

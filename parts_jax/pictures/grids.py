@@ -94,9 +94,9 @@ def side_by_side(
     ])
 
 
-def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
-                 scale: int = 2) -> np.ndarray:
-    """Draws three rows per clip over time: true frames, predicted frames, predicted masks.
+def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray, scale: int = 2,
+                 rivals: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Draws rows per clip over time: true frames, predicted frames, predicted masks, rivals.
 
     Args:
       video: true frames, uint8 or float [N, T, H, W, 3]; the last S of them were predicted, and
@@ -104,11 +104,12 @@ def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
       recon: predicted frames [N, S, H, W, 3].
       masks: predicted masks [N, S, K, H, W].
       scale: whole number that every pixel is enlarged by.
+      rivals: what others predict, [N, S, H, W, 3] each, a row each.
 
     Returns:
       uint8 [height, width, 3].
     """
-    tiles = _rollout_tiles(video, recon, masks, scale)
+    tiles = _rollout_tiles(video, recon, masks, scale, rivals)
     num_seen = np.shape(video)[1] - np.shape(recon)[1]
     titles = ["seen"] * num_seen + [f"+{h + 1}" for h in range(np.shape(recon)[1])]
     return titled_table([row for clip in tiles for row in clip], titles)
@@ -131,15 +132,15 @@ def rollout_clips(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
     ])
 
 
-def _rollout_tiles(video, recon, masks, scale: int) -> list[list[list[np.ndarray]]]:
-    """Tiles by clip, kind (true, predicted, masks) and frame; white where nothing is predicted."""
+def _rollout_tiles(video, recon, masks, scale: int, rivals=()) -> list[list[list[np.ndarray]]]:
+    """Tiles by clip, kind (true, predicted, masks, rivals) and frame; white where none is."""
     num_seen = np.shape(video)[1] - np.shape(recon)[1]
-    true, predicted, coloured = to_uint8(video), to_uint8(recon), colour_masks(masks)
+    true = to_uint8(video)
+    ahead = (to_uint8(recon), colour_masks(masks), *map(to_uint8, rivals))
     blank = np.full(true.shape[2:], WHITE, np.uint8)
-    return [[[enlarge(tile, scale) for tile in (*before, *frames)]
-             for before, frames in (((), true[n]), ([blank] * num_seen, predicted[n]),
-                                    ([blank] * num_seen, coloured[n]))]
-            for n in range(len(true))]
+    return [[[enlarge(tile, scale) for tile in row] for row in (
+        true[n], *([blank] * num_seen + list(frames[n]) for frames in ahead))]
+        for n in range(len(true))]
 
 
 def _check_shapes(video, masks, recon, segmentation, slots, assigned) -> None:

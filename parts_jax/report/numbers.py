@@ -227,6 +227,19 @@ def horizon_curves(record: Mapping[str, Any]) -> str:
     return figures(drawn)
 
 
+def about_rivals(record: Mapping[str, Any]) -> str:
+    """What stands beside the model in `horizon_curves`, in words."""
+    said = "Beside the model stands the last frame that was seen, shown again and again"
+    if "moved_mse" in record["metrics"]:
+        return (f"{said}; and constant velocity: each object moves on as it did from the frame "
+                "before to that one. Both are given the true masks of what was seen.")
+    if "fg_ari" in record["metrics"]:
+        return (f"{said}. This evaluation was written before there were objects that move on at "
+                "constant velocity beside it, and masks that are repeated; evaluating again adds "
+                "them.")
+    return f"{said}."
+
+
 def thin(steps: Sequence[int], values: Sequence[float | None]) -> tuple[list, list]:
     """Brings a curve to MOST_POINTS or fewer: each the mean of as many neighbours.
 

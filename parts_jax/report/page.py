@@ -290,8 +290,8 @@ def _horizon(rollout: dict[str, Any] | None, config: ml_collections.ConfigDict,
              workdir: pathlib.Path, split: str) -> str:
     if rollout is not None:
         note = (f"Mean over the {split} split by how far ahead, after {rollout['burn_in']} frames; "
-                f"shaded: {100 * rollout.get('level', 0.95):g}% interval. The other line repeats "
-                "the last frame that was seen.")
+                f"shaded: {100 * rollout.get('level', 0.95):g}% interval. "
+                + numbers.about_rivals(rollout))
         return sentence(note) + numbers.horizon_curves(rollout)
     steps = config.eval.get("rollout_steps")
     if steps is None:

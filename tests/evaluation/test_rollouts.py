@@ -222,7 +222,12 @@ def test_scalars_and_pictures_are_written(written, workdir):
     assert "sim_clevrer_tiny-test/rollout/clips" in {*tags["tensors"], *tags["images"]}
     grid = np.asarray(Image.open(
         workdir / "evaluation" / f"sim_clevrer_tiny-test-{STEP}-rollout.png"))
-    assert grid.shape == (14 + 2 + 3 * 3 * 34, 2 + 6 * 34, 3)  # 3 clips, tiles of 32 pixels
+    assert grid.shape == (14 + 2 + 3 * 5 * 34, 2 + 6 * 34, 3)  # 3 clips, tiles of 32 pixels
+    rows = grid[16:].reshape(3, 5, 34, -1, 3)[:, :, :32:2]
+    last_seen = rows[:, 0, :, 2 + 3 * 34:2 + 3 * 34 + 32]
+    for ahead in (4, 5):
+        np.testing.assert_array_equal(rows[:, 3, :, 2 + ahead * 34:2 + ahead * 34 + 32], last_seen)
+    assert (rows[:, 4, :, 2:2 + 4 * 34] == 255).all() and rows[:, 4].min() < 255
 
 
 def test_one_device_and_four_give_the_same_numbers_in_any_batches(random_config, monkeypatch):

@@ -44,6 +44,18 @@ def test_roll_outs_stand_over_time_under_the_true_frames(pictures):
                 tile(3 * n + 2, h + 1), colours.colour_masks(masks[n, h]))
 
 
+def test_rivals_of_a_roll_out_stand_under_its_masks(pictures):
+    video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
+    plain = grids.rollout_grid(video, recon, masks, scale=1)
+    grid = grids.rollout_grid(video, recon, masks, scale=1, rivals=[1 - recon, video[:, 1:]])
+    rows, few = (made[16:].reshape(N, -1, H + 2, made.shape[1], 3) for made in (grid, plain))
+    assert rows.shape[1] == 5
+    np.testing.assert_array_equal(rows[:, :3], few)
+    np.testing.assert_array_equal(rows[:, 4, :, 2 + W + 2:], rows[:, 0, :, 2 + W + 2:])
+    np.testing.assert_array_equal(
+        rows[1, 3, :H, 2 + W + 2:2 + W + 2 + W], colours.to_uint8(1 - recon[1, 0]))
+
+
 def test_roll_outs_are_animated_side_by_side(pictures):
     video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
     clips = grids.rollout_clips(video, recon, masks, scale=1)

@@ -95,7 +95,8 @@ def write_evaluation(workdir, split="test", step=7, **changes) -> None:
 
 
 def write_rollout(workdir, split="test", step=7, **changes) -> None:
-    names = ("mse", "psnr", "ssim", "fg_ari", "fg_miou", "repeat_mse", "repeat_psnr", "repeat_ssim")
+    names = [rival + name for name in ("mse", "psnr", "ssim", "fg_ari", "fg_miou")
+             for rival in ("", "repeat_", "moved_")]
     record = {"burn_in": 3, "num_steps": 2, "level": 0.95, "horizon": [1, 2], "metrics": {
         name: {"mean": [0.1, 0.2], "interval": [[0.05, 0.15], [0.1, 0.3]]} for name in names}}
     path = workdir / "evaluation" / f"{NAME}-{split}-{step}-rollout.json"
@@ -327,8 +328,22 @@ def test_rollouts_take_their_evaluations_frames_and_show_its_curves(workdir, spl
         "frame 1, seen", "frame 2, seen", "frame 3, seen", "frame 4, predicted 1 ahead",
         "frame 5, predicted 2 ahead"]
     assert "The model sees 3 frames" in page and "Roll-outs were not scored" not in page
-    assert page.count("<svg") == 4 and page.count("<polygon") == 8
-    assert page.count(">last seen frame</text>") == 3
+    assert page.count("<svg") == 5 and page.count("<polygon") == 15
+    assert page.count(">last seen frame</text>") == page.count(">constant velocity</text>") == 5
+    assert "and constant velocity: each object moves on" in page
+
+
+def test_rollouts_that_were_evaluated_before_there_was_constant_velocity_are_shown():
+    old = ("mse", "psnr", "ssim", "fg_ari", "fg_miou", "repeat_mse", "repeat_psnr", "repeat_ssim")
+    record = {"horizon": [1, 2], "metrics": {
+        name: {"mean": [0.1, 0.2], "interval": [[0.05, 0.15], [0.1, 0.3]]} for name in old}}
+    drawn = numbers.horizon_curves(record)
+    assert drawn.count("<svg") == 5 and drawn.count("<polygon") == 8
+    assert drawn.count(">last seen frame</text>") == 3 and "constant velocity" not in drawn
+    assert "was written before there were objects that move on" in numbers.about_rivals(record)
+    for name in ("fg_ari", "fg_miou"):  # of a set without masks there is nothing to add
+        del record["metrics"][name]
+    assert numbers.about_rivals(record).endswith("shown again and again.")
 
 
 def test_all_that_was_evaluated_is_taken_from_where_its_evaluation_is(workdir, splits, tmp_path,

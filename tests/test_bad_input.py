@@ -86,6 +86,19 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.data.name=atari/pnog"], ["has no game 'pnog'. The nearest are: pong"]),
     (["--config.data.name=atari/breakout", "--config.data.action_size=6"],
      ["data.action_size is 6", "'breakout' have size 4 (NOOP, FIRE, RIGHT, LEFT)"]),
+    (["--config.data.name=atari/pong", "--config.data.action_size=5"],
+     ["data.action_size is 5", "'pong' have size 6 (NOOP, FIRE, RIGHT, LEFT, RIGHTFIRE, "]),
+    (["--config.data.action_size=2"],
+     ["data.action_size is 2, but the data have no actions; 0 leaves actions out."]),
+    (["--config.data.name=sim_robotics_arm/demo", "--config.data.action_size=6"],
+     ["data.action_size is 6, but the data have actions of size 7; 0 leaves actions out."]),
+    (["--config.data.name=sim_playroom/demo", "--config.data.action_size=7"],
+     ["data.action_size is 7, but the data have actions of size 4;"]),
+    # Frames that are not seen in training.
+    (["--config.train.rollout=12", "--config.train.burn_in=(8, 8)",
+      "--config.data.train_frames=16"],
+     ["train.burn_in is (8, 8) and train.rollout is 12, but clips of training have 16 frames",
+      "must be as many together at the most"]),
     # The command itself.
     (["--mode=tarin"], ["mode", "tarin", "train|evaluate"]),
     (["--wrokdir=x"], ["Unknown command line flag 'wrokdir'", "nearest is --workdir"]),
@@ -105,6 +118,13 @@ def refused(tmp_path, monkeypatch, capsys):
 def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts):
     message = refused(DEMO, *arguments)
     assert all(part in message for part in parts), message
+
+
+def test_a_game_without_its_emulator_says_what_to_install(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    message = refused(f"--config={ROOT}/configs/parts_atari.py", "--config.train.batch_size=8")
+    assert message.startswith("Atari games are played by ale-py, which is not installed: ")
+    assert message.endswith("by .venv/bin/pip install -e '.[atari]'.")
 
 
 @pytest.mark.parametrize("config, parts", [

@@ -65,8 +65,8 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       camera: the feature with the pictures, of sets that have several; empty: the variant's.
       actions: the features that make the action, one after the other, with commas between them;
         empty: the variant's. What is prepared with another camera or action is another set.
-      action_size: of the actions that will be read; 0: none will. A set that would be played, and
-        have others, is not built.
+      action_size: of the actions that will be read; 0: none will. A set that would be played or
+        simulated, and have others, is not built.
       prepared: the name that a set made from files has in `data_dir`, as the builder's config
         has it. While that set is there, the source is not looked at.
 
@@ -77,7 +77,7 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
       ValueError: if there is no set of this name, a folder in its place that is not one, or a
         file that cannot be read as what it should be; if the set `prepared` is gone, and the
         source holds other files now; if a file changed while the set was built; if a game is to be
-        played, and ale-py is missing, or the game has other actions.
+        played, and ale-py is missing; if actions will be of another size.
       OSError: if a file or the network is missing, or the disk is full.
     """
     family, variant = _resolve(name)
@@ -107,6 +107,7 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
         check_available(config, builder.data_dir, download)
     if family == Atari.name:
         atari.check_action_size(builder, action_size)
+    _check_action_size(builder, action_size)
     with _alone(builder):
         if not _is_finished(builder):
             build(builder)
@@ -116,6 +117,16 @@ def prepare(name: str, data_dir: str = "", source_dir: str = "",
                 raise ValueError(f"Files in {source_dir!r} changed while {name} was made from "
                                  "them. When they are complete, the same command starts again.")
     return _builder(family, config, data_dir)
+
+
+def _check_action_size(builder: tfds.core.DatasetBuilder, asked: int) -> None:
+    """Raises ValueError if a set has no actions of the size asked for, where that is known before
+    it is built: of simulated sets."""
+    there = getattr(builder, "ACTION_SIZE", asked)
+    if asked not in (0, there):
+        raise ValueError(f"data.action_size is {asked}, but the data have "
+                         f"{f'actions of size {there}' if there else 'no actions'}; 0 leaves "
+                         "actions out.")
 
 
 def _kept(family: str, variant: tfds.core.BuilderConfig, data_dir: str,

@@ -112,9 +112,11 @@ def variant(name: str) -> simulated.SimulatedConfig:
             atari.check_game(found["game"])
         except ValueError as error:
             raise ValueError(f"There is no data set 'atari/{name}'. {error}") from error
-    return config_of(dataclasses.replace(
+    config = config_of(dataclasses.replace(
         atari.GameSettings(), game=found["game"], resolution=resolution,
         crop="center" if found["crop"] else "none"))
+    # TFDS refuses an equal one of the same name.
+    return next((listed for listed in Atari.BUILDER_CONFIGS if listed == config), config)
 
 
 def check_action_size(builder: Atari, asked: int) -> None:

@@ -37,6 +37,7 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
     """
 
     name = "sim_clevrer"
+    ACTION_SIZE = 0
     # A version is raised whenever the clips change: here, or for some variants below.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {

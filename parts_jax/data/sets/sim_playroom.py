@@ -28,6 +28,7 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_playroom"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the clips change
+    ACTION_SIZE = 4
     MIRRORED_ACTIONS = (0, 2)  # in a mirrored video, strafing and looking sideways turn their sign
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)

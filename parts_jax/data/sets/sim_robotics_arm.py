@@ -29,6 +29,7 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_robotics_arm"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the clips change
+    ACTION_SIZE = 7
     # TFDS finds this path by itself, but with a package that it needs and does not declare.
     code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [

@@ -46,7 +46,7 @@ def test_shapes_of_the_features(builder):
     example = builder.as_data_source(split="train")[0]
     assert frames.decode(example["video"]).shape == (3, 16, 16, 3)
     assert frames.decode(example["segmentation"]).shape == (3, 16, 16)
-    assert example["actions"].shape == (3, 4)
+    assert example["actions"].shape == (3, sim_playroom.SimPlayroom.ACTION_SIZE)
     assert example["poses"].shape == (3, 4)
 
 

@@ -36,7 +36,7 @@ def test_tiny_reads_back_as_simulated(builder):
             for key in ("actions", "location", "gripper"):
                 assert example[key].dtype == np.float32
                 np.testing.assert_array_equal(example[key], expected[key])
-            assert example["actions"].shape == (8, 7)
+            assert example["actions"].shape == (8, sim_robotics_arm.SimRoboticsArm.ACTION_SIZE)
             assert example["id"] == f"{split}-{clip:05d}".encode()
             item = expected["objects"][3]
             assert [text.decode() for text in example["objects"]] == [

@@ -8,9 +8,9 @@ The first argument is a run's folder, or the name of a model that comes with the
 sees the frames of the burn-in with their true actions and predicts the frames after them: with the
 true actions, with zeros in their place, and with those that the clip before it in the split has at
 these frames (the first has the last one's). A model that learned what actions do is worse with
-zeros, and worse still with a stranger's; one that never heeded them does not change. The table is of
-some horizons, the JSON of all. The picture is of the first clips, five rows each: true frames, what
-is predicted with the true actions, its masks, with zeros, with another clip's.
+zeros, and worse still with a stranger's; one that never heeded them does not change. The table is
+of some horizons, the JSON of all. The picture is of the first clips, five rows each: true frames,
+what is predicted with the true actions, its masks, with zeros, with another clip's.
 The workdir is read and not written to.
 """
 
@@ -61,12 +61,15 @@ def config_for(trained: ml_collections.ConfigDict, num_steps: int,
     """The config of a trained model, with roll-outs of so many frames of so many clips.
 
     Raises:
-      ValueError: the model was trained without actions.
+      ValueError: the model was trained without actions, or it is not said how many frames.
     """
     if not trained.data.action_size:
         raise ValueError(f"The model of {trained.data.name} was trained without actions "
                          "(data.action_size is 0), so there are none to replace. Name a model of a "
                          "set with actions, such as one of configs/parts_robotics_arm.py.")
+    if not (num_steps or trained.eval.rollout_steps):
+        raise ValueError("The run evaluates no roll-outs (eval.rollout_steps is 0): --num_steps "
+                         "must say how many frames are predicted; got 0.")
     return configuration.for_evaluation(trained, {
         "eval.rollout_steps": num_steps or trained.eval.rollout_steps,
         "eval.num_sequences": num_sequences})
@@ -107,14 +110,14 @@ def measure(workdir: str, split: str = "test", num_steps: int = 0, num_sequences
         raise ValueError(f"Models of the family {config.model.name!r} do not predict.")
     mesh = sharding.make_mesh()
     batches = _clips(config, model, split, mesh.size)
-    params, step = checkpoint.restore_params(
-        folder, jax.eval_shape(model.init, jax.random.key(0)), step)
-    evaluator, params = stages.compile_stages(config, model, mesh), sharding.replicate(params, mesh)
     actions = np.concatenate([batch["actions"] for batch in batches])
     valid = np.concatenate([batch["valid"] for batch in batches])
     if valid.sum() < 2:
         raise ValueError(f"The split {split!r} has but {valid.sum()} clip to evaluate; two or more "
                          "are needed, as one is given the actions of another.")
+    params, step = checkpoint.restore_params(
+        folder, jax.eval_shape(model.init, jax.random.key(0)), step)
+    evaluator, params = stages.compile_stages(config, model, mesh), sharding.replicate(params, mesh)
     given = {name: np.zeros_like(actions) for name in GIVEN}
     for name, values in others(actions[valid], config.eval.burn_in).items():
         given[name][valid] = values
@@ -186,8 +189,8 @@ def table(report: Mapping[str, Any]) -> str:
                       *(f"{100 * (1 - a / b):.1f}%" if b else "-" for a, b in pairs)])
     return "\n".join([
         f"{report['workdir']}, {report['dataset']} {report['split']}, seed {report['seed']}, step "
-        f"{report['step']}; {report['num_sequences']} clips, {report['burn_in']} frames seen; means "
-        "over clips.", "", *(f"| {' | '.join(line)} |" for line in lines)])
+        f"{report['step']}; {report['num_sequences']} clips, {report['burn_in']} frames seen; "
+        "means over clips.", "", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def main(arguments: list[str]) -> None:
@@ -202,8 +205,8 @@ def main(arguments: list[str]) -> None:
             path = values[name].value
             if path and not pathlib.Path(path).absolute().parent.is_dir():
                 raise FileNotFoundError(f"There is no folder for --{name}={path}.")
-        report, picture = measure(arguments[1], values.split, values.num_steps, values.num_sequences,
-                         values.step)
+        report, picture = measure(arguments[1], values.split, values.num_steps,
+                                  values.num_sequences, values.step)
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     print(table(report))

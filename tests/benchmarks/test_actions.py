@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import actions
 from configs import parts_clevrer
+from parts_jax.data import pipeline
 from parts_jax.runs import configuration
 
 BURN_IN, S, A = 4, 2, 2
@@ -20,16 +21,15 @@ def workdir(tmp_path_factory, save_untrained):
 
 @pytest.fixture
 def clips(monkeypatch):
-    """Two batches of four, of which the last three examples are none."""
+    """Five examples, which the test split has: two batches, the last of one and of copies."""
     rng = np.random.default_rng(0)
-    batches = [{
-        "video": rng.integers(0, 256, (4, BURN_IN + S, 16, 16, 3), np.uint8),
-        "segmentation": rng.integers(0, 3, (4, BURN_IN + S, 16, 16), np.uint8),
-        "actions": rng.normal(size=(4, BURN_IN + S, A)).astype(np.float32),
-        "index": np.arange(4) + 4 * number, "valid": np.arange(4) < (4, 1)[number]}
-        for number in range(2)]
-    monkeypatch.setattr(actions, "_clips", lambda *_: batches)
-    return batches
+    examples = [{
+        "video": rng.integers(0, 256, (BURN_IN + S, 16, 16, 3), np.uint8),
+        "segmentation": rng.integers(0, 3, (BURN_IN + S, 16, 16), np.uint8),
+        "actions": rng.normal(size=(BURN_IN + S, A)).astype(np.float32)} for _ in range(5)]
+    monkeypatch.setattr(pipeline, "open_split", lambda config, name: pipeline.Split(
+        examples, BURN_IN + S))
+    return examples
 
 
 def test_what_leads_to_the_burn_in_is_true_and_what_follows_is_another_clips():
@@ -54,11 +54,12 @@ def test_roll_outs_differ_from_the_first_frame_ahead_on(workdir, clips):
             assert given[name]["mse"][step] != given["true"]["mse"][step]
         assert given[name]["repeat_mse"] == given["true"]["repeat_mse"]
     rows = picture[16:].reshape(4, 5, 34, -1, 3)  # true frames, predicted, masks, zeros, another's
-    np.testing.assert_array_equal(rows[:, 0, :32:2, 2:34:2], clips[0]["video"][:, 0])
+    first = [clip["video"][0] for clip in clips[:4]]
+    np.testing.assert_array_equal(rows[:, 0, :32:2, 2:34:2], first)
     ahead = rows[:, :, :, 2 + BURN_IN * 34:]
     assert (ahead[:, 1] != ahead[:, 3]).any() and (ahead[:, 3] != ahead[:, 4]).any()
-    for batch in clips:
-        batch["actions"][:] = 0
+    for clip in clips:
+        clip["actions"][:] = 0
     same, picture = actions.measure(str(workdir))
     assert same["given"]["true"] == same["given"]["zeros"] == same["given"]["another clip's"]
     rows = picture[16:].reshape(4, 5, 34, -1, 3)
@@ -89,12 +90,13 @@ def test_what_cannot_be_measured_is_a_sentence(workdir, clips):
     assert actions.config_for(config, 9, 7).eval.rollout_steps == 9
     with pytest.raises(ValueError, match="was trained without actions"):
         actions.config_for(parts_clevrer.get_config("demo"), 0, 8)
+    config.eval.rollout_steps = 0
+    with pytest.raises(ValueError, match="--num_steps must say how many frames are predicted"):
+        actions.config_for(config, 0, 8)
     with pytest.raises(ValueError, match="split must be one of .*; got 'tset'"):
         actions.measure(str(workdir), split="tset")
     with pytest.raises(ValueError, match="0 or more; got -1 and 8"):
         actions.measure(str(workdir), num_steps=-1, num_sequences=8)
-    for batch in clips:
-        batch["valid"][:] = False
-    clips[0]["valid"][0] = True
+    del clips[1:]
     with pytest.raises(ValueError, match="has but 1 clip to evaluate; two or more"):
         actions.measure(str(workdir))

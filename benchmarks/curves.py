@@ -2,12 +2,15 @@
 
     python -m benchmarks.curves runs/laptop --out=docs/laptop.svg
     python -m benchmarks.curves runs/laptop --threshold=fg_ari_last:0.8 --threshold=miou_last:0.7
+    python -m benchmarks.curves runs/a runs/b --threshold=ari_last:0.9 --out=docs/both.svg
 
 Scores are those of the evaluations during training; minutes are steps over steps a second, added
 up over metrics.jsonl: reading and checkpoints are in them, evaluations are not, and compiling is in
 those of earlier versions only. With
 --rates=16:28,32:9.1,64:2 the minutes are those at so many steps a second at each resolution
-instead: where the run shared its machine with other work, and its rate alone was measured apart.
+instead: where the run shared its machine with other work, and its rate alone was measured apart;
+it is given once a run, in their order. Of several runs the picture shows the scores of the
+thresholds only.
 """
 
 import argparse
@@ -101,44 +104,66 @@ def reached(values: dict[str, list], name: str, threshold: float) -> dict[str, A
             **{key: None if first is None else values[key][first] for key in ("step", "minutes")}}
 
 
-def as_table(crossings: list[dict[str, Any]]) -> str:
-    """A Markdown table, a line a threshold."""
-    lines = ["| score | threshold | minutes | step | best |", "|---|---:|---:|---:|---:|"]
-    for crossing in crossings:
-        when = ["not reached", ""] if crossing["step"] is None else \
-            [f"{crossing['minutes']:.1f}", str(crossing["step"])]
-        lines.append(f"| {crossing['score']} | {crossing['threshold']:g} | {' | '.join(when)} | "
-                     f"{crossing['best']:.3f} |")
+def as_table(crossings: dict[str, list[dict[str, Any]]]) -> str:
+    """A Markdown table, a line a run and threshold; it names the runs where there are several."""
+    many = len(crossings) > 1
+    lines = ["| run " * many + "| score | threshold | minutes | step | best |",
+             "|---" * many + "|---|---:|---:|---:|---:|"]
+    for run, of_run in crossings.items():
+        for crossing in of_run:
+            when = ["not reached", ""] if crossing["step"] is None else \
+                [f"{crossing['minutes']:.1f}", str(crossing["step"])]
+            lines.append(f"| {run} " * many + f"| {crossing['score']} | {crossing['threshold']:g} "
+                         f"| {' | '.join(when)} | {crossing['best']:.3f} |")
     return "\n".join(lines)
+
+
+def drawn(runs: dict[str, dict[str, list]], names: list[str]) -> str:
+    """The <svg> of every score of one run, or of the scores `names` of several."""
+    if len(runs) == 1:
+        (title, values), = runs.items()
+        lines = {name: charts.Line(values["minutes"], values[name]) for name in [*values][2:]}
+        return charts.line_chart(title, lines, "minutes")
+    lines = {f"{name}, {run}": charts.Line(values["minutes"], values[name])
+             for name in names for run, values in runs.items()}
+    return charts.line_chart(" and ".join(runs), lines, "minutes")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workdir", type=pathlib.Path, help="the run")
+    parser.add_argument("workdir", type=pathlib.Path, nargs="+", help="the run, or several")
     parser.add_argument("--threshold", action="append", metavar="SCORE:VALUE",
                         help=f"as often as wanted; without: {', '.join(THRESHOLDS)}")
-    parser.add_argument("--rates", metavar="RESOLUTION:RATE,...", help="steps a second")
+    parser.add_argument("--rates", action="append", metavar="RESOLUTION:RATE,...",
+                        help="steps a second; once a run, in their order")
     parser.add_argument("--out", type=pathlib.Path, help="SVG file of the curves")
     flags = parser.parse_args(arguments)
     try:
-        rates = dict(_pair(text, int) for text in flags.rates.split(",")) if flags.rates else None
+        rates = [dict(_pair(text, int) for text in one.split(",")) for one in flags.rates or ()]
+        if rates and len(rates) != len(flags.workdir):
+            raise ValueError(f"--rates is given {len(rates)} times for {len(flags.workdir)} runs; "
+                             f"it is needed for each, or for none.")
         thresholds = [_pair(text, str) for text in flags.threshold or THRESHOLDS]
         for name, _ in thresholds:
             if name not in (*SHOWN, *ASSIGNED):
                 raise ValueError(f"{name!r} is no score of this table; it has: "
                                  f"{', '.join((*SHOWN, *ASSIGNED))}.")
-        values = curve(flags.workdir, rates)
-        for name, _ in thresholds:
-            if name not in values:
-                raise ValueError(f"{flags.workdir} was not evaluated by {name!r} each time; it was "
-                                 f"by: {', '.join([*values][2:])}.")
+        runs = {}
+        for i, workdir in enumerate(flags.workdir):
+            values = runs[workdir.name] = curve(workdir, rates[i] if rates else None)
+            for name, _ in thresholds:
+                if name not in values:
+                    raise ValueError(f"{workdir} was not evaluated by {name!r} each time; it was "
+                                     f"by: {', '.join([*values][2:])}.")
+        if len(runs) < len(flags.workdir):
+            raise ValueError(f"Two of the runs have one name; they are {', '.join(runs)}.")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
-    print(as_table([reached(values, *threshold) for threshold in thresholds]))
+    print(as_table({run: [reached(values, *threshold) for threshold in thresholds]
+                    for run, values in runs.items()}))
     if flags.out:
-        lines = {name: charts.Line(values["minutes"], values[name]) for name in [*values][2:]}
-        flags.out.write_text(charts.line_chart(flags.workdir.name, lines, "minutes") + "\n",
-                             encoding="utf-8")
+        names = list(dict.fromkeys(name for name, _ in thresholds))
+        flags.out.write_text(drawn(runs, names) + "\n", encoding="utf-8")
 
 
 def _pair(text: str, kind: type) -> tuple[Any, float]:

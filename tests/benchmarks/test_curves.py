@@ -78,6 +78,28 @@ def test_the_first_time_over_a_threshold(workdir, capsys):
     assert out.read_text().count("<polyline") == 3
 
 
+def test_two_runs_side_by_side(workdir, tmp_path_factory, capsys):
+    other = tmp_path_factory.mktemp("other")
+    for name in ("metrics.jsonl", "config.json"):
+        text = (workdir / name).read_text()
+        (other / name).write_text(text.replace("0.85", "0.95"))
+    out = workdir / "both.svg"
+    both = [str(workdir), str(other)]
+    curves.main([*both, "--threshold=fg_ari_last:0.9", f"--out={out}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| run | score | threshold | minutes | step | best |"
+    assert lines[2:] == [f"| {workdir.name} | fg_ari_last | 0.9 | not reached |  | 0.850 |",
+                         f"| {other.name} | fg_ari_last | 0.9 | 0.3 | 200 | 0.950 |"]
+    assert out.read_text().count("<polyline") == 2
+    curves.main([*both, "--threshold=fg_ari_last:0.8", "--rates=16:20,32:5", "--rates=16:10,32:5"])
+    assert [line.split(" | ")[3] for line in capsys.readouterr().out.splitlines()[2:]] == \
+        ["0.2", "0.3"]
+    with pytest.raises(SystemExit, match="--rates is given 1 times for 2 runs"):
+        curves.main([*both, "--rates=16:20,32:5"])
+    with pytest.raises(SystemExit, match="Two of the runs have one name"):
+        curves.main([str(workdir), str(workdir)])
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--rates=16:20"], "--rates says nothing of resolution 32"),
     (["--rates=sixteen:20"], "'sixteen:20' should be a name, a colon and a number"),

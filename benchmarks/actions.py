@@ -126,7 +126,7 @@ def measure(workdir: str, split: str = "test", num_steps: int = 0, num_sequences
             "dataset": config.data.name, "burn_in": config.eval.burn_in,
             "num_sequences": int(valid.sum()),
             "given": {name: numbers for name, (numbers, *_) in found.items()}}, _draw(
-                *(found[name][1:] for name in GIVEN))
+                {name: shown for name, (_, *shown) in found.items()})
 
 
 def _clips(config: ml_collections.ConfigDict, model: Any, split: str,
@@ -164,11 +164,11 @@ def _roll_out(evaluator: stages.Evaluator, params: Any, batches: list[dict],
             for name in found[0]}, *shown
 
 
-def _draw(true: tuple[View, np.ndarray], *others: tuple[View, np.ndarray]) -> np.ndarray:
+def _draw(given: Mapping[str, tuple[View, np.ndarray]]) -> np.ndarray:
     """The picture: predictions with the true actions under the true frames, then the others."""
-    view, video = true
-    return grids.rollout_grid(video, view.recon, view.masks,
-                              rivals=[other.recon for other, _ in others])
+    view, video = given[GIVEN[0]]
+    return grids.rollout_grid(video, view.recon, view.masks, rivals={
+        f"by {name}": given[name][0].recon for name in GIVEN[1:]})
 
 
 def table(report: Mapping[str, Any]) -> str:

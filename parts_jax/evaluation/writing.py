@@ -151,10 +151,10 @@ def draw_rollouts(shown: dict[str, np.ndarray], burn_in: int) -> np.ndarray:
       burn_in: frames that were seen.
     """
     video, recon = shown["video"], shown["recon"]
-    rivals = [np.broadcast_to(video[:, burn_in - 1:burn_in], recon.shape)]
+    rivals = {"last seen frame": np.broadcast_to(video[:, burn_in - 1:burn_in], recon.shape)}
     if "segmentation" in shown:
-        rivals.append(constant_velocity.constant_velocity(
-            video[:, :burn_in], shown["segmentation"][:, :burn_in], recon.shape[1]).video)
+        rivals["constant velocity"] = constant_velocity.constant_velocity(
+            video[:, :burn_in], shown["segmentation"][:, :burn_in], recon.shape[1]).video
     return grids.rollout_grid(video, recon, shown["masks"], rivals=rivals)
 
 

@@ -5,7 +5,7 @@ Numpy and Pillow only. Images are [..., H, W, 3], uint8 or float in [0, 1].
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -95,7 +95,7 @@ def side_by_side(
 
 
 def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray, scale: int = 2,
-                 rivals: Sequence[np.ndarray] = ()) -> np.ndarray:
+                 rivals: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
     """Draws rows per clip over time: true frames, predicted frames, predicted masks, rivals.
 
     Args:
@@ -104,15 +104,18 @@ def rollout_grid(video: np.ndarray, recon: np.ndarray, masks: np.ndarray, scale:
       recon: predicted frames [N, S, H, W, 3].
       masks: predicted masks [N, S, K, H, W].
       scale: whole number that every pixel is enlarged by.
-      rivals: what others predict, [N, S, H, W, 3] each, a row each.
+      rivals: by name what others predict, [N, S, H, W, 3] each, a row each; with them, what a row
+        shows is written before it, where there is room.
 
     Returns:
       uint8 [height, width, 3].
     """
-    tiles = _rollout_tiles(video, recon, masks, scale, rivals)
+    tiles = _rollout_tiles(video, recon, masks, scale, (rivals or {}).values())
+    names = ("", "predicted", "masks", *rivals) * len(tiles) if rivals else ()
     num_seen = np.shape(video)[1] - np.shape(recon)[1]
     titles = ["seen"] * num_seen + [f"+{h + 1}" for h in range(np.shape(recon)[1])]
-    return titled_table([row for clip in tiles for row in clip], titles)
+    return titled_table([row for clip in tiles for row in clip], titles, names=names,
+                        names_over=num_seen)
 
 
 def rollout_clips(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
@@ -170,9 +173,14 @@ def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def titled_table(
-    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], margin: int = 2
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], margin: int = 2,
+    names: Sequence[str] = (), names_over: int = 0
 ) -> np.ndarray:
-    """Sets uint8 tiles of one size, [H, W, 3], in rows on white, with a title over each column."""
+    """Sets uint8 tiles of one size, [H, W, 3], in rows on white, with a title over each column.
+
+    The name of a row, if it has one, is written over its first `names_over` tiles, to the right.
+    Titles and names that there is no room for are left out.
+    """
     height, width = rows[0][0].shape[:2]
     head = 14
     size = (head + margin + len(rows) * (height + margin), margin + len(titles) * (width + margin))
@@ -188,6 +196,11 @@ def titled_table(
         if draw.textlength(title, font=font) <= width + margin:
             middle = margin + c * (width + margin) + width / 2
             draw.text((middle, head / 2 + 1), title, fill=(64, 64, 64), font=font, anchor="mm")
+    right = names_over * (width + margin)
+    for r, name in enumerate(names):
+        if draw.textlength(name, font=font) <= right - 2 * margin:
+            middle = head + margin + r * (height + margin) + height / 2
+            draw.text((right - margin, middle), name, fill=(64, 64, 64), font=font, anchor="rm")
     return np.asarray(image)
 
 

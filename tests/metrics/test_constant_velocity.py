@@ -9,7 +9,7 @@ H, W, S = 14, 20, 3
 
 
 def world(places, num_frames, floor):
-    """Squares of 3x3 pixels: (id, colour, first corner, step in pixels a frame), later ones on top."""
+    """Squares of 3x3 pixels: (id, colour, first corner, step in pixels a frame), last on top."""
     video = np.repeat(floor[None], num_frames, axis=0).astype(np.float32)
     ids = np.zeros(video.shape[:3], np.uint8)
     for t in range(num_frames):

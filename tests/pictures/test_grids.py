@@ -47,7 +47,8 @@ def test_roll_outs_stand_over_time_under_the_true_frames(pictures):
 def test_rivals_of_a_roll_out_stand_under_its_masks(pictures):
     video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
     plain = grids.rollout_grid(video, recon, masks, scale=1)
-    grid = grids.rollout_grid(video, recon, masks, scale=1, rivals=[1 - recon, video[:, 1:]])
+    grid = grids.rollout_grid(
+        video, recon, masks, scale=1, rivals={"none": 1 - recon, "the truth": video[:, 1:]})
     rows, few = (made[16:].reshape(N, -1, H + 2, made.shape[1], 3) for made in (grid, plain))
     assert rows.shape[1] == 5
     np.testing.assert_array_equal(rows[:, :3], few)

@@ -244,17 +244,22 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
 
 
 def make_mixed(config: ml_collections.ConfigDict) -> None:
-    """Two CPU cores: demo's model, of scenes that colour cannot take apart."""
+    """Two CPU cores: demo's model, of scenes that colour cannot take apart, from its parameters."""
     make_demo(config)
     config.data.name = "sim_clevrer/mixed"
+    config.train.init_from = "demo"
     config.data.train_frames = 14
     config.model.num_slots = 5
+    config.model.decoder.colour = "shaded"  # affine times a shade: a shadow is part of the floor
     config.model.transition.decay = 0.2
     config.train.rollout = 11            # as demo: a quarter sees 3 frames at the least
     config.train.burn_in = (3, 13)
     config.train.batch_size = 6
-    config.schedule.steps = (6_000, 1_500)
-    config.model.beta_scale = (1.0, 1.0)
+    config.train.evaluate_every = 2_500
+    config.schedule.steps = (5_000, 2_000)
+    config.schedule.learning_rate = (3e-3, 1e-3)
+    config.model.beta_scale = (1.0, 2.0)
+    config.model.beta_warmup_steps = 1
 
 
 def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:

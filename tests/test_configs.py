@@ -33,13 +33,27 @@ CASES = [(name, stage) for name in SHIPPED
          for stage in range(len(get_config(name).schedule.steps))]
 
 
-def distinct(cases):
-    """Of cases that differ in the name of the set and the size of its actions alone, the first."""
+# What no shape and no branch of a step depends on.
+NUMBERS = ("schedule.steps", "schedule.learning_rate", "schedule.warmup_steps",
+           "schedule.final_scale", "model.beta", "model.sigma_x", "model.transition.decay",
+           "model.decoder.shade", "train.init_from", "train.evaluate_every",
+           "train.checkpoint_every", "train.log_every", "train.rollout_share", "data.name")
+
+
+def distinct(cases, ignored: tuple[str, ...]):
+    """Of cases that differ in what begins with `ignored` and the size of actions, the first."""
     found = {}
     for name, stage in cases:
-        values = configuration.flatten(get_config(name))
-        values |= {"data.name": "", "data.action_size": values["data.action_size"] > 0}
-        found.setdefault((repr(sorted(values.items())), stage), (name, stage))
+        config = get_config(name)
+        values = {key: value for key, value in configuration.flatten(config).items()
+                  if not key.startswith(ignored)}
+        values["data.action_size"] = config.data.action_size > 0
+        of_stage = [config.schedule.resolution[stage]]
+        if "train." not in ignored:
+            of_stage += [values["train.pixels"][stage], values["train.encoder_pooling"][stage]]
+            for key in ("train.pixels", "train.encoder_pooling", "schedule.resolution"):
+                del values[key]
+        found.setdefault(repr((sorted(values.items()), of_stage)), (name, stage))
     return list(found.values())
 
 
@@ -57,7 +71,9 @@ def shapes_of_batch(config, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 @functools.cache
 def prepared(name: str):
-    config = get_config(name).lock()
+    config = get_config(name)
+    config.train.unroll = 1  # unrolled, the same body is traced so many times
+    config.lock()
     model, tx = models.create(config), optimizer.create(config)
     return config, model, tx, jax.eval_shape(
         functools.partial(train.create_state, config, model, tx))
@@ -72,7 +88,7 @@ def test_values_are_allowed(name):
     assert known in (*data.KNOWN_NAMES, *data.BUILDERS)
 
 
-@pytest.mark.parametrize("name, stage", distinct(CASES))
+@pytest.mark.parametrize("name, stage", distinct(CASES, (*NUMBERS, "eval.")))
 def test_train_step_can_be_traced(name, stage):
     """The step of every stage, on two devices; the state that comes out is as what went in."""
     config, model, tx, state = prepared(name)
@@ -87,7 +103,8 @@ def test_train_step_can_be_traced(name, stage):
     assert {"loss", "mse", "gradient_norm", "skipped_steps"} <= set(metrics)
 
 
-@pytest.mark.parametrize("name, stage", CASES)
+@pytest.mark.parametrize(
+    "name, stage", distinct(CASES, (*NUMBERS, "train.", "schedule.", "optimizer.", "data.train_")))
 def test_inference_step_can_be_traced(name, stage):
     """Evaluation at the end, and during every stage at the resolution of that stage."""
     config, model, _, state = prepared(name)

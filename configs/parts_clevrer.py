@@ -255,8 +255,7 @@ def make_mixed(config: ml_collections.ConfigDict) -> None:
     config.train.rollout = 11            # as demo: a quarter sees 3 frames at the least
     config.train.burn_in = (3, 13)
     config.train.batch_size = 6
-    config.train.evaluate_every = 2_500
-    config.schedule.steps = (5_000, 2_000)
+    config.schedule.steps = (4_000, 1_500)
     config.schedule.learning_rate = (3e-3, 1e-3)
     config.model.beta_scale = (1.0, 2.0)
     config.model.beta_warmup_steps = 1

@@ -24,11 +24,11 @@ VARIANTS = ("paper", "small", "laptop", "demo")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
-    """Returns the config of a variant, which starts from parts_clevrer's of the same name."""
+    """Returns the config of a variant, which starts from parts_clevrer's; demo from its mixed."""
     if variant not in VARIANTS:
         raise ValueError(f"configs/parts_playroom.py has no variant {variant!r}; "
                          f"it has: {', '.join(VARIANTS)}.")
-    config = parts_clevrer.get_config(variant)
+    config = parts_clevrer.get_config("mixed" if variant == "demo" else variant)
     config.data.name = {
         "paper": "playroom/64", "small": "sim_playroom/small", "laptop": "sim_playroom/demo_64",
         "demo": "sim_playroom/demo"}[variant]
@@ -44,7 +44,13 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
 
 def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
     """The demo's world: few large toys in a bare room; clips of 24 frames."""
-    config.data.train_frames = 0
-    config.schedule.steps = (9_000, 3_000) if variant == "demo" else (16_000,)
-    config.train.evaluate_every = 3_000 if variant == "demo" else 4_000
+    config.train.init_from = "mixed"
+    config.model.decoder.colour = "shaded"
+    config.data.train_frames = 14
+    config.model.beta_warmup_steps = 500
+    config.schedule.steps = (6_000,)
+    if variant == "demo":
+        config.schedule.steps = (3_000, 1_500)
+        config.schedule.learning_rate = (3e-3, 1.5e-3)
+    config.train.evaluate_every = 1_500
     config.eval.rollout_steps = 15

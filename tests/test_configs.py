@@ -168,15 +168,17 @@ def test_an_unknown_variant_is_named_with_those_there_are(file):
 
 def test_configs_with_actions_differ_in_the_data_alone():
     """Lengths, slots and the size of the actions: the rest is parts_clevrer's, said once."""
-    lasting = {"data.train_frames", "schedule.steps", "train.evaluate_every"}  # of a demo or laptop
+    of_demos = {"data.train_frames", "schedule.steps", "train.evaluate_every", "train.init_from",
+                "model.decoder.colour", "schedule.learning_rate", "model.beta_warmup_steps"}
     for name in ("parts_playroom", "parts_robotics_arm"):
         for variant in ("paper", "small", "laptop", "demo"):
-            differing = configuration.differences(parts_clevrer.get_config(variant),
+            start = "mixed" if variant == "demo" else variant
+            differing = configuration.differences(parts_clevrer.get_config(start),
                                                   get_config(f"{name}:{variant}"))
             keys = {key for key, _, _ in differing}
             assert {"data.name", "data.action_size"} <= keys <= {
                 "data.name", "data.num_frames", "data.action_size", "model.num_slots",
-                "eval.rollout_steps"} | (set() if variant in ("paper", "small") else lasting)
+                "eval.rollout_steps"} | (set() if variant in ("paper", "small") else of_demos)
 
 
 def test_parameters_of_the_paper_are_counted():

@@ -155,6 +155,11 @@ def main(arguments: list[str] | None = None) -> None:
                 if name not in values:
                     raise ValueError(f"{workdir} was not evaluated by {name!r} each time; it was "
                                      f"by: {', '.join([*values][2:])}.")
+        names = list(dict.fromkeys(name for name, _ in thresholds))
+        if flags.out and len(runs) > 1 and len(runs) * len(names) > len(charts.COLOURS):
+            raise ValueError(
+                f"{len(names)} scores of {len(runs)} runs are more lines than the "
+                f"{len(charts.COLOURS)} that a chart can have; name fewer by --threshold.")
         if len(runs) < len(flags.workdir):
             raise ValueError(f"Two of the runs have one name; they are {', '.join(runs)}.")
     except (OSError, ValueError) as error:
@@ -162,7 +167,6 @@ def main(arguments: list[str] | None = None) -> None:
     print(as_table({run: [reached(values, *threshold) for threshold in thresholds]
                     for run, values in runs.items()}))
     if flags.out:
-        names = list(dict.fromkeys(name for name, _ in thresholds))
         flags.out.write_text(drawn(runs, names) + "\n", encoding="utf-8")
 
 

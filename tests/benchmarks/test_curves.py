@@ -78,7 +78,7 @@ def test_the_first_time_over_a_threshold(workdir, capsys):
     assert out.read_text().count("<polyline") == 3
 
 
-def test_two_runs_side_by_side(workdir, tmp_path_factory, capsys):
+def test_two_runs_side_by_side(workdir, tmp_path_factory, capsys, monkeypatch):
     other = tmp_path_factory.mktemp("other")
     for name in ("metrics.jsonl", "config.json"):
         text = (workdir / name).read_text()
@@ -96,6 +96,9 @@ def test_two_runs_side_by_side(workdir, tmp_path_factory, capsys):
         ["0.2", "0.3"]
     with pytest.raises(SystemExit, match="--rates is given 1 times for 2 runs"):
         curves.main([*both, "--rates=16:20,32:5"])
+    monkeypatch.setattr(curves.charts, "COLOURS", ("#000000",))
+    with pytest.raises(SystemExit, match="1 scores of 2 runs are more lines than the 1 that"):
+        curves.main([*both, "--threshold=fg_ari_last:0.9", f"--out={out}"])
     with pytest.raises(SystemExit, match="Two of the runs have one name"):
         curves.main([str(workdir), str(workdir)])
 

@@ -89,6 +89,20 @@ def test_an_entry_is_small_and_its_card_says_what_the_run_recorded(run, entry):
     assert saved.data.data_dir == "" and saved.model == config.model
 
 
+@pytest.mark.parametrize("name", shipped.trained_models())
+def test_what_comes_with_the_package_is_small_finished_and_made_by_the_shipped_config(name):
+    folder = ROOT / "pretrained" / name
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 4e6
+    card = (folder / "README.md").read_text()
+    assert zoo.TO_WRITE not in card and card.split("## Fails at")[1].strip()
+    command = zoo.command_of(configuration.load(str(folder)))
+    assert f"`{command}`" in card and command.count("--config") == 2, "of config and seed"
+    assert {path.suffix for path in (folder / "evaluation").iterdir()} == {".json", ".png"}
+    params, step = params_of(folder)
+    assert step == int(next(iter(sorted(os.listdir(folder / "checkpoints"), reverse=True))))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
 def test_the_command_in_a_card_makes_the_config_again(tiny):
     config = configuration.read(f"{ROOT}/configs/parts_clevrer.py:laptop").unlock()
     config.seed, config.eval.split, config.train.batch_size = 3, "other", 5

@@ -3,7 +3,8 @@
 What is alike by path and shape is taken; all else stays as it was made new, and the log says which
 parameters that is, and in which keys of `model` the configs differ: parameters mean something
 else with another sigma_x or decay. Number of slots, number of
-frames and their size change no parameter's shape.
+frames and their size change no parameter's shape; actions do, where the other run had none: they
+are the last inputs of the networks that they enter, so all rows but theirs are taken.
 Optimizer, step and place in the data are new. A run that has a checkpoint of its own goes on from
 that, and the other run may be gone.
 """
@@ -29,12 +30,14 @@ class Match(NamedTuple):
 
     Attributes:
       taken: of the other run.
+      but_actions: of the other run but for the last rows, which belong to actions, and are new.
       other_shape: that both have, in shapes that differ; they are new.
       new: that only this run has.
       unused: that only the other run has.
     """
 
     taken: list[str]
+    but_actions: list[str]
     other_shape: list[str]
     new: list[str]
     unused: list[str]
@@ -55,7 +58,7 @@ def check(config: ml_collections.ConfigDict, workdir: str) -> None:
             pathlib.Path(workdir) / checkpoint.FOLDER):
         shape = jax.eval_shape(models.create(config).init, jax.random.key(0))
         found, _, where = _read(config.train)
-        _compare(_by_path(shape), _by_path(found), where)
+        _compare(_by_path(shape), _by_path(found), where, _added_actions(config))
 
 
 def start(config: ml_collections.ConfigDict, params: Any) -> Any:
@@ -77,13 +80,16 @@ def start(config: ml_collections.ConfigDict, params: Any) -> Any:
         return params
     found, step, where = _read(config.train)
     there, here = _by_path(found), _by_path(params)
-    match = _compare(here, there, where)
+    match = _compare(here, there, where, _added_actions(config))
     _say(match, here, there, f"{where}, step {step}")
     _say_config(config, where)
-    taken = set(match.taken)
+    taken, but_actions = set(match.taken), set(match.but_actions)
 
     def chosen(path, leaf):
         name = _name(path)
+        if name in but_actions:
+            rows = np.asarray(there[name], leaf.dtype)
+            return np.concatenate([rows, np.asarray(leaf[len(rows):])])
         return np.asarray(there[name], leaf.dtype) if name in taken else leaf
 
     return jax.tree_util.tree_map_with_path(chosen, params)
@@ -141,17 +147,22 @@ def saved_shape(workdir: pathlib.Path, step: int) -> Any:
             f"{what} cannot be read: which parameters it has is not known ({error}).") from error
 
 
-def _compare(here: Mapping[str, Any], there: Mapping[str, Any], where: str) -> Match:
+def _compare(here: Mapping[str, Any], there: Mapping[str, Any], where: str,
+             added_actions: int = 0) -> Match:
     """Which parameters are taken; a ValueError if there is none.
 
     Args:
       here, there: arrays or their shapes, by path, of this run and of the other.
       where: the other, in words.
+      added_actions: size of the actions here, if the other has none.
     """
     both = [name for name in here if name in there]
+    differ = [name for name in both if here[name].shape != there[name].shape]
+    but_actions = [name for name in differ if added_actions and there[name].shape and
+                   here[name].shape == (there[name].shape[0] + added_actions,
+                                        *there[name].shape[1:])]
     match = Match(*map(sorted, (
-        [name for name in both if here[name].shape == there[name].shape],
-        [name for name in both if here[name].shape != there[name].shape],
+        set(both) - set(differ), but_actions, set(differ) - set(but_actions),
         here.keys() - there.keys(), there.keys() - here.keys())))
     if not match.taken:
         raise ValueError(
@@ -166,6 +177,9 @@ def _say(match: Match, here: Mapping[str, Any], there: Mapping[str, Any], where:
     """Tells the log what became of each parameter."""
     logging.info("%s: %d of %d parameters are taken: %s.", where, len(match.taken), len(here),
                  _names(match.taken, here))
+    if match.but_actions:
+        logging.info("%s: of %d more all but the rows of the actions, which are new: %s.", where,
+                     len(match.but_actions), _names(match.but_actions, here))
     if match.other_shape:
         logging.warning("%s: left new, as they have another shape: %s.", where,
                         _shapes(match.other_shape, here, there))
@@ -175,6 +189,15 @@ def _say(match: Match, here: Mapping[str, Any], there: Mapping[str, Any], where:
     if match.unused:
         logging.warning("%s: not used, as this run has none of that path: %s.", where,
                         _names(match.unused, there))
+
+
+def _added_actions(config: ml_collections.ConfigDict) -> int:
+    """Size of this run's actions where the other has none, and can say so; else 0."""
+    try:
+        there = configuration.load(str(shipped.find_model(config.train.init_from, KEY)))
+    except (FileNotFoundError, ValueError):
+        return 0  # _say_config tells it
+    return config.data.action_size if there.data.action_size == 0 else 0
 
 
 def _say_config(config: ml_collections.ConfigDict, where: str) -> None:

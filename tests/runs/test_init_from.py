@@ -132,6 +132,29 @@ def test_what_fits_is_taken_and_the_rest_is_said(config_of, other, caplog):
     assert init_from.start(config_of(""), params) is params
 
 
+def test_a_run_with_actions_takes_all_but_their_rows_of_one_without(config_of, other, caplog):
+    logging.set_verbosity(logging.INFO)
+    config = config_of(other, data__action_size=2)
+    started, there = (init_from._by_path(tree) for tree in (
+        init_from.start(config, new_params(config)),
+        saved_params(other, configuration.load(str(other)))))
+    longer = {name for name, leaf in started.items() if leaf.shape != there[name].shape}
+    assert {"attention/query/kernel", "attention/norm_query/scale", "attention/norm_update/bias",
+            "attention/update/Dense_0/kernel", "transition/input/kernel"} <= longer
+    for name, leaf in started.items():
+        rows = len(there[name]) if name in longer else None
+        np.testing.assert_array_equal(leaf[:rows], there[name], err_msg=name)
+        assert name not in longer or (len(leaf) == rows + 2 and not leaf[rows:].any())
+    said = [text for text in caplog.messages if text.startswith(init_from.KEY)]
+    assert len(said) == 2 and f"of {len(longer)} more all but the rows of the actions" in said[1]
+
+    # Two more than three are no actions of a model that had none.
+    shapes = [{"a": np.zeros((n, 3)), "b": np.zeros(1)} for n in (5, 3)]
+    assert init_from._compare(*shapes, "it").other_shape == ["a"]
+    assert init_from._compare(*shapes, "it", added_actions=2).but_actions == ["a"]
+    assert init_from._compare(*shapes, "it", added_actions=1).other_shape == ["a"]
+
+
 def test_the_step_can_be_chosen(config_of, other):
     config = config_of(other, train__init_from_step=0)
     started = init_from.start(config, new_params(config))

@@ -98,6 +98,7 @@ def paper() -> ml_collections.ConfigDict:
     model.transition.lstm_size = 256
     model.transition.residual = True     # predict lambda + change, or lambda itself
     model.transition.decay = 0.0         # of lambda in it: (1 - decay) lambda + change (ours)
+    model.transition.normalise = False   # what the LSTM is given, and log sigma in its range (ours)
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "rmsprop"    # rmsprop | adam

@@ -59,7 +59,8 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         transition=transition.TransformerLSTM(
             width=c.transition.width, num_layers=c.transition.num_layers,
             num_heads=c.transition.num_heads, mlp_width=c.transition.mlp_width,
-            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size, dtype=dtype),
+            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size,
+            normalise=c.transition.normalise, dtype=dtype),
         decoder=decoders.SpatialBroadcastDecoder(
             channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
             colour=c.decoder.colour, frequencies=c.decoder.frequencies,
@@ -75,7 +76,7 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         unroll=config.train.unroll,
         sigma_x=c.sigma_x, beta=c.beta, beta_pixels=c.beta_pixels,
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
-        decay=c.transition.decay,
+        decay=c.transition.decay, bounded=c.transition.normalise,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
         examples_at_once=c.decoder.examples_at_once)
 

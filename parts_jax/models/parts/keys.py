@@ -40,9 +40,10 @@ KEYS = {
     "transition.lstm_size": rules.whole(1),
     "transition.residual": rules.flag(),
     "transition.decay": rules.share(),
+    "transition.normalise": rules.flag(),
 }
 # Keys that earlier runs did not have, and what they are gone on with.
-LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0}
+LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0, "transition.normalise": False}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
 SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.rollout
 

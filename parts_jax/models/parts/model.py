@@ -54,6 +54,9 @@ class PARTS(nn.Module):
       residual: the transition predicts the change of lambda, not lambda.
       decay: of lambda from frame to frame where it is residual: (1 - decay) lambda + change. With
         0, what the clips of training were too short to show may grow for ever after them.
+      bounded: the transition reads, and goes on from, log sigma in the range that is used of it.
+        Refinements add to what is out of range without being felt, and no gradient brings it back;
+        numbers of 20 and more then drown mean and action where the transition adds them up.
       use_likelihood: the encoder sees log p(x | z) beside the frame; if not, it runs once for all
         frames, outside the scan.
       top_down: gradient and action shape the queries.
@@ -79,6 +82,7 @@ class PARTS(nn.Module):
     use_likelihood: bool
     top_down: bool
     examples_at_once: int = 0
+    bounded: bool = False
 
     def __call__(self, clip: Clip, state: InferenceState,
                  beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
@@ -178,6 +182,9 @@ class PARTS(nn.Module):
           lambda_t^0, Gaussian of [B, K, D], and the new hidden state.
         """
         last = state.posterior
+        if self.bounded:
+            log_std = gaussian.from_parameters(last, self.log_std_offset).log_std
+            last = Gaussian(last.mean, log_std - self.log_std_offset)
         slots = jnp.concatenate([
             last.mean, last.log_std,
             refinement.tile_over_slots(action, last.mean.shape[-2])], axis=-1)

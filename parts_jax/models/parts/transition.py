@@ -45,6 +45,9 @@ class TransformerLSTM(nn.Module):
       mlp_width: hidden width of each block's MLP.
       lstm_size: of the slot-wise LSTM, whose parameters all slots share.
       output_size: 2 D.
+      normalise: whether a layer norm stands between the transformer's blocks, which are pre-norm,
+        and the LSTM. Without it what the blocks have added up grows in training until the gates
+        are shut: the LSTM then gives one output whatever lambda and action are.
       dtype: of matrix products.
     """
 
@@ -54,6 +57,7 @@ class TransformerLSTM(nn.Module):
     mlp_width: int
     lstm_size: int
     output_size: int
+    normalise: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -71,6 +75,8 @@ class TransformerLSTM(nn.Module):
         h = layers.at_least_float32(h)
         for i in range(self.num_layers):
             h = TransformerBlock(self.num_heads, self.mlp_width, self.dtype, name=f"block_{i}")(h)
+        if self.normalise:
+            h = nn.LayerNorm(name="norm")(h)
         lstm = nn.OptimizedLSTMCell(self.lstm_size, dtype=self.dtype, name="lstm")
         hidden, h = lstm(hidden, h)
         output = nn.Dense(self.output_size, kernel_init=layers.scaled_init(0.1),

@@ -9,11 +9,11 @@ Variants (`--config=configs/parts_playroom.py:VARIANT`):
 |-------------------|-----------------------------------|------------------------------|
 | `paper` (default) | playroom/64, 64x64, T=16          | a pod                        |
 | `small`           | sim_playroom/small, 64x64, T=16   | one GPU                      |
-| `laptop`          | sim_playroom/demo_64, 64x64, T=16 | 2 CPU cores, an hour         |
-| `demo`            | sim_playroom/demo, 32x32, T=16    | 2 CPU cores, some 20 minutes |
+| `laptop`          | sim_playroom/demo_64, 64x64, T=16 | 2 CPU cores                  |
+| `demo`            | sim_playroom/demo, 32x32, T=16    | 2 CPU cores, minutes         |
 
-`paper` and `small` are not trained yet. What the paper does not give is marked `ours`, here and in
-parts_clevrer.py.
+`paper`, `small`, `laptop` are not trained yet. What the paper does not give is marked `ours`, here
+and in parts_clevrer.py.
 """
 
 import ml_collections

@@ -9,11 +9,11 @@ Variants (`--config=configs/parts_robotics_arm.py:VARIANT`):
 |-------------------|---------------------------------------|------------------------------|
 | `paper` (default) | robotics_arm, 64x64, T=8              | a pod                        |
 | `small`           | sim_robotics_arm/small, 64x64, T=8    | one GPU                      |
-| `laptop`          | sim_robotics_arm/demo_64, 64x64, T=16 | 2 CPU cores, an hour         |
-| `demo`            | sim_robotics_arm/demo, 32x32, T=16    | 2 CPU cores, some 20 minutes |
+| `laptop`          | sim_robotics_arm/demo_64, 64x64, T=16 | 2 CPU cores                  |
+| `demo`            | sim_robotics_arm/demo, 32x32, T=16    | 2 CPU cores, minutes         |
 
-Other sets with 7-D actions by --config.data.name, such as rlds/bridge: docs/data.md. `paper` and
-`small` are not trained yet. What the paper does not give is marked `ours` in parts_clevrer.py.
+Other sets with 7-D actions by --config.data.name, such as rlds/bridge: docs/data.md. `paper`,
+`small`, `laptop` are not trained yet. What the paper does not give is marked `ours` in parts_clevrer.py.
 """
 
 import ml_collections

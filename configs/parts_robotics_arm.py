@@ -13,7 +13,8 @@ Variants (`--config=configs/parts_robotics_arm.py:VARIANT`):
 | `demo`            | sim_robotics_arm/demo, 32x32, T=16    | 2 CPU cores, minutes         |
 
 Other sets with 7-D actions by --config.data.name, such as rlds/bridge: docs/data.md. `paper`,
-`small`, `laptop` are not trained yet. What the paper does not give is marked `ours` in parts_clevrer.py.
+`small` and `laptop` are not trained yet. What the paper does not give is marked `ours` in
+parts_clevrer.py.
 """
 
 import ml_collections

@@ -168,7 +168,7 @@ def test_the_evaluation_file_has_every_metric(finished):
 def test_the_end_of_training_evaluates_roll_outs_too(finished):
     record = evaluation_of(finished, suffix="-rollout")
     assert (record["step"], record["burn_in"], record["num_steps"]) == (LAST_STEP, 4, 2)
-    assert record["num_sequences"] == 8 and len(record["metrics"]) == 8
+    assert record["num_sequences"] == 8 and len(record["metrics"]) == 15
     line = lines_of(finished)[-1]
     assert line["step"] == LAST_STEP
     assert line["sim_clevrer_tiny-test/rollout/mse_2"] == record["metrics"]["mse"]["mean"][1]

@@ -55,12 +55,16 @@ def make_params(config):
                         params)
 
 
+EVALUATORS = {}
+
+
 def examples_of(config, params, num_devices: int = 1, batch_size: int = 3, split: str = "test"):
-    """Metrics of each clip and pictures."""
+    """Metrics of each clip and pictures; by the same programs for the same config."""
     config = config.copy_and_resolve_references()
     config.eval.batch_size = batch_size
     mesh = sharding.make_mesh(jax.devices()[:num_devices])
-    evaluator = stages.compile_stages(config, models.create(config), mesh)
+    evaluator = EVALUATORS.setdefault((config.to_json(), num_devices), stages.compile_stages(
+        config, models.create(config), mesh))
     return split_of.predict_split(
         evaluator, sharding.replicate(params, mesh), split, config.eval.num_pictures)
 

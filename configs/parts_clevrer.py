@@ -262,6 +262,20 @@ def make_mixed(config: ml_collections.ConfigDict) -> None:
     config.model.beta_warmup_steps = 1
 
 
+def go_on_with_actions(config: ml_collections.ConfigDict, variant: str) -> None:
+    """What the demos of arm and playroom share: from the parameters of pretrained/mixed."""
+    config.train.init_from = "mixed"
+    config.model.decoder.colour = "shaded"
+    config.data.train_frames = 14
+    config.model.beta_warmup_steps = 500
+    config.schedule.steps = (6_000,)
+    if variant == "demo":
+        config.schedule.steps = (3_000, 1_500)
+        config.schedule.learning_rate = (3e-3, 1.5e-3)
+    config.train.evaluate_every = 1_500
+    config.eval.rollout_steps = 15
+
+
 def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores, ten minutes: the paper's decoder on the demo's set, on pooled frames first."""
     make_demo(config)

@@ -37,20 +37,6 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "paper": 7, "small": 8,          # 5-7 objects in view, and the room
         "laptop": 5, "demo": 5}[variant]  # 2-4, and the room
     config.data.action_size = 4          # (ours) that of the stand-in; yours: --config.data...
-    if variant in ("laptop", "demo"):
-        make_demo(config, variant)
+    if variant in ("laptop", "demo"):    # few large toys in a bare room; clips of 24 frames
+        parts_clevrer.go_on_with_actions(config, variant)
     return config
-
-
-def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
-    """The demo's world: few large toys in a bare room; clips of 24 frames."""
-    config.train.init_from = "mixed"
-    config.model.decoder.colour = "shaded"
-    config.data.train_frames = 14
-    config.model.beta_warmup_steps = 500
-    config.schedule.steps = (6_000,)
-    if variant == "demo":
-        config.schedule.steps = (3_000, 1_500)
-        config.schedule.learning_rate = (3e-3, 1.5e-3)
-    config.train.evaluate_every = 1_500
-    config.eval.rollout_steps = 15

@@ -44,15 +44,6 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
 
 def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
     """The demo's world, seen from near: floor, arm and three cubes; clips of 24 frames."""
-    config.train.init_from = "mixed"
-    config.model.decoder.colour = "shaded"
+    parts_clevrer.go_on_with_actions(config, variant)
     config.data.num_frames = 16
-    config.data.train_frames = 14
     config.model.num_slots = 5
-    config.model.beta_warmup_steps = 500
-    config.schedule.steps = (6_000,)
-    if variant == "demo":
-        config.schedule.steps = (3_000, 1_500)
-        config.schedule.learning_rate = (3e-3, 1.5e-3)
-    config.train.evaluate_every = 1_500
-    config.eval.rollout_steps = 15

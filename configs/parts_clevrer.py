@@ -13,6 +13,7 @@ Variants (`--config=configs/parts_clevrer.py:VARIANT`):
 | `laptop`           | sim_clevrer/medium, 64x64, T=8 | 2 CPU cores              |
 | `demo`             | sim_clevrer/demo, 32x32, T=8  | 2 CPU cores, some minutes |
 | `mixed`            | sim_clevrer/mixed, 32x32, T=8 | 2 CPU cores: colours that repeat |
+| `predict`          | sim_clevrer/demo_long, 32x32, T=20 | 2 CPU cores: the future, section 4.2 |
 | `demo_full_colour` | demo's, the paper's decoder   | 2 CPU cores, ten minutes |
 | `tiny`             | sim_clevrer/tiny, 16x16, T=4  | a smoke run of seconds: learns nothing |
 
@@ -23,7 +24,7 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("paper", "small", "hd", "laptop", "demo", "mixed", "demo_full_colour",
+VARIANTS = ("paper", "small", "hd", "laptop", "demo", "mixed", "predict", "demo_full_colour",
             "tiny")
 
 
@@ -43,6 +44,8 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         make_demo(config)
     if variant == "mixed":
         make_mixed(config)
+    if variant == "predict":
+        make_predict(config)
     if variant == "demo_full_colour":
         make_demo_full_colour(config)
     if variant == "tiny":
@@ -99,6 +102,7 @@ def paper() -> ml_collections.ConfigDict:
     model.transition.residual = True     # predict lambda + change, or lambda itself
     model.transition.decay = 0.0         # of lambda in it: (1 - decay) lambda + change (ours)
     model.transition.normalise = False   # what the LSTM is given, and log sigma in its range (ours)
+    model.transition.action_scale = (1.0,)  # of its actions: for all numbers, or for each (ours)
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.name = "rmsprop"    # rmsprop | adam
@@ -269,11 +273,44 @@ def go_on_with_actions(config: ml_collections.ConfigDict, variant: str) -> None:
     config.data.train_frames = 14
     config.model.beta_warmup_steps = 500
     config.schedule.steps = (6_000,)
-    if variant == "demo":
+    if variant in ("demo", "predict"):
         config.schedule.steps = (3_000, 1_500)
         config.schedule.learning_rate = (3e-3, 1.5e-3)
     config.train.evaluate_every = 1_500
     config.eval.rollout_steps = 15
+
+
+def go_on_to_predict(config: ml_collections.ConfigDict) -> None:
+    """A second run: half of its examples see some frames, then none; what is drawn stays known.
+
+    Its transition is left new, by another width: the one that it could start from was never asked
+    for more than a frame or two ahead, and its LSTM is shut (docs/results.md).
+    """
+    config.model.transition.normalise = True
+    config.model.transition.width = 96
+    config.model.transition.lstm_size = 96
+    config.model.transition.decay = 0.02
+    config.model.beta_warmup_steps = 500
+    config.train.rollout = config.data.train_frames - 2
+    config.train.burn_in = (2, config.data.train_frames - 1)
+    config.train.rollout_share = 0.5
+    config.eval.rollout_steps = 15
+
+
+def make_predict(config: ml_collections.ConfigDict) -> None:
+    """Two CPU cores: demo's world in clips of 24 frames, from the parameters of pretrained/demo."""
+    make_demo(config)
+    config.data.name = "sim_clevrer/demo_long"
+    config.data.num_frames = 24
+    config.data.train_frames = 20
+    config.train.init_from = "demo"
+    go_on_to_predict(config)
+    config.model.decoder.colour = "shaded"
+    config.model.num_refinements = 2     # so that four frames are enough to see what is there
+    config.model.sigma_x = 0.05
+    config.schedule.steps = (2_500, 1_500)
+    config.train.evaluate_every = 2_500
+    config.eval.num_sequences = 128
 
 
 def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:

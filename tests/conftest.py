@@ -1,9 +1,12 @@
 """What all tests share: four CPU devices, no silent broadcasting of ranks, parsed flags."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _FLAGS = {
@@ -15,6 +18,13 @@ _FLAGS = {
 _GIVEN = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join(
     [_GIVEN, *(f"{flag}={value}" for flag, value in _FLAGS.items() if flag not in _GIVEN)]).strip()
+
+# A program is compiled once for all tests, their processes, and the commands that they start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else a worker of pytest-xdist, or the user's
+    _PROGRAMS = tempfile.mkdtemp(prefix="parts_jax_tests_")
+    atexit.register(shutil.rmtree, _PROGRAMS, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax  # noqa: E402  (the environment above is read at import)
 import pytest  # noqa: E402

@@ -29,7 +29,6 @@ def folder(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def command(folder, tiny, one_device):
     """Makes the command line and environment of a run of `LAST_STEP` steps, on one device."""
-    environment = one_device | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     values = tiny | {
         "data.data_dir": str(folder / "data"), "schedule.steps": (LAST_STEP,),
         "schedule.resolution": (16,), "train.pixels": (2,),
@@ -42,7 +41,7 @@ def command(folder, tiny, one_device):
     def make(workdir: pathlib.Path, *more: str) -> dict:
         return {"args": [sys.executable, "-m", "parts_jax.main",
                          f"--config={ROOT}/configs/parts_clevrer.py:demo", *arguments,
-                         f"--workdir={workdir}", *more], "env": environment, "cwd": folder}
+                         f"--workdir={workdir}", *more], "env": one_device, "cwd": folder}
 
     return make
 

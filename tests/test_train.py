@@ -45,21 +45,20 @@ EVALUATION = ("step", "dataset", "split", "num_sequences", "seed", *SEGMENTATION
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
-    """Holds prepared data, compiled programs and runs of this file."""
+    """Holds prepared data and runs of this file."""
     return tmp_path_factory.mktemp("train")
 
 
 @pytest.fixture(scope="module")
 def command(folder, tiny, one_device):
     """Makes the command line and environment of a run; on one device, as on a laptop."""
-    environment = one_device | {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     values = tiny | PERIODS | {"data.data_dir": str(folder / "data"), "eval.num_pictures": 3}
 
     def make(*arguments: str, config: bool = True) -> dict:
         described = [f"--config={ROOT}/configs/parts_clevrer.py:demo",
                      *(f"--config.{key}={value}" for key, value in values.items())]
         return {"args": [sys.executable, "-m", "parts_jax.main", *(described if config else ()),
-                         *arguments], "env": environment, "cwd": folder}
+                         *arguments], "env": one_device, "cwd": folder}
 
     return make
 

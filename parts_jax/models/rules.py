@@ -111,6 +111,13 @@ def widths() -> Rule:
                 "a tuple of whole numbers, each 1 or more")
 
 
+def factors() -> Rule:
+    """Tuples of one or more numbers above 0."""
+    return Rule(lambda v: isinstance(v, tuple) and len(v) > 0
+                and all(is_number(factor) and factor > 0 for factor in v),
+                "a tuple of one or more finite numbers above 0")
+
+
 def span(least: int) -> Rule:
     """Pairs of whole numbers, from ... to, both allowed."""
     return Rule(lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(is_whole, v))

@@ -27,7 +27,7 @@ FLOAT64 = 1e-10
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
-    """Holds prepared data, compiled programs and runs of this file."""
+    """Holds prepared data and runs of this file."""
     return tmp_path_factory.mktemp("topologies")
 
 
@@ -47,9 +47,8 @@ def arguments(folder, tiny) -> list[str]:
 @pytest.fixture(scope="module")
 def start(folder, arguments):
     """Starts a run of so many processes and devices each."""
-    environment = {"PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
     return lambda workdir, processes, devices: topologies.start(
-        workdir, processes, devices, arguments, environment)
+        workdir, processes, devices, arguments, {"PYTHONPATH": str(ROOT)})
 
 
 def end(processes: list[subprocess.Popen], workdir: pathlib.Path, code: int = 0) -> None:

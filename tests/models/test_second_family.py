@@ -38,9 +38,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def command(folder, one_device):
     """Makes the arguments of a run with the family known."""
-    environment = one_device | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs")}
+    environment = one_device | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
 
     def make(workdir: pathlib.Path, *more: str, config: bool = True) -> dict:
         given = [f"--config={HERE}/blobs_config.py"] if config else []

@@ -78,7 +78,7 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         log_std_offset=c.log_std_offset, residual=c.transition.residual,
         decay=c.transition.decay, bounded=c.transition.normalise,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
-        examples_at_once=c.decoder.examples_at_once)
+        examples_at_once=c.decoder.examples_at_once, action_scale=tuple(c.transition.action_scale))
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

@@ -41,9 +41,11 @@ KEYS = {
     "transition.residual": rules.flag(),
     "transition.decay": rules.share(),
     "transition.normalise": rules.flag(),
+    "transition.action_scale": rules.factors(),
 }
 # Keys that earlier runs did not have, and what they are gone on with.
-LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0, "transition.normalise": False}
+LATER_KEYS = {"decoder.num_fields": 8, "transition.decay": 0.0, "transition.normalise": False,
+              "transition.action_scale": (1.0,)}
 SCORES_PIXELS = True  # the loss can be that of a subset of pixels, train.pixels
 SCORES_UNSEEN = True  # frames can be predicted that are not seen, train.rollout
 
@@ -55,6 +57,12 @@ def check(config: ml_collections.ConfigDict) -> None:
       config: whole, with `KEYS` in `config.model`.
     """
     model, train = config.model, config.train
+    scale = model.transition.action_scale
+    if len(scale) not in (1, config.data.action_size):
+        raise ValueError(
+            f"model.transition.action_scale has {len(scale)} numbers, {scale}, but data.action_size "
+            f"is {config.data.action_size}: it must have one number for all, or one for each number "
+            "of an action.")
     for key in ("pixels", "encoder_pooling"):
         if max(train[key]) > 1 and model.decoder.kernel_size > 1:
             raise ValueError(

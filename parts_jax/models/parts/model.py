@@ -43,6 +43,8 @@ class PARTS(nn.Module):
       num_slots: K of `noise` and `initial_state` where no other is asked for.
       slot_size: D.
       action_size: A; 0 where there are no actions.
+      action_scale: what the transition's actions are multiplied by: one number for all A, or one
+        for each. Beside lambda, which goes to 3, metres per frame are too small to be heeded.
       num_refinements: N, refinements per frame.
       truncation: gradients of the state are cut every so many frames.
       unroll: of the scan over time.
@@ -83,6 +85,7 @@ class PARTS(nn.Module):
     top_down: bool
     examples_at_once: int = 0
     bounded: bool = False
+    action_scale: tuple[float, ...] = (1.0,)
 
     def __call__(self, clip: Clip, state: InferenceState,
                  beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
@@ -187,7 +190,7 @@ class PARTS(nn.Module):
             last = Gaussian(last.mean, log_std - self.log_std_offset)
         slots = jnp.concatenate([
             last.mean, last.log_std,
-            refinement.tile_over_slots(action, last.mean.shape[-2])], axis=-1)
+            refinement.tile_over_slots(self.scaled(action), last.mean.shape[-2])], axis=-1)
         output, hidden = transition(slots, state.hidden)
         predicted = Gaussian(*jnp.split(output, 2, axis=-1))
         if self.residual:
@@ -213,6 +216,10 @@ class PARTS(nn.Module):
         inputs = refinement.refinement_inputs(lambda_, score.gradient, action)
         update, attn = networks.attention(self.queries_from(inputs), inputs, encoding)
         return Gaussian(*jnp.split(update, 2, axis=-1)), attn
+
+    def scaled(self, action: jax.Array) -> jax.Array:
+        """The action as the transition is given it, [B, A] -> [B, A]."""
+        return action * jnp.asarray(self.action_scale, action.dtype)[None]
 
     def queries_from(self, inputs: jax.Array) -> jax.Array:
         """What queries are made of: all of s_k, or lambda_k alone: [B, K, 4 D + A] -> [B, K, .]."""

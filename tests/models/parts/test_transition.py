@@ -1,11 +1,15 @@
 """What the transition is given: that its gates stay open, and log sigma in its range."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 
+from configs import parts_clevrer
 from parts_jax import models
 from parts_jax.equations.notation import Gaussian, InferenceState
+from parts_jax.runs import config_rules
 from tests.models.parts import test_parts
 from tests.models.parts.test_parts import B, K
 
@@ -48,3 +52,42 @@ def test_bounded_a_log_std_out_of_range_is_that_at_its_end(raw, read):
         Gaussian(mean, np.full_like(mean, raw)), start.hidden), actions)
     gap = np.abs(unbounded.posterior.mean - slots[0].posterior.mean).max()
     assert (gap > 1e-3) == (raw != read)
+
+
+def test_a_scale_of_actions_is_that_of_the_transitions_alone():
+    """As if the clip's actions were so much larger, but for the attention, which has them raw."""
+    scale, rng = np.array([3.0, 0.5], np.float32), np.random.default_rng(2)
+    config, _, params = test_parts.build((("data.action_size", 2),))
+    parts = models.parts.family.build(config)
+    scaled = parts.clone(action_scale=tuple(scale.tolist()))
+    state = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(np.float32),
+                         parts.initial_state(B, K))
+    actions = rng.normal(size=(B, 3, 2)).astype(np.float32)
+    by_scale, by_hand, raw = (
+        models.parts.model.roll_out(each, params, state, given).posterior.mean
+        for each, given in ((scaled, actions), (parts, actions * scale), (parts, actions)))
+    np.testing.assert_allclose(by_scale, by_hand, atol=1e-6)
+    assert np.abs(by_scale - raw).max() > 1e-3
+
+    def attention(_, inputs, encoding):
+        return inputs[..., :2 * config.model.slot_size], inputs[..., -2:]
+
+    networks = models.parts.model.Networks(None, None, None, attention)
+    score = types.SimpleNamespace(gradient=state.posterior)
+    _, seen = scaled.attend(networks, state.posterior, score, None, actions[:, 0], encoding=0)
+    np.testing.assert_array_equal(seen, np.repeat(actions[:, None, 0], K, axis=1))
+
+
+@pytest.mark.parametrize("scale, message", [
+    ((4.0, 4.0, 4.0), r"action_scale has 3 numbers, .* but data.action_size is 2: it must have one"),
+    ((4.0, 0.0), r"action_scale is \(4.0, 0.0\), but must be a tuple of .* numbers above 0"),
+    ((), r"action_scale is \(\), but must be a tuple of one or more"),
+    (4.0, r"action_scale is 4.0, but must be a tuple"),
+])
+def test_a_scale_that_is_none_of_these_actions_is_refused(scale, message):
+    config = parts_clevrer.get_config("tiny")
+    config.data.action_size = 2
+    with config.ignore_type():
+        config.model.transition.action_scale = scale
+    with pytest.raises(ValueError, match=message):
+        config_rules.check(config, 1)

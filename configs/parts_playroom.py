@@ -1,7 +1,8 @@
 """PARTS on the Playroom and on its simulated stand-in, with the agent's actions.
 
     python -m parts_jax.main --config=configs/parts_playroom.py --config.data.source_dir=FOLDER
-    python -m parts_jax.main --config=configs/parts_playroom.py:demo --workdir=runs/playroom
+    python -m parts_jax.main --config=configs/parts_playroom.py:demo
+    python -m parts_jax.main --config=configs/parts_playroom.py:predict       # goes on from demo
 
 Variants (`--config=configs/parts_playroom.py:VARIANT`):
 
@@ -11,6 +12,7 @@ Variants (`--config=configs/parts_playroom.py:VARIANT`):
 | `small`           | sim_playroom/small, 64x64, T=16   | one GPU                      |
 | `laptop`          | sim_playroom/demo_64, 64x64, T=16 | 2 CPU cores                  |
 | `demo`            | sim_playroom/demo, 32x32, T=16    | 2 CPU cores, minutes         |
+| `predict`         | the same: what actions do         | 2 CPU cores, minutes         |
 
 `paper`, `small`, `laptop` are not trained yet. What the paper does not give is marked `ours`, here
 and in parts_clevrer.py.
@@ -20,7 +22,7 @@ import ml_collections
 
 from configs import parts_clevrer
 
-VARIANTS = ("paper", "small", "laptop", "demo")
+VARIANTS = ("paper", "small", "laptop", "demo", "predict")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -28,15 +30,22 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"configs/parts_playroom.py has no variant {variant!r}; "
                          f"it has: {', '.join(VARIANTS)}.")
-    config = parts_clevrer.get_config("mixed" if variant == "demo" else variant)
+    from_mixed = variant in ("demo", "predict")
+    config = parts_clevrer.get_config("mixed" if from_mixed else variant)
     config.data.name = {
         "paper": "playroom/64", "small": "sim_playroom/small", "laptop": "sim_playroom/demo_64",
-        "demo": "sim_playroom/demo"}[variant]
+        "demo": "sim_playroom/demo", "predict": "sim_playroom/demo"}[variant]
     config.data.num_frames = 16
     config.model.num_slots = {
         "paper": 7, "small": 8,          # 5-7 objects in view, and the room
-        "laptop": 5, "demo": 5}[variant]  # 2-4, and the room
+        "laptop": 5, "demo": 5, "predict": 5}[variant]  # 2-4, and the room
     config.data.action_size = 4          # (ours) that of the stand-in; yours: --config.data...
-    if variant in ("laptop", "demo"):    # few large toys in a bare room; clips of 24 frames
+    if variant in ("laptop", "demo", "predict"):  # few large toys in a bare room; clips of 24 frames
         parts_clevrer.go_on_with_actions(config, variant)
+    if variant == "predict":
+        config.train.init_from = "runs/parts_playroom-demo"  # where that run is by default
+        parts_clevrer.go_on_to_predict(config)
+        config.model.transition.action_scale = (2.0,)
+        config.model.sigma_x = 0.08
+        config.schedule.steps = (2_500, 1_000)
     return config

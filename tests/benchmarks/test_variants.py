@@ -20,9 +20,9 @@ from parts_jax.training import optimizer
 def tiny_config(**changes):
     config = parts_clevrer.get_config("demo")
     config.update_from_flattened_dict({
-        "data.num_frames": 4, "data.resolution": 8, "schedule.resolution": (4, 8),
+        "data.num_frames": 2, "data.resolution": 8, "schedule.resolution": (4, 8),
         "data.train_frames": 0, "train.pixels": (1, 1), "train.encoder_pooling": (1, 1),
-        "train.unroll": 1, "train.truncation": 2, "model.decoder.examples_at_once": 0,
+        "train.unroll": 1, "train.truncation": 1, "model.decoder.examples_at_once": 0,
         "model.num_slots": 3, "model.slot_size": 8, "model.decoder.channels": (48, 48),
         "model.encoder.channels": (4,), "model.transition.width": 8,
         "model.transition.mlp_width": 8, "model.transition.lstm_size": 8,
@@ -37,6 +37,21 @@ def quick_compilation():
     jax.config.update(name, True)
     yield
     jax.config.update(name, before)
+
+
+@pytest.fixture
+def program_of_known_cost(monkeypatch):
+    """In place of the train step, a product with each pixel: of so many FLOPs, compiled at once."""
+
+    def train_program(config, stage, mesh):
+        del stage
+        batch = step.random_batch(config, config.train.batch_size, config.data.num_frames)
+        program = jax.jit(lambda weights, batch: batch["video"].astype(np.float32) @ weights)
+        arguments = (np.ones((3, 64), np.float32), batch)
+        return program, arguments, lambda compiled: lambda: jax.block_until_ready(
+            compiled(*arguments))
+
+    monkeypatch.setattr(step, "train_program", train_program)
 
 
 # ---- variants.py --------------------------------------------------------------------------------
@@ -81,6 +96,7 @@ def test_a_saving_alone_is_one(name):
 def test_savings_change_no_number(kernel_size, use_likelihood, pixels):
     """One step from the same state: the same loss and, by plain SGD, the same gradients."""
     config = tiny_config(**{"model.decoder.kernel_size": kernel_size, "data.num_frames": 3,
+                            "train.truncation": 2,
                             "model.encoder.use_likelihood": use_likelihood,
                             "train.pixels": (1, pixels)})
     mesh, every, found = sharding.make_mesh(jax.devices()[:1]), variants.variants(config), {}
@@ -102,20 +118,22 @@ def test_savings_change_no_number(kernel_size, use_likelihood, pixels):
 
 
 def test_a_config_is_not_measured_against_itself():
-    assert "unroll T" not in variants.variants(tiny_config(**{"train.unroll": 4}))
-    half = variants.variants(tiny_config(**{"model.dtype": "bfloat16", "train.unroll": 2}))
+    longer = {"data.num_frames": 4}
+    assert "unroll T" not in variants.variants(tiny_config(**longer, **{"train.unroll": 4}))
+    half = variants.variants(tiny_config(**longer, **{"model.dtype": "bfloat16", "train.unroll": 2}))
     assert {"unroll 1", "unroll T", "float32"} < set(half) and "bfloat16" not in half
     with pytest.raises(ValueError, match="'nave' is no variant of this config; it has: ours, nai"):
         variants.measure(tiny_config(), names=["nave"])
 
 
-def test_variants_measure_what_they_say(quick_compilation):
+def test_variants_measure_what_they_say(program_of_known_cost):
     report = variants.measure(tiny_config(), stage=0, num_steps=2, devices=jax.devices()[:1],
                               names=["no inner gradient"])
     assert json.loads(json.dumps(report)) == report
     ours, floor = report["variants"]["ours"], report["variants"]["no inner gradient"]
     assert ours["ratios"] == {"flops": 1, "memory": 1, "seconds": 1}
-    assert floor["ratios"]["flops"] == floor["flops"] / ours["flops"] < 1.02
+    assert ours["flops"] == pytest.approx(2 * 3 * 64 * 2 * 2 * 8 * 8, rel=0.1)
+    assert floor["ratios"]["flops"] == floor["flops"] / ours["flops"] == 1
     assert 0 < floor["step_seconds"]["median"] < math.inf and floor["ratios"]["seconds"] > 0
     lines = variants.as_table(report).splitlines()
     assert len(lines) == 4 and lines[2].startswith("| ours: the config's own | ")
@@ -132,7 +150,7 @@ def test_exponents_by_hand():
 
 
 def test_an_axis_alone_is_resized():
-    config = tiny_config(**{"train.unroll": 4})
+    config = tiny_config(**{"data.num_frames": 4, "train.unroll": 4, "train.truncation": 2})
     assert growth.sizes(config, "frames", -1) == (2, 4, 8)
     assert growth.sizes(config, "slots", -1) == (2, 3, 6)
     assert growth.sizes(config, "pixels", 0) == (2, 4, 8)
@@ -149,7 +167,7 @@ def test_an_axis_alone_is_resized():
 
 def test_frames_are_those_of_training():
     """Which may be more than those of evaluation, and then are what the step costs."""
-    config = tiny_config(**{"data.train_frames": 8, "train.unroll": 8})
+    config = tiny_config(**{"data.train_frames": 8, "train.unroll": 8, "train.truncation": 2})
     assert growth.sizes(config, "frames", -1) == (4, 8, 16)
     costs = {}
     for size in (4, 16):
@@ -159,22 +177,23 @@ def test_frames_are_those_of_training():
     assert costs[16] > 3 * costs[4]
     every = variants.variants(tiny_config(**{"data.train_frames": 8}))
     assert every["unroll T"].changes == {"train.unroll": 8}
-    one = tiny_config(**{"data.num_frames": 1, "data.train_frames": 8})  # truncation 2, unroll 1
+    one = tiny_config(**{"data.num_frames": 1, "data.train_frames": 8,
+                         "train.truncation": 2})  # truncation 2, unroll 1
     assert step.loops(one, "train_step", 1) and not step.loops(one, "inference_step", 1)
 
 
-def test_growth_measures_what_it_says(quick_compilation, monkeypatch):
-    monkeypatch.setattr(growth, "FACTORS", (0.5, 1.0))  # two programs, not three
+def test_growth_measures_what_it_says(program_of_known_cost):
     report = growth.measure(tiny_config(), num_steps=2, devices=jax.devices()[:1],
-                            axes=("batch",))
+                            axes=("batch", "pixels"))
     assert json.loads(json.dumps(report)) == report
-    part = report["axes"]["batch"]
-    assert part["sizes"] == [1, 2] and len(part["seconds"]) == 2
-    assert 0.7 < part["exponents"]["flops"] <= 1.01
-    assert 0 < part["exponents"]["memory_bytes"] < 1.2 and math.isfinite(
-        part["exponents"]["seconds"])
+    assert report["axes"]["batch"]["sizes"] == [1, 2, 4]
+    assert report["axes"]["pixels"]["sizes"] == [16, 64, 256]
+    for part in report["axes"].values():
+        assert len(part["seconds"]) == 3 and part["exponents"]["flops"] == pytest.approx(1.0)
+        assert 0.3 < part["exponents"]["memory_bytes"] <= 1  # weights are always there
+        assert math.isfinite(part["exponents"]["seconds"])
     lines = growth.as_table(report).splitlines()
-    assert lines[2].startswith("| batch | 1, 2 | ") and len(lines) == 3
+    assert lines[2].startswith("| batch | 1, 2, 4 | ") and len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1
 
 
@@ -182,7 +201,7 @@ def test_growth_measures_what_it_says(quick_compilation, monkeypatch):
 
 
 def test_memory_hardly_grows_with_the_clip(quick_compilation):
-    report = memory.measure(tiny_config(**{"data.num_frames": 2}), frames=(2, 8),
+    report = memory.measure(tiny_config(**{"train.truncation": 2}), frames=(2, 8),
                             devices=jax.devices()[:1])
     assert json.loads(json.dumps(report)) == report
     short, long = (report["lengths"][length]["memory_bytes"] for length in ("2", "8"))

@@ -281,20 +281,24 @@ def go_on_with_actions(config: ml_collections.ConfigDict, variant: str) -> None:
 
 
 def go_on_to_predict(config: ml_collections.ConfigDict) -> None:
-    """A second run: half of its examples see some frames, then none; what is drawn stays known.
-
-    Its transition is left new, by another width: the one that it could start from was never asked
-    for more than a frame or two ahead, and its LSTM is shut (docs/results.md).
-    """
+    """A second run, which learns the future: half of its examples see some frames, then none."""
     config.model.transition.normalise = True
-    config.model.transition.width = 96
-    config.model.transition.lstm_size = 96
     config.model.transition.decay = 0.02
     config.model.beta_warmup_steps = 500
     config.train.rollout = config.data.train_frames - 2
     config.train.burn_in = (2, config.data.train_frames - 1)
     config.train.rollout_share = 0.5
     config.eval.rollout_steps = 15
+
+
+def go_on_to_act(config: ml_collections.ConfigDict, run: str) -> None:
+    """The same with actions, from a run without: its transition never heeded them, is left new."""
+    config.train.init_from = run
+    go_on_to_predict(config)
+    config.model.transition.width = 96       # in the run it is 64: nothing of it fits
+    config.model.transition.lstm_size = 96
+    config.model.sigma_x = 0.08
+    config.schedule.steps = (2_500, 1_000)
 
 
 def make_predict(config: ml_collections.ConfigDict) -> None:
@@ -308,8 +312,9 @@ def make_predict(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.colour = "shaded"
     config.model.num_refinements = 2     # so that four frames are enough to see what is there
     config.model.sigma_x = 0.05
-    config.schedule.steps = (2_500, 1_500)
-    config.train.evaluate_every = 2_500
+    config.schedule.steps = (3_000, 2_500)
+    config.model.beta_scale = (1.0, 2.0)
+    config.train.evaluate_every = 3_000
     config.eval.num_sequences = 128
 
 

@@ -43,9 +43,6 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     if variant in ("laptop", "demo", "predict"):  # few large toys in a bare room; clips of 24 frames
         parts_clevrer.go_on_with_actions(config, variant)
     if variant == "predict":
-        config.train.init_from = "runs/parts_playroom-demo"  # where that run is by default
-        parts_clevrer.go_on_to_predict(config)
+        parts_clevrer.go_on_to_act(config, "runs/parts_playroom-demo")  # where that is by default
         config.model.transition.action_scale = (2.0,)
-        config.model.sigma_x = 0.08
-        config.schedule.steps = (2_500, 1_000)
     return config

@@ -57,10 +57,7 @@ def make_demo(config: ml_collections.ConfigDict, variant: str) -> None:
 
 def make_predict(config: ml_collections.ConfigDict) -> None:
     """Goes on from a run of `demo`, which parts the cubes: as one run, two of them stay one."""
-    config.train.init_from = "runs/parts_robotics_arm-demo"  # where that run is by default
-    parts_clevrer.go_on_to_predict(config)
+    parts_clevrer.go_on_to_act(config, "runs/parts_robotics_arm-demo")  # where that is by default
     # What the hand does in a frame, in metres and radians, brought to about 1: its place, its
     # turns, and whether it closes.
     config.model.transition.action_scale = (4.0, 4.0, 4.0, 10.0, 10.0, 5.0, 1.0)
-    config.model.sigma_x = 0.08
-    config.schedule.steps = (2_500, 1_000)

@@ -30,6 +30,7 @@ def get_config(variant: str = "demo") -> ml_collections.ConfigDict:
     config = parts_clevrer.get_config("laptop")
     config.data.name = "atari/pong"
     config.data.action_size = 6
+    config.train.init_from = "laptop"    # whose slots find coloured things on a floor
     config.schedule.steps = (3_000,)
     config.eval.rollout_steps = 15       # clips have 24 frames
     return config

@@ -284,7 +284,6 @@ def go_on_to_predict(config: ml_collections.ConfigDict) -> None:
     """A second run, which learns the future: half of its examples see some frames, then none."""
     config.model.transition.normalise = True
     config.model.transition.decay = 0.02
-    config.model.beta_warmup_steps = 500
     config.train.rollout = config.data.train_frames - 2
     config.train.burn_in = (2, config.data.train_frames - 1)
     config.train.rollout_share = 0.5
@@ -297,6 +296,7 @@ def go_on_to_act(config: ml_collections.ConfigDict, run: str) -> None:
     go_on_to_predict(config)
     config.model.transition.width = 96       # in the run it is 64: nothing of it fits
     config.model.transition.lstm_size = 96
+    config.model.beta_warmup_steps = 500
     config.model.sigma_x = 0.08
     config.schedule.steps = (2_500, 1_000)
 
@@ -314,6 +314,7 @@ def make_predict(config: ml_collections.ConfigDict) -> None:
     config.model.sigma_x = 0.05
     config.schedule.steps = (3_000, 2_500)
     config.model.beta_scale = (1.0, 2.0)
+    config.model.beta_warmup_steps = 1
     config.train.evaluate_every = 3_000
     config.eval.num_sequences = 128
 

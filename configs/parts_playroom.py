@@ -40,7 +40,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "paper": 7, "small": 8,          # 5-7 objects in view, and the room
         "laptop": 5, "demo": 5, "predict": 5}[variant]  # 2-4, and the room
     config.data.action_size = 4          # (ours) that of the stand-in; yours: --config.data...
-    if variant in ("laptop", "demo", "predict"):  # few large toys in a bare room; clips of 24 frames
+    if variant in ("laptop", "demo", "predict"):  # few large toys, a bare room; 24 frames
         parts_clevrer.go_on_with_actions(config, variant)
     if variant == "predict":
         parts_clevrer.go_on_to_act(config, "runs/parts_playroom-demo")  # where that is by default

@@ -60,9 +60,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     scale = model.transition.action_scale
     if len(scale) not in (1, config.data.action_size):
         raise ValueError(
-            f"model.transition.action_scale has {len(scale)} numbers, {scale}, but data.action_size "
-            f"is {config.data.action_size}: it must have one number for all, or one for each number "
-            "of an action.")
+            f"model.transition.action_scale has {len(scale)} numbers, {scale}, but "
+            f"data.action_size is {config.data.action_size}: it must have one number for all, or "
+            "one for each number of an action.")
     for key in ("pixels", "encoder_pooling"):
         if max(train[key]) > 1 and model.decoder.kernel_size > 1:
             raise ValueError(

@@ -79,7 +79,7 @@ def test_a_scale_of_actions_is_that_of_the_transitions_alone():
 
 
 @pytest.mark.parametrize("scale, message", [
-    ((4.0, 4.0, 4.0), r"action_scale has 3 numbers, .* but data.action_size is 2: it must have one"),
+    ((4.0, 4.0, 4.0), r"action_scale has 3 numbers, .* but data.action_size is 2: it must"),
     ((4.0, 0.0), r"action_scale is \(4.0, 0.0\), but must be a tuple of .* numbers above 0"),
     ((), r"action_scale is \(\), but must be a tuple of one or more"),
     (4.0, r"action_scale is 4.0, but must be a tuple"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import parts_clevrer
-from parts_jax import data, models, train
+from parts_jax import data, main, models, train
 from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
 from parts_jax.runs import config_rules, configuration
@@ -35,7 +35,7 @@ CASES = [(name, stage) for name in SHIPPED
 
 # What no shape and no branch of a step depends on.
 NUMBERS = ("schedule.steps", "schedule.learning_rate", "schedule.warmup_steps",
-           "schedule.final_scale", "model.beta", "model.sigma_x", "model.transition.decay",
+           "schedule.final_scale", "model.beta", "model.beta_warmup_steps", "model.sigma_x", "model.transition.decay",
            "model.decoder.shade", "train.init_from", "train.evaluate_every",
            "train.checkpoint_every", "train.log_every", "train.rollout_share", "data.name")
 
@@ -179,6 +179,19 @@ def test_configs_with_actions_differ_in_the_data_alone():
             assert {"data.name", "data.action_size"} <= keys <= {
                 "data.name", "data.num_frames", "data.action_size", "model.num_slots",
                 "eval.rollout_steps"} | (set() if variant in ("paper", "small") else of_demos)
+
+
+@pytest.mark.parametrize("name", ["parts_playroom", "parts_robotics_arm"])
+def test_what_goes_on_to_predict_differs_in_what_prediction_needs(name):
+    """From the run of `demo` where that is by default; nothing of its transition can be taken."""
+    demo, predict = get_config(f"{name}:demo"), get_config(f"{name}:predict")
+    assert predict.train.init_from == main.default_workdir(f"configs/{name}.py:demo")
+    assert {key for key, _, _ in configuration.differences(demo, predict)} == {
+        "model.transition.normalise", "model.transition.decay", "model.transition.width",
+        "model.transition.lstm_size", "model.transition.action_scale", "model.sigma_x",
+        "schedule.steps", "train.init_from", "train.rollout", "train.burn_in",
+        "train.rollout_share"}
+    assert predict.model.transition.width != demo.model.transition.width
 
 
 def test_parameters_of_the_paper_are_counted():

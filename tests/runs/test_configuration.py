@@ -14,7 +14,8 @@ from parts_jax.runs import config_rules, configuration, earlier_configs
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILE = str(ROOT / "configs" / "parts_clevrer.py")
-VARIANTS = ("paper", "small", "hd", "laptop", "demo", "mixed", "demo_full_colour", "tiny")
+VARIANTS = ("paper", "small", "hd", "laptop", "demo", "mixed", "predict",
+            "demo_full_colour", "tiny")
 
 
 def config_with(**changes) -> ml_collections.ConfigDict:

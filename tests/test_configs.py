@@ -37,7 +37,8 @@ CASES = [(name, stage) for name in SHIPPED
 NUMBERS = ("schedule.steps", "schedule.learning_rate", "schedule.warmup_steps",
            "schedule.final_scale", "model.beta", "model.beta_warmup_steps", "model.sigma_x",
            "model.transition.decay", "model.decoder.shade", "train.init_from",
-           "train.evaluate_every", "train.checkpoint_every", "train.log_every", "train.rollout_share", "data.name")
+           "train.evaluate_every", "train.checkpoint_every", "train.log_every",
+           "train.rollout_share", "data.name")
 
 
 def distinct(cases, ignored: tuple[str, ...]):

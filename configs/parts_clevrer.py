@@ -280,12 +280,12 @@ def go_on_with_actions(config: ml_collections.ConfigDict, variant: str) -> None:
     config.eval.rollout_steps = 15
 
 
-def go_on_to_predict(config: ml_collections.ConfigDict) -> None:
-    """A second run, which learns the future: half of its examples see some frames, then none."""
+def go_on_to_predict(config: ml_collections.ConfigDict, seen: int) -> None:
+    """A second run, which learns the future: half of its examples see `seen` frames or more, then none."""
     config.model.transition.normalise = True
     config.model.transition.decay = 0.02
-    config.train.rollout = config.data.train_frames - 2
-    config.train.burn_in = (2, config.data.train_frames - 1)
+    config.train.rollout = config.data.train_frames - seen
+    config.train.burn_in = (seen, config.data.train_frames - 1)
     config.train.rollout_share = 0.5
     config.eval.rollout_steps = 15
 
@@ -293,7 +293,7 @@ def go_on_to_predict(config: ml_collections.ConfigDict) -> None:
 def go_on_to_act(config: ml_collections.ConfigDict, run: str) -> None:
     """The same with actions, from a run without: its transition never heeded them, is left new."""
     config.train.init_from = run
-    go_on_to_predict(config)
+    go_on_to_predict(config, seen=2)
     config.model.transition.width = 96       # in the run it is 64: nothing of it fits
     config.model.transition.lstm_size = 96
     config.model.beta_warmup_steps = 500
@@ -308,14 +308,13 @@ def make_predict(config: ml_collections.ConfigDict) -> None:
     config.data.num_frames = 24
     config.data.train_frames = 20
     config.train.init_from = "demo"
-    go_on_to_predict(config)
+    go_on_to_predict(config, seen=3)
     config.model.decoder.colour = "shaded"
-    config.model.num_refinements = 2     # so that four frames are enough to see what is there
-    config.model.sigma_x = 0.05
-    config.schedule.steps = (3_000, 2_500)
-    config.model.beta_scale = (1.0, 2.0)
+    config.model.sigma_x = 0.07
     config.model.beta_warmup_steps = 1
-    config.train.evaluate_every = 3_000
+    config.schedule.steps = (2_500, 1_500)
+    config.schedule.learning_rate = (3e-3, 1e-3)
+    config.train.evaluate_every = 2_500
     config.eval.num_sequences = 128
 
 

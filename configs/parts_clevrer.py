@@ -281,7 +281,7 @@ def go_on_with_actions(config: ml_collections.ConfigDict, variant: str) -> None:
 
 
 def go_on_to_predict(config: ml_collections.ConfigDict, seen: int) -> None:
-    """A second run, which learns the future: half of its examples see `seen` frames or more, then none."""
+    """A second run, for the future: half of its examples see `seen` frames or more, then none."""
     config.model.transition.normalise = True
     config.model.transition.decay = 0.02
     config.train.rollout = config.data.train_frames - seen

@@ -36,7 +36,8 @@ CASES = [(name, stage) for name in SHIPPED
 # What no shape and no branch of a step depends on.
 NUMBERS = ("schedule.steps", "schedule.learning_rate", "schedule.warmup_steps",
            "schedule.final_scale", "model.beta", "model.beta_warmup_steps", "model.sigma_x",
-           "model.transition.decay", "model.decoder.shade", "train.init_from",
+           "model.transition.decay", "model.transition.action_scale", "model.decoder.shade",
+           "train.init_from",
            "train.evaluate_every", "train.checkpoint_every", "train.log_every",
            "train.rollout_share", "data.name")
 

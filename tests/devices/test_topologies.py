@@ -38,7 +38,7 @@ def arguments(folder, tiny) -> list[str]:
         "schedule.resolution": (16,), "train.pixels": (2,),
         "train.encoder_pooling": (1,), "schedule.learning_rate": (3e-3,),
         "schedule.warmup_steps": (2,), "schedule.final_scale": (0.3,),
-        "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 20,
+        "model.beta_scale": (1.0,), "train.log_every": 1, "train.evaluate_every": 25,
         "train.checkpoint_every": 10, "eval.report": True}
     return [f"--config={ROOT}/configs/parts_clevrer.py:demo",
             *(f"--config.{key}={value}" for key, value in values.items())]

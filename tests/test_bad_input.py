@@ -86,8 +86,8 @@ def refused(tmp_path, monkeypatch, capsys):
     (["--config.data.name=atari/pnog"], ["has no game 'pnog'. The nearest are: pong"]),
     (["--config.data.name=atari/breakout", "--config.data.action_size=6"],
      ["data.action_size is 6", "'breakout' have size 4 (NOOP, FIRE, RIGHT, LEFT)"]),
-    (["--config.data.name=atari/pong", "--config.data.action_size=5"],
-     ["data.action_size is 5", "'pong' have size 6 (NOOP, FIRE, RIGHT, LEFT, RIGHTFIRE, "]),
+    (["--config.data.name=atari/carnival", "--config.data.action_size=5"],  # who has prepared it?
+     ["data.action_size is 5", "'carnival' have size 6 (NOOP, FIRE, RIGHT, LEFT, RIGHTFIRE, "]),
     (["--config.data.action_size=2"],
      ["data.action_size is 2, but the data have no actions; 0 leaves actions out."]),
     (["--config.data.name=sim_robotics_arm/demo", "--config.data.action_size=6"],
@@ -122,14 +122,16 @@ def test_a_bad_argument_is_named_with_what_is_allowed(refused, arguments, parts)
 
 def test_a_game_without_its_emulator_says_what_to_install(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    message = refused(f"--config={ROOT}/configs/parts_atari.py", "--config.train.batch_size=8")
+    message = refused(f"--config={ROOT}/configs/parts_atari.py", "--config.train.batch_size=8",
+                      "--config.data.name=atari/carnival")
     assert message.startswith("Atari games are played by ale-py, which is not installed: ")
     assert message.endswith("by .venv/bin/pip install -e '.[atari]'.")
 
 
 @pytest.mark.parametrize("config, parts", [
     (f"{FILE}:demmo", ["no variant 'demmo'",
-                       "it has: paper, small, hd, laptop, demo, mixed, demo_full_colour, tiny"]),
+                       "it has: paper, small, hd, laptop, demo, mixed, predict, "
+                       "demo_full_colour, tiny"]),
     ("configs/nothing.py", ["no config file 'configs/nothing.py'"]),
     (None, ["--config=FILE[:variant] is missing", "--list shows"]),
     ("gs://bucket/mine.py:demo", ["--config is 'gs://bucket/mine.py:demo', an address"]),
@@ -213,7 +215,7 @@ def test_evaluating_by_the_config_of_another_run_is_refused(refused, tmp_path):
 # The commands that stand first in README.md and docs/, each with one wrong argument.
 @pytest.mark.parametrize("command, arguments, sentence", [
     ("main", "--mode=evaluate --workdir=pretrained/dmeo --config.eval.split=test",
-     "'pretrained/dmeo' holds no run: there is no such folder; by name there is: demo"),
+     "'pretrained/dmeo' holds no run: there is no such folder; by name there is: arm, demo"),
     ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.spilt=test",
      "The config has no key 'eval.spilt'; the nearest is 'eval.split'."),
     ("main", "--mode=evaluate --workdir={root}/pretrained/demo --config.eval.step=7",

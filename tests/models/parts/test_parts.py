@@ -38,7 +38,7 @@ def tiny_config(**changes) -> ml_collections.ConfigDict:
 PAPER_LIKE = {"model.encoder.use_likelihood": True, "model.decoder.kernel_size": 3,
               "model.decoder.colour": "full", "data.action_size": 2,
               "model.transition.residual": False}
-VARIANTS = [{}, PAPER_LIKE,  # and the demo's alternatives: none changes what another does
+VARIANTS = [{}, PAPER_LIKE,  # and the alternatives, in one program to compile
             {"model.decoder.colour": "shaded", "model.num_refinements": 2,
              "model.transition.normalise": True, "model.attention.top_down": False,
              "model.decoder.examples_at_once": 1}]

@@ -70,6 +70,8 @@ def paper() -> ml_collections.ConfigDict:
     model.beta_warmup_start = 0.02
     model.num_refinements = 1            # N
     model.log_std_offset = -2.0          # posterior log sigma = parameter + offset (ours)
+    model.prior = "fixed"                # fixed | predictive | latest: models/parts/model.py
+    model.refiner = "slot_attention"     # slot_attention | per_slot, as IODINE and OP3 have it
 
     model.decoder = ml_collections.ConfigDict()
     model.decoder.channels = (512,) * 5  # (ours)
@@ -93,7 +95,18 @@ def paper() -> ml_collections.ConfigDict:
     model.attention.mlp = (256, 256)     # update MLP after attention
     model.attention.update_scale = 0.3   # initial scale of its last layer
 
+    model.per_slot = ml_collections.ConfigDict()  # of the refiner of that name
+    model.per_slot.channels = (64,) * 4
+    model.per_slot.kernel_size = 3
+    model.per_slot.stride = 2
+    model.per_slot.mlp = (256,)
+    model.per_slot.lstm_size = 256
+    model.per_slot.reset = False         # its LSTM starts anew in every frame, as OP3's
+    model.per_slot.update_scale = 0.3
+
     model.transition = ml_collections.ConfigDict()
+    model.transition.kind = "transformer"  # transformer | graph, as OP3 has it | none
+    model.transition.effect_size = 32    # of a graph's actions, and effects of slots on slots
     model.transition.width = 1024
     model.transition.num_layers = 2
     model.transition.num_heads = 8

@@ -64,10 +64,14 @@ class InferenceState:
     Attributes:
       posterior: lambda, the raw parameters (zero at the start), Gaussian of [B, K, D].
       hidden: the recurrent state of the transition, a pytree of [B, K, ...].
+      refiner: that of a recurrent refinement network, a pytree of [B, K, ...]; () without one.
+      started: 1 once a frame was seen, 0 before, [B]; () where no prior asks for it.
     """
 
     posterior: Gaussian
     hidden: Any
+    refiner: Any = ()
+    started: Any = ()
 
 
 @struct.dataclass

@@ -21,4 +21,4 @@ class Function(NamedTuple):
 def as_function(module: nn.Module) -> Function:
     """Unbinds a linen module: inside jax transformations, linen modules must be plain functions."""
     unbound, variables = module.unbind()
-    return Function(unbound, variables["params"])
+    return Function(unbound, variables.get("params", {}))  # {}: a module without parameters

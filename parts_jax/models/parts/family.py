@@ -4,6 +4,7 @@ import functools
 import itertools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -12,7 +13,7 @@ import optax
 from parts_jax.equations import pixel_mixture
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models.contract import Model
-from parts_jax.models.parts import model, slot_attention, transition
+from parts_jax.models.parts import model, per_slot, slot_attention, transition
 from parts_jax.networks import decoders, encoders
 
 STAGES = ("predicted", "refined")
@@ -33,7 +34,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
 
     def noise(keys, num_frames, num_slots):
-        shape = (num_frames, parts.num_refinements, num_slots or parts.num_slots, parts.slot_size)
+        shape = (num_frames, parts.num_scores, num_slots or parts.num_slots, parts.slot_size)
         return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)  # [B, T, N, K, D]
 
     def loss(params, state, clip, step):
@@ -55,22 +56,15 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
     """The linen module of the `model` part of a config; with `data.action_size`,
     `train.truncation` and `train.unroll`."""
     c, dtype = config.model, compute_dtype(config.model)
+    encoder, attention, refiner = refining_networks(config)
     return model.PARTS(
-        transition=transition.TransformerLSTM(
-            width=c.transition.width, num_layers=c.transition.num_layers,
-            num_heads=c.transition.num_heads, mlp_width=c.transition.mlp_width,
-            lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size,
-            normalise=c.transition.normalise, dtype=dtype),
+        transition=transition_network(config),
         decoder=decoders.SpatialBroadcastDecoder(
             channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
             colour=c.decoder.colour, frequencies=c.decoder.frequencies,
             shade=c.decoder.shade, num_fields=c.decoder.num_fields, dtype=dtype),
-        encoder=encoders.SizePreservingEncoder(
-            channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
-            output_size=c.encoder.output_size, dtype=dtype),
-        attention=slot_attention.TopDownSlotAttention(
-            size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
-            update_scale=c.attention.update_scale, dtype=dtype),
+        encoder=encoder, attention=attention, refiner=refiner, reset=c.per_slot.reset,
+        prior=c.prior,
         num_slots=c.num_slots, slot_size=c.slot_size, action_size=config.data.action_size,
         num_refinements=c.num_refinements, truncation=config.train.truncation,
         unroll=config.train.unroll,
@@ -79,6 +73,40 @@ def build(config: ml_collections.ConfigDict) -> model.PARTS:
         decay=c.transition.decay, bounded=c.transition.normalise,
         use_likelihood=c.encoder.use_likelihood, top_down=c.attention.top_down,
         examples_at_once=c.decoder.examples_at_once, action_scale=tuple(c.transition.action_scale))
+
+
+def transition_network(config: ml_collections.ConfigDict) -> nn.Module:
+    """P, of the kind that the `model` part of a config names."""
+    c, dtype = config.model, compute_dtype(config.model)
+    if c.transition.kind == "none":
+        return transition.NoTransition(output_size=2 * c.slot_size)
+    if c.transition.kind == "graph":
+        return transition.GraphNetwork(
+            width=c.transition.width, effect_size=c.transition.effect_size,
+            state_size=c.transition.lstm_size, action_size=config.data.action_size,
+            output_size=2 * c.slot_size, dtype=dtype)
+    return transition.TransformerLSTM(
+        width=c.transition.width, num_layers=c.transition.num_layers,
+        num_heads=c.transition.num_heads, mlp_width=c.transition.mlp_width,
+        lstm_size=c.transition.lstm_size, output_size=2 * c.slot_size,
+        normalise=c.transition.normalise, dtype=dtype)
+
+
+def refining_networks(config: ml_collections.ConfigDict) -> tuple:
+    """E_phi: the encoder and slot attention of PARTS, or a network per slot; the rest is None."""
+    c, dtype = config.model, compute_dtype(config.model)
+    if c.refiner == "per_slot":
+        return None, None, per_slot.PerSlotRefiner(
+            channels=tuple(c.per_slot.channels), kernel_size=c.per_slot.kernel_size,
+            stride=c.per_slot.stride, mlp=tuple(c.per_slot.mlp), lstm_size=c.per_slot.lstm_size,
+            update_size=2 * c.slot_size, update_scale=c.per_slot.update_scale, dtype=dtype)
+    encoder = encoders.SizePreservingEncoder(
+        channels=tuple(c.encoder.channels), kernel_size=c.encoder.kernel_size,
+        output_size=c.encoder.output_size, dtype=dtype)
+    attention = slot_attention.TopDownSlotAttention(
+        size=c.attention.size, mlp=tuple(c.attention.mlp), update_size=2 * c.slot_size,
+        update_scale=c.attention.update_scale, dtype=dtype)
+    return encoder, attention, None
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

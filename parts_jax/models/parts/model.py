@@ -19,17 +19,18 @@ from parts_jax.equations.notation import (
     Slots,
 )
 from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
-from parts_jax.models.parts import signs
+from parts_jax.models.parts import per_slot, seen_frames, signs
 from parts_jax.networks.functions import Function, as_function
 
 
 class Networks(NamedTuple):
-    """The four networks of PARTS as plain functions."""
+    """The networks of PARTS as plain functions; those that a model refines without are None."""
 
     transition: Function
     decoder: Function
-    encoder: Function
-    attention: Function
+    encoder: Function | None
+    attention: Function | None
+    refiner: Function | None
 
 
 class PARTS(nn.Module):
@@ -38,8 +39,13 @@ class PARTS(nn.Module):
     Attributes:
       transition: P, predicts the posterior of the coming frame.
       decoder: D_theta, slots to a pixel mixture.
-      encoder: bottom-up half of E_phi, frame to O.
-      attention: top-down half of E_phi, queries and update.
+      encoder: bottom-up half of E_phi, frame to O; None where `refiner` is all of E_phi.
+      attention: top-down half of E_phi, queries and update; None likewise.
+      refiner: E_phi without slot attention, `per_slot.PerSlotRefiner`; None: PARTS' own.
+      reset: the refiner's LSTM starts from zero in every frame, as OP3's; if not, it remembers.
+      prior: what the KL of (7) is to. "fixed": N(0, I). "predictive": what the transition expects
+        of the frame; as the KL of that to itself is 0, the refined posterior is decoded and scored
+        as well. "latest": the refined posterior of the last frame. Before the first: N(0, I).
       num_slots: K of `noise` and `initial_state` where no other is asked for.
       slot_size: D.
       action_size: A; 0 where there are no actions.
@@ -67,8 +73,8 @@ class PARTS(nn.Module):
 
     transition: nn.Module
     decoder: nn.Module
-    encoder: nn.Module
-    attention: nn.Module
+    encoder: nn.Module | None
+    attention: nn.Module | None
     num_slots: int
     slot_size: int
     action_size: int
@@ -86,13 +92,22 @@ class PARTS(nn.Module):
     examples_at_once: int = 0
     bounded: bool = False
     action_scale: tuple[float, ...] = (1.0,)
+    refiner: nn.Module | None = None
+    reset: bool = False
+    prior: str = "fixed"
+
+    @property
+    def num_scores(self) -> int:
+        """How many posteriors of a frame are decoded and scored, each by noise of its own."""
+        return self.num_refinements + (self.prior == "predictive")
 
     def __call__(self, clip: Clip, state: InferenceState,
                  beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
         """Infers the slots of every frame, one after the other.
 
         Args:
-          clip: video [B, T, H, W, 3], previous actions [B, T, A], noise [B, T, N, K, D]; K is free.
+          clip: video [B, T, H, W, 3], previous actions [B, T, A], noise [B, T, N, K, D], N being
+            `num_scores`; K is free.
           state: where to go on from; `initial_state` before the first frame.
           beta_scale: factor of beta.
 
@@ -100,15 +115,16 @@ class PARTS(nn.Module):
           L_total: the mean over batch and frames, with uniform weights 1/T, of the negative ELBO,
           in nats per frame; and a `Step`: `signs.frame_metrics` says which metrics, [B, T] each.
         """
-        networks = Networks(*map(as_function, (
-            self.transition, self.decoder, self.encoder, self.attention)))
+        networks = Networks(*(module and as_function(module) for module in (
+            self.transition, self.decoder, self.encoder, self.attention, self.refiner)))
         scored = clip.video if clip.pixels is None else clip.pixels.colours
         num_examples, num_frames, height, width, _ = scored.shape
         beta = self.beta * beta_scale * (height * width / self.beta_pixels)
 
         x, action, noise, pixels, seen = jax.tree.map(
             time_first, (clip.video, clip.actions, clip.noise, clip.pixels, clip.seen))
-        encodings = None if self.use_likelihood else encode_all(networks.encoder, x)
+        depends = self.use_likelihood or self.encoder is None  # on lambda, so made in the scan
+        encodings = None if depends else encode_all(networks.encoder, x)
 
         def step(state, inputs):
             t, frame = inputs
@@ -130,14 +146,15 @@ class PARTS(nn.Module):
 
         With one refinement the loss is that of the predicted posterior lambda^0, and the refined
         lambda^1 goes to the next frame undecoded; with more, the loss is the mean over lambda^0
-        to lambda^{N-1}. A frame that is not seen refines none of them: all are lambda^0.
+        to lambda^{N-1}, and lambda^N with a predictive prior. A frame that is not seen refines none
+        of them: all are lambda^0.
 
         Args:
-          networks: the four networks.
+          networks: as functions.
           state: after frame t-1.
           x: frame t in [0, 1], [B, H, W, 3].
           action: a_{t-1}, [B, A].
-          noise: epsilon, [B, N, K, D].
+          noise: epsilon, [B, `num_scores`, K, D].
           encoding: O of the frame, [B, H, W, C]; None: it depends on lambda, and is made here.
           pixels: what is scored in place of x: `Pixels` of [B, ...]; None: all of x.
           seen: whether x refines the posterior, bool [B]; where not, lambda_t^0 stays; None: yes.
@@ -155,22 +172,75 @@ class PARTS(nn.Module):
         objective = refinement.make_objective(decode, self.sigma_x, self.log_std_offset)
         lambda_, hidden = self.predict(networks.transition, state, action)  # lambda_t^0
         predicted, scores = gaussian.from_parameters(lambda_, self.log_std_offset), []
-        for n in range(self.num_refinements):
+        prior, memory = self.prior_of(state, predicted), self.memory_of(state)
+        for n in range(self.num_scores):
             score = refinement.score(
                 objective, networks.decoder.params, lambda_, x if pixels is None else pixels,
-                noise[:, n], beta, self.examples_at_once)
-            update, attn = self.attend(networks, lambda_, score, x, action, encoding)
-            lambda_ = refined_where(seen, lambda_, update)  # lambda_t^n, equation (3)
+                noise[:, n], beta, self.examples_at_once, prior)
             scores.append(score)
+            if n < self.num_refinements:
+                update, attn, memory = self.refinement_of(
+                    networks, lambda_, score, x, action, encoding, pixels, memory)
+                lambda_ = seen_frames.where_seen(  # lambda_t^n, equation (3)
+                    seen, refinement.refine(lambda_, update), lambda_)
 
-        loss = sum(score.loss for score in scores) / self.num_refinements
+        loss = sum(score.loss for score in scores) / self.num_scores
         refined = gaussian.from_parameters(lambda_, self.log_std_offset)
         latents = dict(predicted=Slots(gaussian.sample(predicted, noise[:, 0]), predicted),
                        refined=Slots(refined.mean, refined))
-        metrics = signs.frame_metrics(predicted, scores[0], scored, attn, beta)
+        judged = scores[0].replace(kl=scores[-1].kl) if self.prior == "predictive" else scores[0]
+        metrics = signs.frame_metrics(predicted, judged, scored, attn, beta)
+        maps = {} if attn is None else dict(attention=attn)
         views = dict(predicted=view_of(scores[0].mixture))
-        return InferenceState(lambda_, hidden), (
-            loss, latents, metrics, dict(attention=attn), views)
+        state = InferenceState(lambda_, hidden, seen_frames.where_seen(seen, memory, state.refiner),
+                               seen_frames.started_after(seen, state.started))
+        return state, (loss, latents, metrics, maps, views)
+
+    def prior_of(self, state: InferenceState, predicted: Gaussian) -> Gaussian | None:
+        """p(z_t) of (7): Gaussian of [B, K, D]; None: N(0, I), which it is before the first frame.
+
+        Args:
+          state: after frame t-1.
+          predicted: q of lambda_t^0.
+        """
+        if self.prior == "fixed":
+            return None
+        last = gaussian.from_parameters(state.posterior, self.log_std_offset)
+        prior = predicted if self.prior == "predictive" else last
+        return jax.tree.map(lambda p: jnp.where(state.started[:, None, None] > 0, p, 0.0), prior)
+
+    def memory_of(self, state: InferenceState) -> Any:
+        """The refiner's recurrent state at the first refinement of a frame."""
+        return jax.tree.map(jnp.zeros_like, state.refiner) if self.reset else state.refiner
+
+    def refinement_of(self, networks: Networks, lambda_: Gaussian, score: refinement.Score,
+                      x: jax.Array, action: jax.Array, encoding: jax.Array | None,
+                      pixels: Pixels | None, memory: Any) -> tuple[Gaussian, Any, Any]:
+        """E_phi of (3), by slot attention or slot by slot.
+
+        Args:
+          networks, x, action, encoding, pixels: as in `infer_frame`.
+          lambda_: lambda_t^{n-1}, Gaussian of [B, K, D].
+          score: of its sample.
+          memory: the refiner's recurrent state, () without one.
+
+        Returns:
+          The update, Gaussian of [B, K, D], attention weights, [B, K, H, W], or None without
+          attention, and the new memory.
+        """
+        if networks.refiner is None:
+            return *self.attend(networks, lambda_, score, x, action, encoding), memory
+        scored = (x, None) if pixels is None else (pixels.colours, pixels.place)
+        images = per_slot.images_of(score.mixture, scored[0], self.sigma_x, scored[1])
+        update, memory = networks.refiner(
+            images, *self.vectors_of(lambda_, score.gradient, action), memory)
+        return Gaussian(*jnp.split(update, 2, axis=-1)), None, memory
+
+    def vectors_of(self, lambda_: Gaussian, gradient: Gaussian,
+                   action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the refiner sees beside images: lambda, gradient [B, K, 4 D]; action [B, K, A]."""
+        inputs = refinement.refinement_inputs(lambda_, gradient, action)
+        return inputs[..., :4 * self.slot_size], inputs[..., 4 * self.slot_size:]
 
     def predict(self, transition: Any, state: InferenceState,
                 action: jax.Array) -> tuple[Gaussian, Any]:
@@ -234,25 +304,22 @@ class PARTS(nn.Module):
         num_slots = num_slots or self.num_slots
         zeros = jnp.zeros((batch_size, num_slots, self.slot_size))
         return InferenceState(
-            Gaussian(zeros, zeros), self.transition.initial_hidden(batch_size, num_slots))
+            Gaussian(zeros, zeros), self.transition.initial_hidden(batch_size, num_slots),
+            self.refiner.initial_hidden(batch_size, num_slots) if self.refiner else (),
+            () if self.prior == "fixed" else jnp.zeros(batch_size))
 
     def make_parameters(self) -> None:
         """Touches every network once so that `init` makes its parameters, on a frame of 8x8."""
         x, action = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, self.action_size))
         lambda_, _ = self.predict(self.transition, self.initial_state(1), action)
-        self.decoder(lambda_.mean, x.shape[1:3])
+        mixture = self.decoder(lambda_.mean, x.shape[1:3])
+        if self.refiner is not None:
+            self.refiner(per_slot.images_of(mixture, x, self.sigma_x),
+                         *self.vectors_of(lambda_, lambda_, action), self.initial_state(1).refiner)
+            return
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], 4 if self.use_likelihood else 3)))
         inputs = refinement.refinement_inputs(lambda_, lambda_, action)
         self.attention(self.queries_from(inputs), inputs, encoding)
-
-
-def refined_where(seen: jax.Array | None, lambda_: Gaussian, update: Gaussian) -> Gaussian:
-    """`refinement.refine` of those examples whose frame is seen, bool [B]; None: of all."""
-    refined = refinement.refine(lambda_, update)
-    if seen is None:
-        return refined
-    return jax.tree.map(lambda new, old: jnp.where(seen[:, None, None], new, old),
-                        refined, lambda_)
 
 
 def view_of(mixture: PixelMixture) -> View:
@@ -275,11 +342,11 @@ def roll_out(parts: PARTS, params: Any, state: InferenceState, actions: jax.Arra
       Slots of [B, S, K, D].
     """
     del noise
-    predict = Function(parts.transition, params["transition"])
+    predict = Function(parts.transition, params.get("transition", {}))
 
     def step(state, action):
         lambda_, hidden = parts.predict(predict, state, action)  # lambda_t^0
-        return InferenceState(lambda_, hidden), lambda_
+        return state.replace(posterior=lambda_, hidden=hidden), lambda_
 
     _, lambdas = jax.lax.scan(step, state, time_first(actions))
     q = gaussian.from_parameters(jax.tree.map(batch_first, lambdas), parts.log_std_offset)

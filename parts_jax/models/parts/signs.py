@@ -7,7 +7,7 @@ from parts_jax.equations import pixel_mixture, refinement
 from parts_jax.equations.notation import Gaussian
 
 
-def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.Array,
+def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.Array | None,
                   beta: jax.Array) -> dict[str, jax.Array]:
     """The parts of the loss and the signs by which collapse shows, per example.
 
@@ -19,7 +19,7 @@ def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.
       q: the predicted posterior, Gaussian of [B, K, D].
       score: of its sample.
       x: the frame, [B, H, W, 3].
-      attn: attention weights, [B, K, H, W].
+      attn: attention weights, [B, K, H, W]; None: there is no attention, nor its entropy.
       beta: weight of the KL.
 
     Returns:
@@ -32,14 +32,16 @@ def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.
         neg_elbo=-refinement.elbo(score.log_prob, score.kl, beta),
         nll=nll,
         kl=kl,
-        kl_greatest_share=jnp.max(score.kl, axis=-1) / kl,
+        # 0 / 0 where the prior is the posterior itself: a prediction's, of a frame not seen
+        kl_greatest_share=jnp.max(score.kl, axis=-1) / jnp.maximum(kl, 1e-30),
         mse=jnp.mean(jnp.square(pixel_mixture.mean(score.mixture) - x), axis=(-3, -2, -1)),
         mask_entropy=mean_entropy(masks),
         effective_slots=jnp.exp(jnp.sum(jax.scipy.special.entr(shares), axis=-1)),
-        attention_entropy=mean_entropy(attn),
+        attention_entropy=None if attn is None else mean_entropy(attn),
         slot_spread=jnp.mean(jnp.std(q.mean, axis=-2), axis=-1),
         sigma_q=jnp.mean(jnp.exp(q.log_std), axis=(-2, -1)))
-    return jax.lax.stop_gradient(metrics)
+    return jax.lax.stop_gradient(
+        {name: metric for name, metric in metrics.items() if metric is not None})
 
 
 def mean_entropy(weights: jax.Array) -> jax.Array:

@@ -29,7 +29,11 @@ def get_config(name: str):
     return importlib.import_module(f"configs.{file}").get_config(variant)
 
 
-CASES = [(name, stage) for name in SHIPPED
+# Of the ablations, other sizes than demo switch the same networks at parts_playroom's widths, and
+# sa_fixed, sa_actions and sa_actions_trx switch one by one what other rows do together.
+TWINS = {name for name in SHIPPED if name.startswith("ablations:") and name not in {
+    f"ablations:{row}_demo" for row in ("s_iodine", "op3", "sa_fixed_actions")}}
+CASES = [(name, stage) for name in SHIPPED if name not in TWINS
          for stage in range(len(get_config(name).schedule.steps))]
 
 
@@ -194,6 +198,24 @@ def test_what_goes_on_to_predict_differs_in_what_prediction_needs(name):
         "schedule.steps", "train.init_from", "train.rollout", "train.burn_in",
         "train.rollout_share"}
     assert predict.model.transition.width != demo.model.transition.width
+
+
+def test_rows_of_the_ablations_differ_in_their_switches_alone():
+    """Data, decoder, steps, widths are of one config a size; the last row is PARTS."""
+    switches = {"model.refiner", "model.per_slot.reset", "model.prior", "data.action_size",
+                "model.transition.kind", "model.transition.decay", "model.attention.top_down"}
+    for size in ("paper", "small", "demo"):
+        parts, found = get_config(f"ablations:parts_{size}"), set()
+        for row in (*importlib.import_module("configs.ablations").ROWS, "no_top_down"):
+            config = get_config(f"ablations:{row}_{size}")
+            differing = {key for key, _, _ in configuration.differences(parts, config)}
+            assert differing <= switches and bool(differing) == (row != "parts")
+            assert config.model.per_slot.channels == parts.model.encoder.channels
+            found |= differing
+        assert found >= switches - {"model.transition.decay"}
+        changed = {key for key, _, _ in configuration.differences(
+            parts, get_config(f"parts_playroom:{size}"))}
+        assert not {key for key in changed if key.startswith(("data.", "model.decoder"))}
 
 
 def test_parameters_of_the_paper_are_counted():

@@ -1,0 +1,169 @@
+"""Figures 7, 8 and 9 of the paper, of runs of configs/ablations.py: a picture, JSON, a paragraph.
+
+7: one still frame for 32 frames with actions of zero, by the fixed and by the predictive prior.
+8: attention with and without top-down queries, and the scores of both on the same clips.
+9: single numbers of a slot moved from where the last frame left them, by -2 to 2.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+import parts_jax
+from benchmarks.paper import clips, draw, page, rows, table2
+from parts_jax.equations import gaussian
+from parts_jax.files import whole
+from parts_jax.metrics import segmentation
+from parts_jax.pictures import colours, grids
+
+STILL_FRAMES = 32
+MOVES = np.linspace(-2, 2, 9)
+NUM_DIMS = 6
+
+
+def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
+    """Draws what is asked for; which files it wrote, in a sentence.
+
+    Raises:
+      ValueError, OSError: with a message for the user.
+    """
+    out = flags.out or page.PAGE.parent / f"{flags.what}_{flags.size}"
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder for --out={out}.")
+    make = {"figure7": figure7, "figure8": figure8, "figure9": figure9}[flags.what]
+    picture, numbers, words = make(flags, rest)
+    whole.write_whole(out.with_suffix(".png"), grids.encode_png(picture))
+    whole.write_whole(out.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
+    name = out.with_suffix(".png").name
+    page.put(flags.page, f"{flags.what}-{flags.size}", f"![{flags.what}]({name})\n\n{words}")
+    return f"{out}.png and .json, and a paragraph in {flags.page}."
+
+
+# ---- Figure 7 ----------------------------------------------------------------------------------
+
+
+def figure7(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
+    """Fixed against predictive prior on a still scene: picture, numbers by frame, words."""
+    _no_more(rest)
+    workdirs = {"fixed": rows.Run("parts", flags.size, 0, flags.runs).workdir,
+                "predictive": rows.Run("sa_actions_trx", flags.size, 0, flags.runs).workdir}
+    models = {name: clips.load(workdir) for name, workdir in workdirs.items()}
+    clip = clips.still(clips.of_split(models["fixed"].config, flags.clip), STILL_FRAMES)
+    numbers, pictures = {}, {"frame": clip["video"]}
+    for name, trained in models.items():
+        seen = clips.see(trained, clip)
+        first, last = trained.model.stages[0], trained.model.stages[-1]
+        numbers[name] = still_numbers(seen, clip, first, last)
+        pictures[f"{name}: masks"] = colours.colour_masks(seen.masks[first])
+        pictures[f"{name}: recon"] = seen.recon[first]
+    shown = range(0, STILL_FRAMES, 4)
+    charts = [draw.chart(title, {name: np.asarray(found[key]) for name, found in numbers.items()})
+              for key, title in (("kl", "KL to its own prior, nats a frame"),
+                                 ("kl_to_standard", "KL of the refined posterior to N(0, I)"),
+                                 ("mse", "MSE of the prediction"))]
+    ends = {name: {key: values[-1] for key, values in found.items()}
+            for name, found in numbers.items()}
+    words = (f"Clip {flags.clip} of the test split of {models['fixed'].config.data.name}, its "
+             f"first frame for {STILL_FRAMES} frames, actions of zero; `{workdirs['fixed'].name}` "
+             f"and `{workdirs['predictive'].name}`. On the last frame: " + "; ".join(
+                 f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+                 for name, found in ends.items()) + ".")
+    return draw.stacked([draw.over_time(pictures, shown), *charts]), numbers, words
+
+
+def still_numbers(seen: clips.Seen, clip: dict, first: str, last: str) -> dict[str, list[float]]:
+    """By frame: the KL that the loss has, that to N(0, I), errors, and FG-ARI of the masks."""
+    video = clip["video"] / 255
+    error = lambda stage: np.square(seen.recon[stage] - video).mean((1, 2, 3))
+    found = dict(kl=seen.metrics["kl"], kl_to_standard=seen.kl, mse=error(first),
+                 mse_refined=error(last))
+    if "segmentation" in clip:
+        ids = seen.masks[first].argmax(1).astype(np.uint8)
+        scores = segmentation.mask_metrics(clip["segmentation"][None], ids[None])
+        found["fg_ari"] = scores["fg_ari"][0]
+    return {name: np.asarray(values, np.float64).tolist() for name, values in found.items()}
+
+
+# ---- Figure 8 ----------------------------------------------------------------------------------
+
+
+def figure8(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
+    """With and without top-down queries: attention over frames, scores, entropy."""
+    pair = {"top-down": rows.Run("parts", flags.size, 0, flags.runs, tuple(rest)),
+            "none": rows.Run("no_top_down", flags.size, 0, flags.runs, tuple(rest))}
+    if not flags.no_train:
+        rows.make_missing(list(pair.values()), flags.jobs)
+    for run in pair.values():
+        if run.record() is None:
+            raise FileNotFoundError(f"{run.workdir} holds no run that is done; leave out "
+                                    "--no-train.")
+    pictures, numbers = {}, {}
+    for name, run in pair.items():
+        trained = clips.load(run.workdir)
+        clip = clips.of_split(trained.config, flags.clip)
+        attention = clips.see(trained, clip).maps["attention"]
+        pictures.setdefault("frame", clip["video"])
+        pictures |= {f"{name}: slot {k + 1}": draw.attended(clip["video"], attention[:, k])
+                     for k in range(attention.shape[1])}
+        record = run.record()
+        entropy = -(attention * np.log(np.maximum(attention, 1e-30))).sum(1).mean((1, 2))
+        numbers[name] = dict(
+            {key: record[key] for key in (table2.METRIC, *table2.BESIDE) if key in record},
+            attention_entropy=record["attention_entropy"],
+            attention_entropy_of_clip=np.float64(entropy).tolist())
+    scores = table2.scores_of(list(pair.values()))
+    difference = scores["parts"] - scores["no_top_down"]
+    words = "; ".join(f"{name}: FG-ARI {found[table2.METRIC]:.3f}, attention entropy "
+                      f"{found['attention_entropy']:.3f} nats" for name, found in numbers.items())
+    numbers["difference"] = float(difference.mean())
+    frames = range(0, len(clip["video"]), max(1, len(clip["video"]) // 8))
+    return draw.over_time(pictures, frames), numbers, (
+        f"Means over {difference.shape[1]} clips of the test split, one seed each; the paper has "
+        f"ARI .78 with top-down queries and .72 without. {words}.")
+
+
+# ---- Figure 9 ----------------------------------------------------------------------------------
+
+
+def figure9(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
+    """Traversals from the last frame, of the slot with most KL and of all slots."""
+    _no_more(rest)
+    model = parts_jax.load(flags.workdir)
+    clip = clips.of_split(model.config, flags.clip)
+    actions = clip.get("actions") if model.config.data.action_size else None
+    seen = model.segment(clip["video"], actions)
+    if seen.posterior is None:
+        raise ValueError(f"Models of the family {model.config.model.name!r} have no slots to "
+                         "traverse.")
+    mean = seen.posterior.mean[-1]
+    kl = kl_by_dimension(mean, seen.posterior.log_std[-1])
+    slot = int(kl.sum(1).argmax())
+    dims = np.argsort(-kl[slot])[:NUM_DIMS].tolist()
+    pictures, numbers = {}, {}
+    for dim in dims:
+        for who, which in ((f"slot {slot + 1}", slot), ("all slots", slice(None))):
+            slots = np.repeat(mean[None], len(MOVES), axis=0)
+            slots[:, which, dim] += MOVES.reshape(-1, *[1] * (slots[:, which, dim].ndim - 1))
+            recon = model.decode(slots).recon
+            pictures[f"dim {dim + 1}, {who}"] = recon
+            moved = np.abs(recon[[0, -1]] - recon[len(MOVES) // 2]).mean()
+            numbers[f"dim {dim + 1}, {who}"] = {
+                "kl": float(kl[slot, dim]), "mean_change": float(moved)}
+    words = (f"`{flags.workdir}`, clip {flags.clip} of the test split, last frame; the {len(dims)} "
+             f"numbers of slot {slot + 1} with most KL to N(0, I), from -2 to 2 around where they "
+             "were, of that slot and of all slots at once.")
+    return draw.over_time(pictures, range(len(MOVES))), numbers, words
+
+
+def kl_by_dimension(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
+    """KL to N(0, 1) of every number of every slot, nats: [K, D], [K, D] -> [K, D]."""
+    one = gaussian.Gaussian(mean[..., None], log_std[..., None])
+    return np.asarray(gaussian.kl_to_standard_normal(one))
+
+
+def _no_more(rest: Sequence[str]) -> None:
+    if rest:
+        raise ValueError(f"{rest[0]!r} is of training, and this figure trains nothing.")

@@ -7,7 +7,7 @@
 
 import argparse
 import json
-import pathlib
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,8 +37,8 @@ def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
     picture, numbers, words = make(flags, rest)
     whole.write_whole(out.with_suffix(".png"), grids.encode_png(picture))
     whole.write_whole(out.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
-    name = out.with_suffix(".png").name
-    page.put(flags.page, f"{flags.what}-{flags.size}", f"![{flags.what}]({name})\n\n{words}")
+    link = os.path.relpath(out.with_suffix(".png"), flags.page.parent)
+    page.put(flags.page, f"{flags.what}-{flags.size}", f"![{flags.what}]({link})\n\n{words}")
     return f"{out}.png and .json, and a paragraph in {flags.page}."
 
 

@@ -1,14 +1,15 @@
 """Tables and figures of the paper, of what was trained here; written into docs/paper.md.
 
     python -m benchmarks.paper table2 --size=demo --seeds=4 --jobs=2
+    python -m benchmarks.paper figure6 --size=demo --seeds=4
     python -m benchmarks.paper figure7 --size=demo
     python -m benchmarks.paper figure8 --size=demo
     python -m benchmarks.paper figure9 runs/paper/parts_demo-0
 
 `table2` trains what is missing in --runs, --jobs at a time, and may be stopped: the same command
 goes on. With --no-train it writes the table of what is there. Flags that begin with --config. go to
-every run. Figures are of runs that are there, of the first seed; table2 makes all but Figure 8's
-second, which `figure8` trains.
+every run. Figures are of runs that are there, all but Figure 6 of the first seed; table2 makes
+them, but for Figure 8's second, which `figure8` trains. Figure 6 has Table 1 beside it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.paper",
                                     description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = found.add_subparsers(dest="what", required=True)
-    for what in ("table2", "figure7", "figure8", "figure9"):
+    for what in ("table2", "figure6", "figure7", "figure8", "figure9"):
         command = commands.add_parser(what, allow_abbrev=False)
         command.add_argument("--size", default="demo", help=", ".join(ablations.SIZES))
         command.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/paper"),
@@ -34,10 +35,11 @@ def parser() -> argparse.ArgumentParser:
         if what in ("table2", "figure8"):
             command.add_argument("--jobs", type=int, default=1, help="runs at a time")
             command.add_argument("--no-train", action="store_true", help="only what is there")
-        if what == "table2":
+        if what in ("table2", "figure6"):
             command.add_argument("--seeds", type=int, default=4, help="of each row")
-        else:
+        if what in ("figure7", "figure8", "figure9"):
             command.add_argument("--clip", type=int, default=0, help="which of the test split")
+        if what != "table2":
             command.add_argument("--out", type=pathlib.Path, help="picture and JSON, less suffix")
         if what == "figure9":
             command.add_argument("workdir", help="a run with slots, of any set")

@@ -1,5 +1,6 @@
-"""Figures 7, 8 and 9 of the paper, of runs of configs/ablations.py: a picture, JSON, a paragraph.
+"""Figures 6 to 9 of the paper, of runs of configs/ablations.py: a picture, JSON, a paragraph.
 
+6: roll-outs of PARTS, OP3 and S-IODINE on the same clips, by horizon; beside them Table 1.
 7: one still frame for 32 frames with actions of zero, by the fixed and by the predictive prior.
 8: attention with and without top-down queries, and the scores of both on the same clips.
 9: single numbers of a slot moved from where the last frame left them, by -2 to 2.
@@ -19,6 +20,9 @@ from parts_jax.files import whole
 from parts_jax.metrics import segmentation
 from parts_jax.pictures import colours, grids
 
+ROLLED_OUT = ("s_iodine", "op3", "parts")
+ROLLOUT_METRICS = {"fg_ari": "FG-ARI", "fg_miou": "mIoU", "mse": "MSE"}
+TABLE_1 = {"s_iodine": (.4461, .0044), "op3": (.4104, .0041), "parts": (.7349, .0023)}
 STILL_FRAMES = 32
 MOVES = np.linspace(-2, 2, 9)
 NUM_DIMS = 6
@@ -33,13 +37,66 @@ def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
     out = flags.out or page.PAGE.parent / f"{flags.what}_{flags.size}"
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder for --out={out}.")
-    make = {"figure7": figure7, "figure8": figure8, "figure9": figure9}[flags.what]
+    make = {"figure6": figure6, "figure7": figure7, "figure8": figure8,
+            "figure9": figure9}[flags.what]
     picture, numbers, words = make(flags, rest)
     whole.write_whole(out.with_suffix(".png"), grids.encode_png(picture))
     whole.write_whole(out.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
     link = os.path.relpath(out.with_suffix(".png"), flags.page.parent)
     page.put(flags.page, f"{flags.what}-{flags.size}", f"![{flags.what}]({link})\n\n{words}")
     return f"{out}.png and .json, and a paragraph in {flags.page}."
+
+
+# ---- Figure 6 and Table 1 ----------------------------------------------------------------------
+
+
+def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
+    """Roll-outs by horizon, means over the seeds that are done: curves, numbers, both tables."""
+    _no_more(rest)
+    done = {row: [run for run in rows.every((row,), flags.size, flags.seeds, flags.runs)
+                  if run.record() is not None] for row in ROLLED_OUT}
+    missing = [row for row, runs in done.items() if not runs]
+    if missing:
+        raise FileNotFoundError(f"{flags.runs} has no run of {', '.join(missing)} at the size "
+                                f"{flags.size!r} that is done; table2 makes them.")
+    rollouts = {row: [run.rollout() for run in runs] for row, runs in done.items()}
+    numbers = {row: {name: np.mean([found["metrics"][name]["mean"] for found in several], 0)
+                     for name in several[0]["metrics"]} for row, several in rollouts.items()}
+    still = numbers["parts"].get("repeat_mse")
+    charts = [draw.chart(title, {row: numbers[row][name] for row in ROLLED_OUT} | (
+        {"last frame seen": still} if name == "mse" and still is not None else {}))
+        for name, title in ROLLOUT_METRICS.items() if name in numbers["parts"]]
+    first = rollouts["parts"][0]
+    words = (f"{first['dataset']}, test: {first['num_sequences']} clips, {first['burn_in']} frames "
+             f"seen, {first['num_steps']} predicted by the actions alone; means over clips and "
+             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}). No row was "
+             "trained to predict without seeing.\n\n"
+             f"{horizon_table(numbers, first['horizon'])}\n\n"
+             f"Table 1, of frames that are seen:\n\n{table1(done)}")
+    plain = {row: {name: values.tolist() for name, values in found.items()}
+             for row, found in numbers.items()}
+    return draw.stacked(charts), plain, words
+
+
+def horizon_table(numbers: dict, horizon: Sequence[int]) -> str:
+    """FG-ARI, mIoU and MSE of some horizons, a row a model."""
+    shown = sorted({0, len(horizon) // 3, 2 * len(horizon) // 3, len(horizon) - 1})
+    names = [name for name in ROLLOUT_METRICS if name in numbers["parts"]]
+    lines = [["row", *(f"{ROLLOUT_METRICS[name]} +{horizon[h]}" for name in names for h in shown)]]
+    lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
+    lines += [[f"`{row}`", *(f"{found[name][h]:.{4 if name == 'mse' else 3}f}"
+                             for name in names for h in shown)] for row, found in numbers.items()]
+    return table2.as_table(lines)
+
+
+def table1(done: dict[str, list[rows.Run]]) -> str:
+    """ARI-F of the last frame and MSE, beside the paper's."""
+    lines = [["row", "FG-ARI, paper", "here", "MSE, paper", "here"], ["---", *["---:"] * 4]]
+    for row, runs in done.items():
+        here = [table2.spread(table2.scores_of(runs, name)[row]) for name in (table2.METRIC, "mse")]
+        lines.append([f"`{row}`", f"{TABLE_1[row][0]:.4f}", here[0], f"{TABLE_1[row][1]:.4f}",
+                      here[1]])
+    return table2.as_table(lines)
 
 
 # ---- Figure 7 ----------------------------------------------------------------------------------

@@ -60,17 +60,29 @@ class Run(NamedTuple):
             found = seeds.newest_evaluation(self.workdir, SPLIT)
         except FileNotFoundError:
             return None
-        return found if found["step"] == steps and self._clips_file(found).is_file() else None
+        return found if found["step"] == steps and self._file(found, ".csv").is_file() else None
 
     def clips(self) -> dict[str, np.ndarray]:
         """Scores of each clip by name, float64 [N], and "id", of a run that is done."""
-        with self._clips_file(self.record()).open(encoding="utf-8", newline="") as file:
+        with self._file(self.record(), ".csv").open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
         return {name: np.asarray([line[name] for line in lines], None if name == "id" else float)
                 for name in lines[0] if name != "clip"}
 
-    def _clips_file(self, record: dict) -> pathlib.Path:
-        name = f"{record['dataset'].replace('/', '_')}-{SPLIT}-{record['step']}.csv"
+    def rollout(self) -> dict:
+        """What its evaluation has of roll-outs, of a run that is done.
+
+        Raises:
+          FileNotFoundError: it has none, as its config asked for none.
+        """
+        path = self._file(self.record(), "-rollout.json")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: the run was evaluated without roll-outs "
+                                    "(eval.rollout_steps).")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def _file(self, record: dict, suffix: str) -> pathlib.Path:
+        name = f"{record['dataset'].replace('/', '_')}-{SPLIT}-{record['step']}{suffix}"
         return self.workdir / "evaluation" / name
 
 

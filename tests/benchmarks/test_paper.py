@@ -1,5 +1,6 @@
 """The paper's tables and figures: of runs written by hand, and of an untrained model."""
 
+import functools
 import json
 import pathlib
 import types
@@ -72,6 +73,35 @@ def test_table_2_of_runs_by_hand(tmp_path):
     assert turned.endswith("| 0 of 2 | does not hold |") and "| -0.100 |" in turned
     alike, = (line for line in lines if line.startswith("| `s_iodine` | `op3` |"))
     assert alike.endswith("| 0 of 2 | undecided |") and "| +0.000 | 1 |" in alike
+
+
+def test_figure_6_and_table_1_of_runs_by_hand(tmp_path):
+    text = tmp_path / "paper.md"
+    text.write_text("# A\n")
+    arguments = ["figure6", "--seeds=2", f"--runs={tmp_path / 'runs'}", f"--page={text}",
+                 f"--out={tmp_path / 'figure'}"]
+    runs = rows.every(figures.ROLLED_OUT, "demo", 2, tmp_path / "runs")
+    with pytest.raises(FileNotFoundError, match="has no run of s_iodine, op3, parts at the size"):
+        command.run(arguments)
+    for run in runs[:5]:  # one seed of parts
+        write_run(run, 0.5)
+    with pytest.raises(FileNotFoundError, match="evaluated without roll-outs"):
+        command.run(arguments)
+    for i, run in enumerate(runs[:5]):
+        means = {"fg_ari": [.5 + .1 * i, .4], "mse": [.001 * i, .01], "repeat_mse": [.02, .03]}
+        (run.workdir / "evaluation" / f"sim_playroom_demo-test-{STEPS}-rollout.json").write_text(
+            json.dumps(dict(dataset="sim_playroom/demo", num_sequences=12, burn_in=4, num_steps=2,
+                            horizon=[1, 2], metrics={k: {"mean": v} for k, v in means.items()})))
+    command.run(arguments)
+    numbers = json.loads((tmp_path / "figure.json").read_text())
+    np.testing.assert_allclose(numbers["s_iodine"]["fg_ari"], [.65, .4])  # runs 0 and 3
+    np.testing.assert_allclose(numbers["parts"]["mse"], [.002, .01])
+    lines = text.read_text().splitlines()
+    assert "| row | FG-ARI +1 | FG-ARI +2 | MSE +1 | MSE +2 |" in lines
+    assert "| `op3` | 0.750 | 0.400 | 0.0025 | 0.0100 |" in lines
+    assert any("seeds (s_iodine: 2, op3: 2, parts: 1)" in line for line in lines)
+    table, = (line for line in lines if line.startswith("| `parts` | 0.7349 |"))
+    assert table.endswith("| 0.0023 | 0.00650 |")
 
 
 def test_holm_by_hand():
@@ -157,7 +187,11 @@ def untrained(tiny, monkeypatch):
     rng = np.random.default_rng(0)
 
     def load(workdir):
-        config = ablations.get_config(pathlib.Path(workdir).name.removesuffix("-0"))
+        return loaded("sa_actions_trx_demo" if "trx" in str(workdir) else "parts_demo")
+
+    @functools.cache
+    def loaded(variant):
+        config = ablations.get_config(variant)
         config.update_from_flattened_dict(tiny | {"data.action_size": 2})
         model = models.create(config)
         params = jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32),
@@ -193,6 +227,14 @@ def test_figures_of_untrained_models(untrained, tmp_path):
     moves = json.loads((tmp_path / "figure.json").read_text())
     assert len(moves) == 2 * 4 and all(move["mean_change"] > 0 for move in moves.values())
     assert sum("all slots" in name for name in moves) == 4  # D is 4
+    pair = [rows.Run(row, "demo", 0, tmp_path / "runs") for row in ("parts", "no_top_down")]
+    for run, score, entropy in zip(pair, (.8, .7), (.5, .9), strict=True):
+        write_run(run, score, attention_entropy=entropy)
+    command.run(["figure8", "--no-train", f"--runs={tmp_path / 'runs'}", *flags])
+    numbers = json.loads((tmp_path / "figure.json").read_text())
+    assert numbers["difference"] == pytest.approx(.1)
+    assert len(numbers["none"]["attention_entropy_of_clip"]) == 4
+    assert "attention entropy 0.500 nats; none: FG-ARI 0.7" in text.read_text()
     with pytest.raises(ValueError, match="--clip is 2, but the test split of .* has 2 clips"):
         command.run(["figure7", *flags[:2], "--clip=2"])
 

@@ -10,12 +10,14 @@ from parts_jax.pictures import colours, grids
 WHITE, GREY = 255, (90, 90, 90)
 
 
-def over_time(rows: Mapping[str, np.ndarray], frames: Sequence[int], scale: int = 2) -> np.ndarray:
+def over_time(rows: Mapping[str, np.ndarray], frames: Sequence[int],
+              titles: Sequence[str] | None = None, scale: int = 2) -> np.ndarray:
     """A row of tiles a name, a column a frame, the name beside it.
 
     Args:
       rows: uint8 or float pictures [T, H, W, 3] by name.
       frames: which frames.
+      titles: of the columns; None: the frames' numbers, from 1.
       scale: whole number that every pixel is enlarged by.
 
     Returns:
@@ -23,7 +25,7 @@ def over_time(rows: Mapping[str, np.ndarray], frames: Sequence[int], scale: int 
     """
     tiles = [[grids.enlarge(colours.to_uint8(row[t]), scale) for t in frames]
              for row in rows.values()]
-    table = grids.titled_table(tiles, [str(t + 1) for t in frames])
+    table = grids.titled_table(tiles, titles or [str(t + 1) for t in frames])
     height = tiles[0][0].shape[0] + 2
     label = np.full((table.shape[0], 130, 3), WHITE, np.uint8)
     image = Image.fromarray(label)

@@ -69,8 +69,8 @@ def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
     first = rollouts["parts"][0]
     words = (f"{first['dataset']}, test: {first['num_sequences']} clips, {first['burn_in']} frames "
              f"seen, {first['num_steps']} predicted by the actions alone; means over clips and "
-             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}). No row was "
-             "trained to predict without seeing.\n\n"
+             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}). No row "
+             "was trained to predict without seeing.\n\n"
              f"{horizon_table(numbers, first['horizon'])}\n\n"
              f"Table 1, of frames that are seen:\n\n{table1(done)}")
     plain = {row: {name: values.tolist() for name, values in found.items()}
@@ -116,7 +116,7 @@ def figure7(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
         numbers[name] = still_numbers(seen, clip, first, last)
         pictures[f"{name}: masks"] = colours.colour_masks(seen.masks[first])
         pictures[f"{name}: recon"] = seen.recon[first]
-    shown = range(0, STILL_FRAMES, 4)
+    shown = (*range(0, STILL_FRAMES - 4, 4), STILL_FRAMES - 1)
     charts = [draw.chart(title, {name: np.asarray(found[key]) for name, found in numbers.items()})
               for key, title in (("kl", "KL to its own prior, nats a frame"),
                                  ("kl_to_standard", "KL of the refined posterior to N(0, I)"),
@@ -212,7 +212,8 @@ def figure9(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
     words = (f"`{flags.workdir}`, clip {flags.clip} of the test split, last frame; the {len(dims)} "
              f"numbers of slot {slot + 1} with most KL to N(0, I), from -2 to 2 around where they "
              "were, of that slot and of all slots at once.")
-    return draw.over_time(pictures, range(len(MOVES))), numbers, words
+    titles = [f"{move:+g}" for move in MOVES]
+    return draw.over_time(pictures, range(len(MOVES)), titles), numbers, words
 
 
 def kl_by_dimension(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:

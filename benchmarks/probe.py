@@ -26,7 +26,8 @@ import jax
 import numpy as np
 import threadpoolctl
 from scipy import optimize
-from sklearn import dummy, exceptions, linear_model, pipeline as chain, preprocessing
+from sklearn import dummy, exceptions, linear_model, preprocessing
+from sklearn import pipeline as chain
 
 from benchmarks.paper import clips
 from parts_jax.api import inference

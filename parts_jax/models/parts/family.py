@@ -13,7 +13,7 @@ import optax
 from parts_jax.equations import pixel_mixture
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models.contract import Model
-from parts_jax.models.parts import model, per_slot, slot_attention, transition
+from parts_jax.models.parts import model, per_slot, rollout, slot_attention, transition
 from parts_jax.networks import decoders, encoders
 
 STAGES = ("predicted", "refined")
@@ -49,7 +49,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return pixel_mixture.responsibilities(mixture, frame, parts.sigma_x)
 
     return Model(init, parts.initial_state, noise, loss, decode, parts.num_slots, STAGES,
-                 functools.partial(model.roll_out, parts), assign, parts.slot_size)
+                 functools.partial(rollout.roll_out, parts), assign, parts.slot_size)
 
 
 def build(config: ml_collections.ConfigDict) -> model.PARTS:

@@ -327,32 +327,6 @@ def view_of(mixture: PixelMixture) -> View:
     return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
-def roll_out(parts: PARTS, params: Any, state: InferenceState, actions: jax.Array,
-             noise: Any = None) -> Slots:
-    """Predicts frames by the transition alone (section 3.2.1): no frame is seen, nothing refined.
-
-    Args:
-      parts: from `build`.
-      params: its parameters.
-      state: after the last frame that was seen.
-      actions: a_{t-1} for each frame t to predict, [B, S, A]; A may be 0.
-      noise: not needed, as posteriors are decoded at their means.
-
-    Returns:
-      Slots of [B, S, K, D].
-    """
-    del noise
-    predict = Function(parts.transition, params.get("transition", {}))
-
-    def step(state, action):
-        lambda_, hidden = parts.predict(predict, state, action)  # lambda_t^0
-        return state.replace(posterior=lambda_, hidden=hidden), lambda_
-
-    _, lambdas = jax.lax.scan(step, state, time_first(actions))
-    q = gaussian.from_parameters(jax.tree.map(batch_first, lambdas), parts.log_std_offset)
-    return Slots(q.mean, q)
-
-
 def encode_all(encoder: Function, frames: jax.Array) -> jax.Array:
     """Encodes all frames at once, time first: [T, B, H, W, 3] -> O [T, B, H, W, C]."""
     encoding = encoder(2 * frames.reshape(-1, *frames.shape[2:]) - 1)

@@ -165,7 +165,7 @@ def test_lambda_decays_by_a_share_of_itself():
     state = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(np.float32),
                          parts.initial_state(B, K))
     actions = np.zeros((B, 1, 0), np.float32)
-    slots = {decay: models.parts.model.roll_out(parts.clone(decay=decay), params, state, actions)
+    slots = {decay: models.parts.rollout.roll_out(parts.clone(decay=decay), params, state, actions)
              for decay in (0.0, 0.25)}
     for name in ("mean", "log_std"):
         kept, decayed = (np.asarray(getattr(slots[decay].posterior, name))[:, 0]

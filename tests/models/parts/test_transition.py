@@ -25,7 +25,7 @@ def moved_by_actions(normalise: bool) -> float:
     state = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(np.float32),
                          parts.initial_state(B, K))
     actions = rng.normal(size=(2, B, 1, 2)).astype(np.float32)
-    one, other = (models.parts.model.roll_out(parts, params, state, a).posterior.mean
+    one, other = (models.parts.rollout.roll_out(parts, params, state, a).posterior.mean
                   for a in actions)
     return float(np.abs(one - other).max())
 
@@ -43,12 +43,12 @@ def test_bounded_a_log_std_out_of_range_is_that_at_its_end(raw, read):
     start = parts.initial_state(B, K)
     mean = np.random.default_rng(1).normal(size=start.posterior.mean.shape).astype(np.float32)
     actions = np.zeros((B, 3, 0), np.float32)
-    slots = [models.parts.model.roll_out(parts, params, InferenceState(
+    slots = [models.parts.rollout.roll_out(parts, params, InferenceState(
         Gaussian(mean, np.full_like(mean, log_std)), start.hidden), actions)
         for log_std in (raw, read)]
     for one, other in zip(*map(jax.tree.leaves, slots), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    unbounded = models.parts.model.roll_out(parts.clone(bounded=False), params, InferenceState(
+    unbounded = models.parts.rollout.roll_out(parts.clone(bounded=False), params, InferenceState(
         Gaussian(mean, np.full_like(mean, raw)), start.hidden), actions)
     gap = np.abs(unbounded.posterior.mean - slots[0].posterior.mean).max()
     assert (gap > 1e-3) == (raw != read)
@@ -64,7 +64,7 @@ def test_a_scale_of_actions_is_that_of_the_transitions_alone():
                          parts.initial_state(B, K))
     actions = rng.normal(size=(B, 3, 2)).astype(np.float32)
     by_scale, by_hand, raw = (
-        models.parts.model.roll_out(each, params, state, given).posterior.mean
+        models.parts.rollout.roll_out(each, params, state, given).posterior.mean
         for each, given in ((scaled, actions), (parts, actions * scale), (parts, actions)))
     np.testing.assert_allclose(by_scale, by_hand, atol=1e-6)
     assert np.abs(by_scale - raw).max() > 1e-3

@@ -15,13 +15,15 @@ Variants are ROW_SIZE. A row switches on what the paper's table has a column for
 | `sa_fixed_actions` | yes            | N(0, I)    | yes     | OP3's graph network           |
 | `parts`            | yes            | N(0, I)    | yes     | transformer and slot-wise LSTM |
 
-Beside them `no_top_down`, for Figure 8: `parts`, whose queries see the posterior alone.
+Beside them `no_top_down`, for Figure 8: `parts`, whose queries see the posterior alone; and, for
+Figure 6, `s_iodine_rollout`, `op3_rollout`, `parts_rollout`: trained as in section 4.2, four frames
+seen and twelve predicted by actions alone; at `demo` they go on from the row's own run.
 
 | size    | data                            | for                             |
 |---------|---------------------------------|---------------------------------|
 | `paper` | playroom/64, 64x64, T=16        | a pod                           |
 | `small` | sim_playroom/small, 64x64, T=16 | one GPU                         |
-| `demo`  | sim_playroom/demo, 32x32, T=16  | 2 CPU cores, some minutes a row |
+| `demo`  | sim_playroom/demo, 32x32, T=16  | 2 CPU cores, ten minutes a row |
 
 All rows of a size share data, decoder, widths, steps, and the order of the data; the convolutions
 of the refiner are the encoder's, but for their strides. What the paper leaves open (what a row
@@ -35,7 +37,8 @@ from configs import parts_playroom
 
 ROWS = ("s_iodine", "op3", "sa_fixed", "sa_actions", "sa_actions_trx", "sa_fixed_actions", "parts")
 SIZES = ("paper", "small", "demo")
-VARIANTS = tuple(f"{row}_{size}" for row in (*ROWS, "no_top_down") for size in SIZES)
+ROLLED_OUT = tuple(f"{row}_rollout" for row in ("s_iodine", "op3", "parts"))
+VARIANTS = tuple(f"{row}_{size}" for row in (*ROWS, "no_top_down", *ROLLED_OUT) for size in SIZES)
 
 
 def get_config(variant: str = "parts_paper") -> ml_collections.ConfigDict:
@@ -46,7 +49,9 @@ def get_config(variant: str = "parts_paper") -> ml_collections.ConfigDict:
     row, _, size = variant.rpartition("_")
     config = parts_playroom.get_config(size)
     make_equal(config, size)
-    switch(config, row)
+    switch(config, row.removesuffix("_rollout"))
+    if row in ROLLED_OUT:
+        roll_out(config, row.removesuffix("_rollout"), size)
     return config
 
 
@@ -59,11 +64,19 @@ def make_equal(config: ml_collections.ConfigDict, size: str) -> None:
     model.per_slot.lstm_size = model.transition.lstm_size
     model.per_slot.update_scale = model.attention.update_scale
     model.transition.effect_size = model.transition.width // 4  # as OP3's 32 of 128
+    model.transition.normalise = True      # without it the LSTM shuts, and no action matters
+    config.train.init_from = ""            # the attention of another run would favour its rows
     config.train.rollout = 0
     config.train.burn_in = (4, 4)
     config.train.rollout_share = 1.0
     if size == "demo":
-        config.schedule.steps = (3_000, 700)
+        model.transition.action_scale = (2.0,)
+        config.schedule.steps = (3_000, 400)
+        config.schedule.learning_rate = (3e-3, 1e-3)
+        config.schedule.warmup_steps = (100, 20)
+        config.schedule.final_scale = (0.3, 0.1)
+        config.data.train_frames = 12
+        config.train.batch_size = 4
         config.train.pixels = (2, 1)           # in the end all: without attention, E_phi must have
         config.train.encoder_pooling = (2, 1)  # seen pictures of the size that it is tested on
         config.train.evaluate_every = 1_000
@@ -87,3 +100,16 @@ def switch(config: ml_collections.ConfigDict, row: str) -> None:
         model.prior = "predictive"
     if row == "no_top_down":
         model.attention.top_down = False
+
+
+def roll_out(config: ml_collections.ConfigDict, row: str, size: str) -> None:
+    """Section 4.2: burn-in on 4 frames, 12 predicted; 15 in the evaluation."""
+    config.data.train_frames = 0               # all 16
+    config.train.rollout = 12
+    config.eval.rollout_steps = 15
+    if size == "demo":
+        config.train.init_from = f"runs/paper/{row}_demo-0"
+        config.schedule.steps = (900, 150)
+        config.schedule.learning_rate = (2e-3, 1e-3)
+        config.model.beta_scale = (2.0, 4.0)
+        config.model.beta_warmup_steps = 1

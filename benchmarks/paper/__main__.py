@@ -8,8 +8,9 @@
 
 `table2` trains what is missing in --runs, --jobs at a time, and may be stopped: the same command
 goes on. With --no-train it writes the table of what is there. Flags that begin with --config. go to
-every run. Figures are of runs that are there, all but Figure 6 of the first seed; table2 makes
-them, but for Figure 8's second, which `figure8` trains. Figure 6 has Table 1 beside it.
+every run. Figures are of its runs, all but Figure 6 of the first seed; `figure6` and `figure8`
+train what they need beside them: runs that learn to roll out, and the one without top-down queries.
+Figure 6 has Table 1 beside it.
 """
 
 import argparse
@@ -28,11 +29,12 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="what", required=True)
     for what in ("table2", "figure6", "figure7", "figure8", "figure9"):
         command = commands.add_parser(what, allow_abbrev=False)
-        command.add_argument("--size", default="demo", help=", ".join(ablations.SIZES))
-        command.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/paper"),
-                             help="the folder of all runs")
+        if what != "figure9":
+            command.add_argument("--size", default="demo", help=", ".join(ablations.SIZES))
+            command.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/paper"),
+                                 help="the folder of all runs")
         command.add_argument("--page", type=pathlib.Path, default=page.PAGE, help="what is written")
-        if what in ("table2", "figure8"):
+        if what in ("table2", "figure6", "figure8"):
             command.add_argument("--jobs", type=int, default=1, help="runs at a time")
             command.add_argument("--no-train", action="store_true", help="only what is there")
         if what in ("table2", "figure6"):
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         if what != "table2":
             command.add_argument("--out", type=pathlib.Path, help="picture and JSON, less suffix")
         if what == "figure9":
-            command.add_argument("workdir", help="a run with slots, of any set")
+            command.add_argument("workdir", help="a run with slots, of any set, or a shipped model")
     return found
 
 

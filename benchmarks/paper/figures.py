@@ -1,6 +1,7 @@
 """Figures 6 to 9 of the paper, of runs of configs/ablations.py: a picture, JSON, a paragraph.
 
-6: roll-outs of PARTS, OP3 and S-IODINE on the same clips, by horizon; beside them Table 1.
+6: roll-outs of PARTS, OP3 and S-IODINE on the same clips, by horizon; beside them Table 1. Those
+   roll-outs are of runs trained for them, which it makes.
 7: one still frame for 32 frames with actions of zero, by the fixed and by the predictive prior.
 8: attention with and without top-down queries, and the scores of both on the same clips.
 9: single numbers of a slot moved from where the last frame left them, by -2 to 2.
@@ -9,18 +10,20 @@
 import argparse
 import json
 import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 import parts_jax
 from benchmarks.paper import clips, draw, page, rows, table2
+from configs import ablations
 from parts_jax.equations import gaussian
 from parts_jax.files import whole
 from parts_jax.metrics import segmentation
 from parts_jax.pictures import colours, grids
 
-ROLLED_OUT = ("s_iodine", "op3", "parts")
+ROLLED_OUT = tuple(row.removesuffix("_rollout") for row in ablations.ROLLED_OUT)
 ROLLOUT_METRICS = {"fg_ari": "FG-ARI", "fg_miou": "mIoU", "mse": "MSE"}
 TABLE_1 = {"s_iodine": (.4461, .0044), "op3": (.4104, .0041), "parts": (.7349, .0023)}
 STILL_FRAMES = 32
@@ -34,7 +37,8 @@ def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
     Raises:
       ValueError, OSError: with a message for the user.
     """
-    out = flags.out or page.PAGE.parent / f"{flags.what}_{flags.size}"
+    which = flags.size if "size" in flags else pathlib.Path(flags.workdir).name
+    out = flags.out or page.PAGE.parent / f"{flags.what}_{which}"
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder for --out={out}.")
     make = {"figure6": figure6, "figure7": figure7, "figure8": figure8,
@@ -43,7 +47,7 @@ def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
     whole.write_whole(out.with_suffix(".png"), grids.encode_png(picture))
     whole.write_whole(out.with_suffix(".json"), json.dumps(numbers, indent=1) + "\n")
     link = os.path.relpath(out.with_suffix(".png"), flags.page.parent)
-    page.put(flags.page, f"{flags.what}-{flags.size}", f"![{flags.what}]({link})\n\n{words}")
+    page.put(flags.page, f"{flags.what}-{which}", f"![{flags.what}]({link})\n\n{words}")
     return f"{out}.png and .json, and a paragraph in {flags.page}."
 
 
@@ -52,13 +56,20 @@ def write(flags: argparse.Namespace, rest: Sequence[str]) -> str:
 
 def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
     """Roll-outs by horizon, means over the seeds that are done: curves, numbers, both tables."""
-    _no_more(rest)
-    done = {row: [run for run in rows.every((row,), flags.size, flags.seeds, flags.runs)
+    base = {row: [run for run in rows.every((row,), flags.size, flags.seeds, flags.runs)
                   if run.record() is not None] for row in ROLLED_OUT}
-    missing = [row for row, runs in done.items() if not runs]
+    missing = [row for row, runs in base.items() if not runs]
     if missing:
         raise FileNotFoundError(f"{flags.runs} has no run of {', '.join(missing)} at the size "
                                 f"{flags.size!r} that is done; table2 makes them.")
+    ahead = {row: [looking_ahead(run, rest) for run in runs] for row, runs in base.items()}
+    if not flags.no_train:
+        rows.make_missing([run for runs in ahead.values() for run in runs], flags.jobs)
+    done = {row: [run for run in runs if run.record() is not None] for row, runs in ahead.items()}
+    missing = [f"{row}_rollout" for row, runs in done.items() if not runs]
+    if missing:
+        raise FileNotFoundError(f"{flags.runs} has no run of {', '.join(missing)} at the size "
+                                f"{flags.size!r} that is done; leave out --no-train.")
     rollouts = {row: [run.rollout() for run in runs] for row, runs in done.items()}
     numbers = {row: {name: np.mean([found["metrics"][name]["mean"] for found in several], 0)
                      for name in several[0]["metrics"]} for row, several in rollouts.items()}
@@ -69,13 +80,20 @@ def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
     first = rollouts["parts"][0]
     words = (f"{first['dataset']}, test: {first['num_sequences']} clips, {first['burn_in']} frames "
              f"seen, {first['num_steps']} predicted by the actions alone; means over clips and "
-             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}). No row "
-             "was trained to predict without seeing.\n\n"
+             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}).\n\n"
              f"{horizon_table(numbers, first['horizon'])}\n\n"
-             f"Table 1, of frames that are seen:\n\n{table1(done)}")
+             f"Table 1, of frames that are seen, by the runs of Table 2:\n\n{table1(base)}")
     plain = {row: {name: values.tolist() for name, values in found.items()}
              for row, found in numbers.items()}
     return draw.stacked(charts), plain, words
+
+
+def looking_ahead(run: rows.Run, flags: Sequence[str]) -> rows.Run:
+    """The run that learns roll-outs; where its config goes on from the row's own, from that."""
+    found = run._replace(row=f"{run.row}_rollout", flags=tuple(flags))
+    if ablations.get_config(f"{found.row}_{run.size}").train.init_from:
+        found = found._replace(flags=(f"--config.train.init_from={run.workdir}", *flags))
+    return found
 
 
 def horizon_table(numbers: dict, horizon: Sequence[int]) -> str:

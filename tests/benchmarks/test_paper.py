@@ -77,16 +77,24 @@ def test_table_2_of_runs_by_hand(tmp_path):
 def test_figure_6_and_table_1_of_runs_by_hand(tmp_path):
     text = tmp_path / "paper.md"
     text.write_text("# A\n")
-    arguments = ["figure6", "--seeds=2", f"--runs={tmp_path / 'runs'}", f"--page={text}",
-                 f"--out={tmp_path / 'figure'}"]
+    arguments = ["figure6", "--seeds=2", "--no-train", f"--runs={tmp_path / 'runs'}",
+                 f"--page={text}", f"--out={tmp_path / 'figure'}"]
     runs = rows.every(figures.ROLLED_OUT, "demo", 2, tmp_path / "runs")
     with pytest.raises(FileNotFoundError, match="has no run of s_iodine, op3, parts at the size"):
         command.run(arguments)
     for run in runs[:5]:  # one seed of parts
         write_run(run, 0.5)
+    with pytest.raises(FileNotFoundError, match="no run of s_iodine_rollout, op3_rollout, parts_r"):
+        command.run(arguments)
+    ahead = [figures.looking_ahead(run, ["--config.train.batch_size=2"]) for run in runs[:5]]
+    assert ahead[4].command[-2:] == [f"--config.train.init_from={runs[4].workdir}",
+                                     "--config.train.batch_size=2"]
+    assert not figures.looking_ahead(runs[0]._replace(size="paper"), []).flags  # from scratch
+    for run in ahead:
+        write_run(run, 0.4)
     with pytest.raises(FileNotFoundError, match="evaluated without roll-outs"):
         command.run(arguments)
-    for i, run in enumerate(runs[:5]):
+    for i, run in enumerate(ahead):
         means = {"fg_ari": [.5 + .1 * i, .4], "mse": [.001 * i, .01], "repeat_mse": [.02, .03]}
         (run.workdir / "evaluation" / f"sim_playroom_demo-test-{STEPS}-rollout.json").write_text(
             json.dumps(dict(dataset="sim_playroom/demo", num_sequences=12, burn_in=4, num_steps=2,

@@ -140,7 +140,9 @@ def test_a_second_run_in_the_same_workdir_is_refused(folder, command):
         process.send_signal(signal.SIGCONT)
         process.kill()
         process.communicate()
-    run(command(workdir))  # a killed one is in nobody's way
+    process = start_and_wait_for(command(workdir), workdir, 4)  # a killed one is in nobody's way
+    process.kill()
+    process.communicate()
 
 
 def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(folder, command, undisturbed):

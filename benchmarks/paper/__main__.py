@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--no-train", action="store_true", help="only what is there")
         if what in ("table2", "figure6"):
             command.add_argument("--seeds", type=int, default=4, help="of each row")
-        if what in ("figure7", "figure8", "figure9"):
+        if what != "table2":
             command.add_argument("--clip", type=int, default=0, help="which of the test split")
         if what != "table2":
             command.add_argument("--out", type=pathlib.Path, help="picture and JSON, less suffix")

@@ -78,14 +78,32 @@ def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
         {"last frame seen": still} if name == "mse" and still is not None else {}))
         for name, title in ROLLOUT_METRICS.items() if name in numbers["parts"]]
     first = rollouts["parts"][0]
-    words = (f"{first['dataset']}, test: {first['num_sequences']} clips, {first['burn_in']} frames "
-             f"seen, {first['num_steps']} predicted by the actions alone; means over clips and "
-             f"seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}).\n\n"
+    words = (f"Clip {flags.clip} of the test split, frames after the first {first['burn_in']} "
+             f"predicted. Curves: {first['dataset']}, test: {first['num_sequences']} clips, "
+             f"{first['burn_in']} frames seen, {first['num_steps']} predicted by the actions alone; "
+             f"means over clips and seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}).\n\n"
              f"{horizon_table(numbers, first['horizon'])}\n\n"
              f"Table 1, of frames that are seen, by the runs of Table 2:\n\n{table1(base)}")
     plain = {row: {name: values.tolist() for name, values in found.items()}
              for row, found in numbers.items()}
-    return draw.stacked(charts), plain, words
+    strip = rolled_out({row: runs[0] for row, runs in done.items()}, flags.clip, first["burn_in"])
+    return draw.stacked([strip, *charts]), plain, words
+
+
+def rolled_out(runs: dict[str, rows.Run], index: int, burn_in: int) -> np.ndarray:
+    """A clip of the test split, and what each run predicts of its frames after the first ones."""
+    pictures = {}
+    for row, run in runs.items():
+        model = parts_jax.load(run.workdir)
+        clip = clips.of_split(model.config, index)
+        num_steps = len(clip["video"]) - burn_in
+        actions = clip["actions"] if model.config.data.action_size else None
+        found = model.predict(clip["video"][:burn_in], actions, num_steps)
+        pictures.setdefault("frame", clip["video"])
+        pictures[row] = np.concatenate([found.seen.recon, found.recon])
+        pictures[f"{row}: masks"] = colours.colour_masks(
+            np.concatenate([found.seen.masks, found.masks]))
+    return draw.over_time(pictures, range(0, burn_in + num_steps, 2))
 
 
 def looking_ahead(run: rows.Run, flags: Sequence[str]) -> rows.Run:

@@ -74,7 +74,7 @@ def test_table_2_of_runs_by_hand(tmp_path):
     assert alike.endswith("| 0 of 2 | undecided |") and "| +0.000 | 1 |" in alike
 
 
-def test_figure_6_and_table_1_of_runs_by_hand(tmp_path):
+def test_figure_6_and_table_1_of_runs_by_hand(untrained, tmp_path):
     text = tmp_path / "paper.md"
     text.write_text("# A\n")
     arguments = ["figure6", "--seeds=2", "--no-train", f"--runs={tmp_path / 'runs'}",
@@ -97,7 +97,7 @@ def test_figure_6_and_table_1_of_runs_by_hand(tmp_path):
     for i, run in enumerate(ahead):
         means = {"fg_ari": [.5 + .1 * i, .4], "mse": [.001 * i, .01], "repeat_mse": [.02, .03]}
         (run.workdir / "evaluation" / f"sim_playroom_demo-test-{STEPS}-rollout.json").write_text(
-            json.dumps(dict(dataset="sim_playroom/demo", num_sequences=12, burn_in=4, num_steps=2,
+            json.dumps(dict(dataset="sim_playroom/demo", num_sequences=12, burn_in=2, num_steps=2,
                             horizon=[1, 2], metrics={k: {"mean": v} for k, v in means.items()})))
     command.run(arguments)
     numbers = json.loads((tmp_path / "figure.json").read_text())
@@ -107,6 +107,8 @@ def test_figure_6_and_table_1_of_runs_by_hand(tmp_path):
     assert "| row | FG-ARI +1 | FG-ARI +2 | MSE +1 | MSE +2 |" in lines
     assert "| `op3` | 0.750 | 0.400 | 0.0025 | 0.0100 |" in lines
     assert any("seeds (s_iodine: 2, op3: 2, parts: 1)" in line for line in lines)
+    assert any("Clip 0 of the test split, frames after the first 2 predicted" in line
+               for line in lines)
     table, = (line for line in lines if line.startswith("| `parts` | 0.7349 |"))
     assert table.endswith("| 0.0023 | 0.00650 |")
 

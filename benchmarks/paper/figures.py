@@ -78,10 +78,11 @@ def figure6(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray,
         {"last frame seen": still} if name == "mse" and still is not None else {}))
         for name, title in ROLLOUT_METRICS.items() if name in numbers["parts"]]
     first = rollouts["parts"][0]
+    counts = ", ".join(f"{row}: {len(runs)}" for row, runs in done.items())
     words = (f"Clip {flags.clip} of the test split, frames after the first {first['burn_in']} "
              f"predicted. Curves: {first['dataset']}, test: {first['num_sequences']} clips, "
-             f"{first['burn_in']} frames seen, {first['num_steps']} predicted by the actions alone; "
-             f"means over clips and seeds ({', '.join(f'{row}: {len(runs)}' for row, runs in done.items())}).\n\n"
+             f"{first['burn_in']} frames seen, {first['num_steps']} predicted by actions alone; "
+             f"means over clips and seeds ({counts}).\n\n"
              f"{horizon_table(numbers, first['horizon'])}\n\n"
              f"Table 1, of frames that are seen, by the runs of Table 2:\n\n{table1(base)}")
     plain = {row: {name: values.tolist() for name, values in found.items()}

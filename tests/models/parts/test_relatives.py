@@ -90,6 +90,21 @@ def test_rows_have_the_same_parameters_where_they_share_a_network():
     chex.assert_trees_all_equal(*decoders)
 
 
+def test_a_row_without_transition_is_parts_whose_transition_says_nothing():
+    """The same encoder, attention and decoder: the same numbers, but for rounding."""
+    _, _, params, of_parts = made({"model.transition.decay": 0.0})
+    config, _, shapes, of_row = made({"model.transition.kind": "none",
+                                      "model.transition.decay": 0.0})
+    assert set(params) == {*shapes, "transition"} and "transition" not in shapes
+    clip = clip_for(config)
+    value, step = of_parts(
+        params | {"transition": jax.tree.map(np.zeros_like, params["transition"])}, clip)
+    expected, row = of_row({name: params[name] for name in shapes}, clip)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    chex.assert_trees_all_close(step.latents, row.latents, atol=1e-5)
+    assert abs(of_parts(params, clip)[0] - value) > 1e-3  # what it says does matter
+
+
 @pytest.mark.parametrize("row", [S_IODINE, OP3], ids=["s_iodine", "op3"])
 def test_permuting_slots_permutes_everything(row):
     config, _, params, loss = made(row)

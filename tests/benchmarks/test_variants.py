@@ -1,5 +1,6 @@
 """benchmarks/variants.py, growth.py, memory.py: tiny steps, and exponents and ratios by hand."""
 
+import functools
 import json
 import math
 from unittest import mock
@@ -57,27 +58,28 @@ def program_of_known_cost(monkeypatch):
 # ---- variants.py --------------------------------------------------------------------------------
 
 
-def lowered(config, variant):
-    """The variant's step with time unrolled, lowered and not compiled."""
-    config = step.without_loops(config).unlock()
+@functools.cache
+def lowered(name):
+    """A variant's step with time unrolled, lowered and not compiled: its FLOPs, its text."""
+    variant = variants.variants(tiny_config())[name]
+    config = step.without_loops(tiny_config()).unlock()
     config.update_from_flattened_dict(variant.changes)
     with variant.patched():
         program, arguments, _ = step.train_program(
             config, -1, sharding.make_mesh(jax.devices()[:1]))
-        return program.lower(*arguments)
+        found = program.lower(*arguments)
+        return found.cost_analysis()["flops"], found.as_text()
 
 
 def test_variants_are_other_programs_in_the_order_of_their_flops():
-    config = tiny_config()
-    every = variants.variants(config)
-    assert set(every) == {"ours", "naive", "naive, remat", "twice", "tiled", "keys", "whole",
-                          "no inner gradient", "unroll T", "bfloat16"}
+    assert set(variants.variants(tiny_config())) == {
+        "ours", "naive", "naive, remat", "twice", "tiled", "keys", "whole", "no inner gradient",
+        "unroll T", "bfloat16"}
     names = ("no inner gradient", "ours", "twice", "naive", "naive, remat")
-    flops = [lowered(config, every[name]).cost_analysis()["flops"] for name in names]
+    flops = [lowered(name)[0] for name in names]
     assert flops[0] < 1.02 * flops[1]  # one decoder forward, one backward: so is the floor
     assert 1.2 * flops[1] < flops[2] < flops[3] and 1.2 * flops[3] < flops[4]
-    ours, whole, half = (lowered(config, every[name]).as_text()
-                         for name in ("ours", "whole", "bfloat16"))
+    ours, whole, half = (lowered(name)[1] for name in ("ours", "whole", "bfloat16"))
     assert "bf16" in half and "bf16" not in ours
     assert whole != ours  # and hardly another number of FLOPs
 
@@ -85,10 +87,7 @@ def test_variants_are_other_programs_in_the_order_of_their_flops():
 @pytest.mark.parametrize("name", ["tiled", "keys"])
 def test_a_saving_alone_is_one(name):
     """What is replaced is what the step calls: else it would be ours once more."""
-    config = tiny_config()
-    every = variants.variants(config)
-    flops, ours, naive = (lowered(config, every[each]).cost_analysis()["flops"]
-                          for each in (name, "ours", "naive"))
+    flops, ours, naive = (lowered(each)[0] for each in (name, "ours", "naive"))
     assert 1.05 * ours < flops < naive
 
 

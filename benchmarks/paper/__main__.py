@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--seeds", type=int, default=4, help="of each row")
         if what != "table2":
             command.add_argument("--clip", type=int, default=0, help="which of the test split")
+        if what == "figure7":
+            command.add_argument("--clips", type=int, default=64, help="what curves are means of")
         if what != "table2":
             command.add_argument("--out", type=pathlib.Path, help="picture and JSON, less suffix")
         if what == "figure9":

@@ -73,10 +73,24 @@ def of_split(config: ml_collections.ConfigDict, index: int,
     if not 0 <= index < len(opened.examples):
         raise ValueError(f"--clip is {index}, but the {split} split of {config.data.name} has "
                          f"{len(opened.examples)} clips, counted from 0.")
-    part = pipeline.Split([opened.examples[index]], opened.fewest_frames)
-    batch = next(pipeline.eval_iterator(config.data, part, batch_size=1,
-                                        action_size=config.data.action_size))
-    return {name: np.asarray(value)[0] for name, value in batch.items()}
+    return _clips(config, [opened.examples[index]], opened.fewest_frames)[0]
+
+
+def first_of_split(config: ml_collections.ConfigDict, count: int,
+                   split: str = "test") -> list[dict[str, np.ndarray]]:
+    """The first clips of a split, or all where there are fewer, each as of `of_split`."""
+    opened = pipeline.open_split(config.data, split)
+    count = min(count, len(opened.examples))
+    return _clips(config, [opened.examples[i] for i in range(count)], opened.fewest_frames)
+
+
+def _clips(config: ml_collections.ConfigDict, examples: list,
+           fewest_frames: int) -> list[dict[str, np.ndarray]]:
+    """Examples as the pipeline gives them, each by itself."""
+    batches = pipeline.eval_iterator(config.data, pipeline.Split(examples, fewest_frames),
+                                     batch_size=1, action_size=config.data.action_size)
+    return [{name: np.asarray(value)[0] for name, value in next(batches).items()}
+            for _ in examples]
 
 
 def still(clip: dict[str, np.ndarray], num_frames: int) -> dict[str, np.ndarray]:

@@ -27,6 +27,10 @@ ROLLED_OUT = tuple(row.removesuffix("_rollout") for row in ablations.ROLLED_OUT)
 ROLLOUT_METRICS = {"fg_ari": "FG-ARI", "fg_miou": "mIoU", "mse": "MSE"}
 TABLE_1 = {"s_iodine": (.4461, .0044), "op3": (.4104, .0041), "parts": (.7349, .0023)}
 STILL_FRAMES = 32
+STILL_CHARTS = {"kl": "KL to its own prior, nats a frame",
+                "kl_to_standard": "KL of the refined posterior to N(0, I)",
+                "mse": "MSE of the prediction", "mse_refined": "MSE after refinement",
+                "fg_ari": "FG-ARI of the predicted masks"}
 MOVES = np.linspace(-2, 2, 9)
 NUM_DIMS = 6
 
@@ -140,32 +144,37 @@ def table1(done: dict[str, list[rows.Run]]) -> str:
 
 
 def figure7(flags: argparse.Namespace, rest: Sequence[str]) -> tuple[np.ndarray, dict, str]:
-    """Fixed against predictive prior on a still scene: picture, numbers by frame, words."""
+    """Fixed against predictive prior on still scenes: one as a picture, means by frame, words."""
     _no_more(rest)
+    if flags.clips < 1:
+        raise ValueError(f"--clips is {flags.clips}, but must be a whole number, 1 or more.")
     workdirs = {"fixed": rows.Run("parts", flags.size, 0, flags.runs).workdir,
                 "predictive": rows.Run("sa_actions_trx", flags.size, 0, flags.runs).workdir}
     models = {name: clips.load(workdir) for name, workdir in workdirs.items()}
-    clip = clips.still(clips.of_split(models["fixed"].config, flags.clip), STILL_FRAMES)
-    numbers, pictures = {}, {"frame": clip["video"]}
+    config = models["fixed"].config
+    stills = [clips.still(clip, STILL_FRAMES)
+              for clip in clips.first_of_split(config, flags.clips)]
+    shown = clips.still(clips.of_split(config, flags.clip), STILL_FRAMES)
+    numbers, pictures = {}, {"frame": shown["video"]}
     for name, trained in models.items():
-        seen = clips.see(trained, clip)
         first, last = trained.model.stages[0], trained.model.stages[-1]
-        numbers[name] = still_numbers(seen, clip, first, last)
+        found = [still_numbers(clips.see(trained, clip), clip, first, last)
+                 for clip in stills]
+        numbers[name] = {key: np.nanmean([each[key] for each in found], 0).tolist()
+                         for key in found[0]}
+        seen = clips.see(trained, shown)
         pictures[f"{name}: masks"] = colours.colour_masks(seen.masks[first])
         pictures[f"{name}: recon"] = seen.recon[first]
-    shown = (*range(0, STILL_FRAMES - 4, 4), STILL_FRAMES - 1)
     charts = [draw.chart(title, {name: np.asarray(found[key]) for name, found in numbers.items()})
-              for key, title in (("kl", "KL to its own prior, nats a frame"),
-                                 ("kl_to_standard", "KL of the refined posterior to N(0, I)"),
-                                 ("mse", "MSE of the prediction"))]
-    ends = {name: {key: values[-1] for key, values in found.items()}
-            for name, found in numbers.items()}
-    words = (f"Clip {flags.clip} of the test split of {models['fixed'].config.data.name}, its "
-             f"first frame for {STILL_FRAMES} frames, actions of zero; `{workdirs['fixed'].name}` "
-             f"and `{workdirs['predictive'].name}`. On the last frame: " + "; ".join(
-                 f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items())
-                 for name, found in ends.items()) + ".")
-    return draw.stacked([draw.over_time(pictures, shown), *charts]), numbers, words
+              for key, title in STILL_CHARTS.items() if key in numbers["fixed"]]
+    words = (f"Clip {flags.clip} of the test split of {config.data.name}, its first frame for "
+             f"{STILL_FRAMES} frames, actions of zero, by `{workdirs['fixed'].name}` and "
+             f"`{workdirs['predictive'].name}`; curves are means over the first frames of "
+             f"{len(stills)} clips. On the last frame: " + "; ".join(
+                 f"{name}: " + ", ".join(f"{key} {found[key][-1]:.4g}" for key in found)
+                 for name, found in numbers.items()) + ".")
+    frames = (*range(0, STILL_FRAMES - 4, 4), STILL_FRAMES - 1)
+    return draw.stacked([draw.over_time(pictures, frames), *charts]), numbers, words
 
 
 def still_numbers(seen: clips.Seen, clip: dict, first: str, last: str) -> dict[str, list[float]]:

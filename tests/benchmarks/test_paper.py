@@ -165,6 +165,7 @@ def test_only_what_is_missing_is_made_and_a_failure_is_told(tmp_path, monkeypatc
     (["figure7", "--out=nowhere/figure"], "There is no folder for --out=nowhere/figure"),
     (["figure9", "nowhere"], "There is no folder '.*nowhere'"),
     (["figure7"], "There is no folder '.*runs/paper/parts_demo-0' of a run"),
+    (["figure7", "--clips=0"], "--clips is 0, but must be a whole number, 1 or more"),
     (["figure7", "--config.seed=1"], "is of training, and this figure trains nothing"),
     (["table2", "--page=nowhere.md"], "There is no page 'nowhere.md' to write to"),
 ])
@@ -231,6 +232,12 @@ def test_figures_of_untrained_models(untrained, tmp_path):
         assert all(len(values) == figures.STILL_FRAMES for values in found.values())
         assert np.isfinite(list(found.values())).all() and min(found["kl"]) > 0
     assert "![figure7](figure.png)" in text.read_text()
+    assert "means over the first frames of 2 clips" in text.read_text()
+    both = numbers["fixed"]["mse"]
+    singles = [figures.still_numbers(clips.see(trained, clip), clip, "predicted", "refined")["mse"]
+               for trained in [clips.load("parts")]
+               for clip in [clips.still(example, figures.STILL_FRAMES) for example in untrained]]
+    np.testing.assert_allclose(both, np.mean(singles, 0), rtol=1e-5)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     command.run(["figure9", "parts_demo-0", *flags])
     moves = json.loads((tmp_path / "figure.json").read_text())

@@ -215,7 +215,19 @@ def test_rows_of_the_ablations_differ_in_their_switches_alone():
         assert found >= switches - {"model.transition.decay"}
         changed = {key for key, _, _ in configuration.differences(
             parts, get_config(f"parts_playroom:{size}"))}
-        assert not {key for key in changed if key.startswith(("data.", "model.decoder"))}
+        shorter = {"data.train_frames"} if size == "demo" else set()
+        assert {key for key in changed if key.startswith(("data.", "model.decoder"))} == shorter
+
+
+def test_runs_that_learn_roll_outs_have_the_model_of_their_row():
+    for row in importlib.import_module("configs.ablations").ROLLED_OUT:
+        for size in ("paper", "small", "demo"):
+            config = get_config(f"ablations:{row}_{size}")
+            assert (config.train.burn_in, config.train.rollout) == ((4, 4), 12)
+            changed = {key for key, _, _ in configuration.differences(
+                config, get_config(f"ablations:{row.removesuffix('_rollout')}_{size}"))}
+            assert {key for key in changed if key.startswith("model.")} <= {
+                "model.beta_scale", "model.beta_warmup_steps"}
 
 
 def test_parameters_of_the_paper_are_counted():

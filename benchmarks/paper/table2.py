@@ -21,8 +21,8 @@ from configs import ablations
 
 LEVEL = 0.05
 METRIC = "fg_ari_last"  # ARI-F of the predicted masks on the last frame, as in the paper
-BESIDE = {"fg_ari_last_assigned": "FG-ARI assigned", "ari_last_assigned": "ARI assigned",
-          "miou_last_assigned": "mIoU assigned", "mse": "MSE"}
+BESIDE = {"ari_last": "ARI", "miou_last": "mIoU", "fg_ari_last_assigned": "FG-ARI assigned",
+          "ari_last_assigned": "ARI assigned", "miou_last_assigned": "mIoU assigned", "mse": "MSE"}
 
 
 class Row(NamedTuple):

@@ -29,7 +29,8 @@ def loss_by_hand(config, params, clip, seen) -> jax.Array:
     """(1/T) sum_t L_t, mean over examples; seen: T of bool."""
     parts = family.build(config)
     networks = Networks(*(
-        Function(getattr(parts, name), params[name]) for name in Networks._fields))
+        Function(getattr(parts, name), params[name]) if name in params else None
+        for name in Networks._fields))
     size = clip.video.shape[2:4]
     beta = config.model.beta * size[0] * size[1] / config.model.beta_pixels
     objective = refinement.make_objective(

@@ -72,7 +72,7 @@ def test_a_scale_of_actions_is_that_of_the_transitions_alone():
     def attention(_, inputs, encoding):
         return inputs[..., :2 * config.model.slot_size], inputs[..., -2:]
 
-    networks = models.parts.model.Networks(None, None, None, attention)
+    networks = models.parts.model.Networks(None, None, None, attention, None)
     score = types.SimpleNamespace(gradient=state.posterior)
     _, seen = scaled.attend(networks, state.posterior, score, None, actions[:, 0], encoding=0)
     np.testing.assert_array_equal(seen, np.repeat(actions[:, None, 0], K, axis=1))

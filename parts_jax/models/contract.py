@@ -71,6 +71,9 @@ class Step(NamedTuple):
       views: of the stages that `loss` has decoded anyway, what `decode` would say: a `View` of
         [B, T, ...] each. It saves evaluation one decoding of the stage; in training, where nothing
         asks for it, XLA leaves it out.
+      iterations: of families with `Model.num_iterations`, what each of the N + 1 decodings of a
+        frame showed, the first guess first: a `View` with recon [B, T, N+1, H, W, 3] and masks
+        [B, T, N+1, K, H, W], without slots; None where there is none.
     """
 
     state: State
@@ -78,6 +81,7 @@ class Step(NamedTuple):
     metrics: dict[str, jax.Array]
     maps: dict[str, jax.Array]
     views: dict[str, "View"] = {}
+    iterations: "View | None" = None
 
 
 class View(NamedTuple):
@@ -121,11 +125,13 @@ class Model(NamedTuple):
       slot_size: D, where latents are `notation.Slots`; None: they are something else, and what
         needs slots (a posterior, traversals, slots of one's own to decode) cannot be had.
       reads: what a clip must hold: "video", and names of cues.
+      num_iterations: N of the config, of families that refine one frame again and again and whose
+        `noise` takes any other N as its last argument: (keys [B], T, K, N); None: of no such.
     """
 
     init: Callable[[jax.Array], Params]
     start: Callable[[int, int | None], State]
-    noise: Callable[[jax.Array, int, int | None], Any]
+    noise: Callable[..., Any]
     loss: Callable[[Params, State, Clip, jax.Array | None], tuple[jax.Array, Step]]
     decode: Callable[[Params, Latents, tuple[int, int]], View]
     num_slots: int
@@ -134,6 +140,7 @@ class Model(NamedTuple):
     assign: Callable[[View, jax.Array], jax.Array] | None = None
     slot_size: int | None = None
     reads: tuple[str, ...] = ("video",)
+    num_iterations: int | None = None
 
     @property
     def cues(self) -> tuple[str, ...]:
@@ -193,6 +200,7 @@ def checked(model: Model, action_size: int) -> Model:
                              f"its stages are {sorted(model.stages)}.")
         _check_leaves("latents", made.latents, "B T", sizes)
         _check_leaves("views", made.views, "B T", sizes)
+        _check_leaves("iterations", made.iterations, "B T", sizes)
         for name, shown in made.maps.items():
             _check(f"maps[{name!r}]", shown, "B T K H W", sizes | {"K": _size(shown, 2)})
         return value, made

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import ml_collections
 
-from parts_jax.models import contract, parts
+from parts_jax.models import contract, iodine, parts
 
-FAMILIES = {"parts": parts}
+FAMILIES = {"parts": parts, "iodine": iodine}
 
 
 def family_of(model_config: ml_collections.ConfigDict) -> types.ModuleType:

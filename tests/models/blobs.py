@@ -1,9 +1,11 @@
 """A family of image models as small as one can be: what else than PARTS the contract must carry.
 
-An image is encoded to one vector; K slots are drawn from it with noise of two kinds, and decoded to
-a mixture whose masks sharpen as a temperature falls in training. No state, no prediction.
+An image is encoded to one vector; K slots are drawn from it with noise of two kinds, refined N
+times by what their picture leaves of it, and decoded to a mixture whose masks sharpen as a
+temperature falls in training. No state, no prediction.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +19,7 @@ from parts_jax.networks import decoders, encoders, layers
 KEYS = {
     "name": rules.choice("blobs"),
     "num_slots": rules.whole(1),
+    "num_iterations": rules.whole(1),
     "slot_size": rules.whole(1),
     "width": rules.whole(1),
     "coldest": rules.positive(),
@@ -40,12 +43,11 @@ class Blobs(nn.Module):
         self.head = layers.MLP((self.width,), self.slot_size)
         self.decoder = decoders.SpatialBroadcastDecoder((self.width,), 1, "affine")
 
-    def encode(self, x: jax.Array, noise: dict[str, jax.Array]) -> jax.Array:
+    def encode(self, x: jax.Array, which: jax.Array, sample: jax.Array) -> jax.Array:
         """x [B, H, W, 3], noise of [B, K, D] each -> slots, [B, K, D]."""
         code = jnp.mean(self.encoder(2 * x - 1), axis=(1, 2))
-        code = jnp.broadcast_to(code[:, None], (*noise["which"].shape[:2], code.shape[-1]))
-        mean = self.head(jnp.concatenate([code, noise["which"]], axis=-1))
-        return mean + 0.1 * noise["sample"]
+        code = jnp.broadcast_to(code[:, None], (*which.shape[:2], code.shape[-1]))
+        return self.head(jnp.concatenate([code, which], axis=-1)) + 0.1 * sample
 
     def decode(self, z: jax.Array, resolution: tuple[int, int]) -> Any:
         """z [B, K, D] -> PixelMixture."""
@@ -53,7 +55,7 @@ class Blobs(nn.Module):
 
     def __call__(self, x: jax.Array, noise: dict[str, jax.Array]) -> Any:
         """Both, so that all parameters are made."""
-        return self.decode(self.encode(x, noise), x.shape[1:3])
+        return self.decode(self.encode(x, noise["which"], noise["sample"][:, 0]), x.shape[1:3])
 
 
 def create(config: Any) -> Model:
@@ -61,11 +63,12 @@ def create(config: Any) -> Model:
     c = config.model
     module = Blobs(c.slot_size, c.width)
 
-    def draw(keys, num_frames, num_slots):
-        shape = (num_frames, num_slots or c.num_slots, c.slot_size)
-        one = lambda key: {name: jax.random.normal(jax.random.fold_in(key, i), shape)
-                           for i, name in enumerate(("which", "sample"))}
-        return jax.vmap(one)(keys)
+    def draw(keys, num_frames, num_slots, num_iterations=None):
+        slots, steps = num_slots or c.num_slots, (num_iterations or c.num_iterations) + 1
+        normal = lambda key, i: jax.random.normal(
+            jax.random.fold_in(key, i), (num_frames, slots, c.slot_size))
+        return jax.vmap(lambda key: {"which": normal(key, 0), "sample": jnp.stack(
+            [normal(key, i + 1) for i in range(steps)], axis=1)})(keys)
 
     def init(key):
         noise = jax.tree.map(lambda a: a[:, 0], draw(jax.random.split(key, 1), 1, None))
@@ -83,15 +86,23 @@ def create(config: Any) -> Model:
     def loss(params, state, clip, step):
         def one_frame(inputs):
             x, noise = inputs
-            z = module.apply({"params": params}, x, noise, method="encode")
-            latents = {"z": z, "heat": jnp.broadcast_to(temperature(step), z.shape[:1])}
-            view = view_of(params, latents, x.shape[1:3])
-            return latents, jnp.mean(jnp.square(view.recon - x), axis=(1, 2, 3)), view.masks
+            encode = functools.partial(module.apply, {"params": params}, method="encode")
+            heat, views, seen, z = jnp.broadcast_to(temperature(step), x.shape[:1]), [], x, 0.0
+            for sample in jnp.moveaxis(noise["sample"], 1, 0):
+                z = z + encode(seen, noise["which"], sample)
+                latents = {"z": z, "heat": heat}
+                views.append(view_of(params, latents, x.shape[1:3]))
+                seen = (1 + x - views[-1].recon) / 2  # what is left of it, for the next iteration
+            error = jnp.mean(jnp.square(views[-1].recon - x), axis=(1, 2, 3))
+            shown = View(*(jnp.stack(arrays, 1) for arrays in list(zip(*views, strict=True))[:2]))
+            return latents, error, views[-1].masks, shown
 
         frames = jax.tree.map(contract.time_first, (clip.video, clip.noise))
-        latents, error, masks = jax.tree.map(contract.batch_first, jax.lax.map(one_frame, frames))
-        metrics = {"mse": error, "temperature": latents["heat"]}
-        return jnp.mean(error), Step(state, {"final": latents}, metrics, {"sharpness": masks**2})
+        latents, error, masks, shown = jax.tree.map(
+            contract.batch_first, jax.lax.map(one_frame, frames))
+        return jnp.mean(error), Step(
+            state, {"final": latents}, {"mse": error, "temperature": latents["heat"]},
+            {"sharpness": masks**2}, iterations=shown)
 
     return Model(init, lambda batch_size, num_slots: (), draw, loss, view_of, c.num_slots,
-                 ("final",))
+                 ("final",), num_iterations=c.num_iterations)

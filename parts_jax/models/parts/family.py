@@ -1,17 +1,16 @@
 """PARTS by the contract of families: what a config describes, as functions of parameters."""
 
 import functools
-import itertools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-import optax
 
 from parts_jax.equations import pixel_mixture
 from parts_jax.equations.notation import PixelMixture
+from parts_jax.models import schedules
 from parts_jax.models.contract import Model
 from parts_jax.models.parts import model, per_slot, rollout, slot_attention, transition
 from parts_jax.networks import decoders, encoders
@@ -27,7 +26,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
     after refinement by the frame.
     """
     parts = build(config)
-    scale = beta_scale(config)
+    scale = schedules.beta_scale(config)
 
     def init(key):
         params = parts.init(key, method="make_parameters")["params"]
@@ -112,22 +111,3 @@ def refining_networks(config: ml_collections.ConfigDict) -> tuple:
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:
     """What convolutions and matrix products are computed in; None: as the parameters."""
     return jnp.bfloat16 if config.dtype == "bfloat16" else None
-
-
-def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
-    """Factor of beta: each stage's own, times a warm-up from beta_warmup_start to 1.
-
-    Args:
-      config: `model.beta_scale`, an entry a stage of `schedule.steps`; `model.beta_warmup_*`.
-
-    Returns:
-      step -> factor.
-    """
-    c = config.model
-    stages = optax.join_schedules(
-        [optax.constant_schedule(scale) for scale in c.beta_scale],
-        list(itertools.accumulate(config.schedule.steps))[:-1])
-    if c.beta_warmup_steps == 0:  # optax would stay at the start for ever
-        return stages
-    warmup = optax.linear_schedule(c.beta_warmup_start, 1.0, c.beta_warmup_steps)
-    return lambda step: warmup(step) * stages(step)

@@ -18,8 +18,9 @@ from parts_jax.equations.notation import (
     Pixels,
     Slots,
 )
+from parts_jax.models import signs
 from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
-from parts_jax.models.parts import per_slot, seen_frames, signs
+from parts_jax.models.parts import per_slot, seen_frames
 from parts_jax.networks.functions import Function, as_function
 
 

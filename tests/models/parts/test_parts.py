@@ -16,7 +16,7 @@ from parts_jax import models
 from parts_jax.api import inference
 from parts_jax.equations import refinement, truncation
 from parts_jax.equations.notation import PixelMixture
-from parts_jax.models import contract
+from parts_jax.models import contract, schedules
 from parts_jax.models.contract import Clip
 from parts_jax.models.parts import family
 
@@ -227,7 +227,7 @@ def test_beta_changes_with_the_step_in_training_alone():
     full = config.model.beta * S * S / config.model.beta_pixels
     for step, scale in ((None, 1.0), (0, 0.02), (250, 0.51), (500, 1.0), (4000, 0.3)):
         np.testing.assert_allclose(at(step), full * scale, rtol=2e-2, err_msg=str(step))
-    schedule = family.beta_scale(config)
+    schedule = schedules.beta_scale(config)
     assert float(schedule(0)) == pytest.approx(0.02) and float(schedule(5000)) == pytest.approx(0.3)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from parts_jax.equations import refinement
 from parts_jax.equations.notation import Gaussian, PixelMixture
-from parts_jax.models.parts import signs
+from parts_jax.models import signs
 
 B, K, D, S, BETA = 2, 2, 3, 4, 0.5
 

@@ -1,4 +1,4 @@
-"""What training says of PARTS: the parts of the loss, and the signs by which collapse shows."""
+"""What training says of a model of slots: parts of the loss, and signs by which collapse shows."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def frame_metrics(q: Gaussian, score: refinement.Score, x: jax.Array, attn: jax.
     the masks' shares of the picture. Entropies are in nats, means over pixels.
 
     Args:
-      q: the predicted posterior, Gaussian of [B, K, D].
+      q: the posterior that was scored, Gaussian of [B, K, D].
       score: of its sample.
       x: the frame, [B, H, W, 3].
       attn: attention weights, [B, K, H, W]; None: there is no attention, nor its entropy.

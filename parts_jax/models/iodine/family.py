@@ -1,0 +1,97 @@
+"""IODINE by the contract of families: what a config describes, as functions of parameters."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from parts_jax.equations import component_likelihood
+from parts_jax.equations.notation import PixelMixture
+from parts_jax.models import schedules
+from parts_jax.models.contract import Model
+from parts_jax.models.iodine import model, refiner, sequences
+from parts_jax.networks import broadcast_decoder, decoders
+
+
+def create(config: ml_collections.ConfigDict) -> Model:
+    """The model that a config describes, by the contract of families.
+
+    Its latents are `Slots`. Of images there is one stage, "final": a sample of the posterior after
+    N refinements, the one that was scored. Of sequences there are "predicted", a sample of the
+    posterior before a frame is seen, and "refined", the mean of that after it.
+    """
+    c = config.model
+    iodine = build(config)
+    scale = schedules.beta_scale(config)
+
+    def init(key):
+        params = iodine.init(key, method="make_parameters")["params"]
+        return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
+
+    def noise(keys, num_frames, num_slots, num_iterations=None):
+        count = 1 if c.sequential else (num_iterations or c.num_iterations) + 1
+        shape = (num_frames, num_slots or c.num_slots, c.slot_size)
+        # A key an iteration: with more iterations, the first of them are what they were.
+        one = lambda key: jax.vmap(lambda n: jax.random.normal(jax.random.fold_in(key, n), shape),
+                                   out_axes=1)(jnp.arange(count))
+        return jax.vmap(one)(keys)  # [B, T, N+1, K, D]
+
+    def loss(params, state, clip, step):
+        of_training = (1.0,) if step is None else (scale(step),)
+        clamp = (c.clamp,) if c.sequential and step is None else ()
+        return iodine.apply({"params": params}, clip, state, *of_training, *clamp)
+
+    def decode(params, slots, resolution):
+        mixture = iodine.apply({"params": params}, slots.z, tuple(resolution), method="decode")
+        return model.view_of(mixture)
+
+    def assign(view, frame):
+        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+        return component_likelihood.responsibilities(
+            mixture, component_likelihood.component_log_density(
+                mixture, frame, c.sigma_x, c.likelihood))
+
+    start = iodine.initial_state if c.sequential else lambda batch_size, num_slots: ()
+    return Model(init, start, noise, loss, decode, c.num_slots,
+                 sequences.STAGES if c.sequential else ("final",), None, assign, c.slot_size,
+                 num_iterations=None if c.sequential else c.num_iterations)
+
+
+def build(config: ml_collections.ConfigDict) -> model.IODINE:
+    """The linen module of the `model` part of a config; with `data.num_frames`, `train.unroll`."""
+    c = config.model
+    made = sequences.SequentialIODINE if c.sequential else model.IODINE
+    more = dict(num_frames=config.data.num_frames) if c.sequential else {}
+    return made(
+        decoder=decoder(config),
+        refiner=refiner.RefinementNetwork(
+            inputs=tuple(c.refiner.inputs), channels=tuple(c.refiner.channels),
+            kernel_size=c.refiner.kernel_size, stride=c.refiner.stride, mlp=tuple(c.refiner.mlp),
+            lstm_size=c.refiner.lstm_size, head=c.refiner.head, slot_size=c.slot_size,
+            update_scale=c.refiner.update_scale, dtype=compute_dtype(c)),
+        num_slots=c.num_slots, slot_size=c.slot_size, num_iterations=c.num_iterations,
+        likelihood=c.likelihood, sigma_x=c.sigma_x, posterior=c.posterior,
+        log_std_offset=c.log_std_offset, beta=c.beta, beta_pixels=c.beta_pixels,
+        weights=c.weights, mask_gradient=c.refiner.mask_gradient,
+        likelihood_form=c.refiner.likelihood_form, through_decoder=c.refiner.through_decoder,
+        clamp=c.clamp, unroll=config.train.unroll, examples_at_once=c.decoder.examples_at_once,
+        **more)
+
+
+def decoder(config: ml_collections.ConfigDict) -> nn.Module:
+    """The paper's broadcast decoder, or the one of PARTS, of the kind that a config names."""
+    c = config.model
+    if c.decoder.kind == "broadcast":
+        return broadcast_decoder.BroadcastDecoder(
+            channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
+            dtype=compute_dtype(c))
+    return decoders.SpatialBroadcastDecoder(
+        channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
+        colour=c.decoder.colour, frequencies=c.decoder.frequencies, dtype=compute_dtype(c))
+
+
+def compute_dtype(config: ml_collections.ConfigDict) -> Any:
+    """What convolutions and matrix products are computed in; None: as the parameters."""
+    return jnp.bfloat16 if config.dtype == "bfloat16" else None

@@ -1,0 +1,84 @@
+"""What stands in `config.model` of IODINE: all its keys, and what each may be."""
+
+import ml_collections
+
+from parts_jax.equations.component_likelihood import LIKELIHOODS
+from parts_jax.models import rules
+from parts_jax.models.iodine import inputs, model, objective, refiner
+from parts_jax.networks import decoders
+
+DECODERS = ("broadcast", "coordinates")
+KEYS = {
+    "name": rules.choice("iodine"),
+    "dtype": rules.choice("float32", "bfloat16", "float64"),
+    "num_slots": rules.whole(1),
+    "slot_size": rules.whole(1),
+    "num_iterations": rules.whole(1),
+    "sequential": rules.flag(),
+    "likelihood": rules.choice(*LIKELIHOODS),
+    "sigma_x": rules.positive(),
+    "posterior": rules.choice(*objective.POSTERIORS),
+    "log_std_offset": rules.number(),
+    "beta": rules.not_negative(),
+    "beta_pixels": rules.whole(1),
+    "beta_scale": rules.per_stage(0.0),
+    "beta_warmup_steps": rules.whole(0),
+    "beta_warmup_start": rules.share(),
+    "weights": rules.choice(*model.WEIGHTS),
+    "clamp": rules.not_negative(),
+    "decoder.kind": rules.choice(*DECODERS),
+    "decoder.channels": rules.widths(),
+    "decoder.kernel_size": rules.odd(),
+    "decoder.colour": rules.choice(*decoders.COLOURS),
+    "decoder.frequencies": rules.whole(0),
+    "decoder.examples_at_once": rules.whole(0),
+    "refiner.inputs": rules.names(tuple(inputs.INPUTS)),
+    "refiner.mask_gradient": rules.choice(*inputs.MASK_GRADIENTS),
+    "refiner.likelihood_form": rules.choice(*inputs.LIKELIHOOD_FORMS),
+    "refiner.through_decoder": rules.flag(),
+    "refiner.channels": rules.widths(),
+    "refiner.kernel_size": rules.odd(),
+    "refiner.stride": rules.whole(1),
+    "refiner.mlp": rules.widths(),
+    "refiner.lstm_size": rules.whole(0),
+    "refiner.head": rules.choice(*refiner.HEADS),
+    "refiner.update_scale": rules.not_negative(),
+}
+
+# `loss` explains `clip.pixels` where there are any; see models/contract.py.
+SCORES_PIXELS = True
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that are allowed, but not together.
+
+    Raises:
+      ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; an encoder's
+        pooling, as there is no encoder; no image among the refiner's inputs; several iterations of
+        a frame where each iteration has a frame of its own.
+    """
+    c = config.model
+    per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
+    if max(config.train.pixels) > 1 and not per_pixel:
+        raise ValueError(
+            f"config.train.pixels is {tuple(config.train.pixels)}, with config.model.decoder.kind "
+            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
+            "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
+            "be 1 in every stage.")
+    if tuple(config.train.encoder_pooling) != tuple(config.train.pixels):
+        raise ValueError(
+            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, and "
+            f"config.train.pixels {tuple(config.train.pixels)}: IODINE has no encoder, and its "
+            "refinement network sees the pixels that are explained; they must be the same.")
+    if not set(c.refiner.inputs) & set(inputs.IMAGES):
+        raise ValueError(
+            f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "
+            f"have at least one of {', '.join(inputs.IMAGES)}.")
+    if c.sequential and c.num_iterations != 1:
+        raise ValueError(
+            f"config.model.num_iterations is {c.num_iterations}, and config.model.sequential True: "
+            "on sequences each iteration sees a frame of its own, so it must be 1.")
+    if c.decoder.kind == "broadcast" and c.decoder.colour != "full":
+        raise ValueError(
+            f"config.model.decoder.colour is {c.decoder.colour!r}, and its kind 'broadcast', which "
+            "paints any colour at any pixel: it must be 'full'.")

@@ -35,13 +35,14 @@ from parts_jax.data.sets.robotics_arm import RoboticsArm
 from parts_jax.data.sets.sim_clevrer import SimClevrer
 from parts_jax.data.sets.sim_playroom import SimPlayroom
 from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
+from parts_jax.data.sets.sim_shapes import SimShapes
 from parts_jax.data.sets.sim_sprites import SimSprites
 from parts_jax.data.sets.sim_tetrominoes import SimTetrominoes
 from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm, SimTetrominoes,
-    SimSprites, Rlds, Movi, MultiObject, BouncingBalls, Folder, Atari)}
+    SimSprites, SimShapes, Rlds, Movi, MultiObject, BouncingBalls, Folder, Atari)}
 INFO = "dataset_info.json"  # TFDS writes it last
 KNOWN_NAMES = (*(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                  for config in builder.BUILDER_CONFIGS),

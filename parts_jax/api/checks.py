@@ -1,5 +1,6 @@
 """What a pretrained model may be given: checks that end in a full sentence."""
 
+import math
 from typing import Any
 
 import jax
@@ -12,29 +13,37 @@ MOST_SLOTS = 65535  # their ids are uint16, and one is for what the model did no
 SEEDS = (-2**31, 2**31 - 1)
 
 
-def check_video(video: np.ndarray, resolution: int) -> np.ndarray:
-    """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3].
+def check_video(video: np.ndarray, resolution: int, images: bool = False) -> np.ndarray:
+    """Returns the video as an array, [T, H, W, 3] or [B, T, H, W, 3]; or images as one.
+
+    Args:
+      video: what is given.
+      resolution: H = W of the model.
+      images: whether it is for a model of images, so [H, W, 3], [B, H, W, 3], or clips.
 
     Raises:
       ValueError: it is not uint8, nor floats in [0, 1]; not in colour; empty; or H and W are not
         `resolution`.
     """
     video = np.asarray(video)
-    if video.ndim not in (4, 5) or video.shape[-1] != 3:
+    what = "An image" if images else "A video"
+    if video.ndim not in ((3, 4, 5) if images else (4, 5)) or video.shape[-1] != 3:
+        axes = "[H, W, 3], a batch [B, H, W, 3] or clips" if images else "[T, H, W, 3] or a batch"
         raise ValueError(
-            "A video must be in colour, [T, H, W, 3] or a batch [B, T, H, W, 3]; got "
+            f"{what} must be in colour, {axes} [B, T, H, W, 3]; got "
             f"{list(video.shape)}. Give one of grey levels as three equal colours: "
             "np.repeat(video[..., None], 3, axis=-1).")
     if 0 in video.shape:
-        raise ValueError(f"A video must have one frame or more; got {list(video.shape)}.")
+        one = "pixels, and a batch one image" if images else "one frame"
+        raise ValueError(f"{what} must have {one} or more; got {list(video.shape)}.")
     if video.shape[-3:-1] != (resolution, resolution):
         height, width = video.shape[-3:-1]
         raise ValueError(f"The model takes frames of {resolution}x{resolution} pixels; got "
                          f"{height}x{width}. The model's resize(video) crops and resizes.")
     if video.dtype != np.uint8 and video.dtype.kind != "f":
-        raise ValueError(f"A video must be uint8, or floats in [0, 1]; got {video.dtype}.")
+        raise ValueError(f"{what} must be uint8, or floats in [0, 1]; got {video.dtype}.")
     if video.dtype.kind == "f" and not (video.min() >= 0 and video.max() <= 1):
-        raise ValueError("A video of floats must lie in [0, 1]; got values from "
+        raise ValueError(f"{what} of floats must lie in [0, 1]; got values from "
                          f"{video.min()!s} to {video.max()!s}. {_hint(video)}")
     return video
 
@@ -72,6 +81,12 @@ def check_clip(video: np.ndarray, actions: np.ndarray | None, num_steps: int, re
     return video, actions[None] if single else actions, single
 
 
+def batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.ndarray]:
+    """Cues of one clip as those of a batch of one."""
+    return {name: np.asarray(cue)[None] if single else np.asarray(cue)
+            for name, cue in (cues or {}).items()}
+
+
 def check_resolution(resolution: Any) -> None:
     """Raises a ValueError if `resolution` is no whole number from 8 on, nor None."""
     if resolution is not None and not (rules.is_whole(resolution) and resolution >= 8):
@@ -84,6 +99,44 @@ def check_num_slots(num_slots: Any) -> None:
     if not rules.is_whole(num_slots) or not 1 <= num_slots <= MOST_SLOTS:
         raise ValueError(f"num_slots is {num_slots!r}, but must be a whole number, 1 or more, at "
                          f"most {MOST_SLOTS}, or None.")
+
+
+def choose_num_slots(num_slots: Any, of_training: int) -> int:
+    """K as it was asked for, where None is that of training; raises as `check_num_slots`."""
+    if num_slots is None:
+        return of_training
+    check_num_slots(num_slots)
+    return int(num_slots)
+
+
+def choose_num_iterations(num_iterations: Any, of_training: int | None, family: str) -> int | None:
+    """N for a model that refines a frame again and again; None for another.
+
+    Args:
+      num_iterations: as it was asked for; None: that of training.
+      of_training: `Model.num_iterations`.
+      family: its name.
+
+    Raises:
+      ValueError: it is no whole number from 1 on; or the family takes none.
+    """
+    if num_iterations is None:
+        return of_training
+    if of_training is None:
+        raise ValueError(f"num_iterations is {num_iterations!r}, but models of the family "
+                         f"{family!r} refine every frame as in training; leave it out.")
+    if not rules.is_whole(num_iterations) or num_iterations < 1:
+        raise ValueError(f"num_iterations is {num_iterations!r}, but must be a whole number, 1 or "
+                         f"more, or None for the {of_training} of training.")
+    return int(num_iterations)
+
+
+def check_values(values: Any) -> tuple[float, ...]:
+    """Values of a traversal as floats; raises a ValueError if they are no finite numbers."""
+    values = tuple(float(value) for value in values)
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"values are {values}, but must be one or more finite numbers.")
+    return values
 
 
 def check_seed(seed: Any) -> None:

@@ -32,23 +32,26 @@ def clip_of(model: Model, batch: Mapping[str, jax.Array], keys: jax.Array,
                 model.noise(keys, num_frames, None), {name: batch[name] for name in model.cues})
 
 
-def frame_noise(model: Model, seed: int | jax.Array, start: int | jax.Array, num_frames: int,
-                batch_size: int, num_slots: int) -> Any:
+def frame_noise(model: Model, seed: int | jax.Array, numbers: jax.Array, batch_size: int,
+                num_slots: int, num_iterations: int | None = None) -> Any:
     """Noise of a pretrained model at work, by the rule in models/contract.py: an example a frame.
 
     Args:
       model: draws it.
       seed: of all noise.
-      start: number of the first frame in its video.
-      num_frames, batch_size, num_slots: T, B, K.
+      numbers: of the frames in their video, int32 [T]; of images 0, as each is the first frame of
+        a video of its own.
+      batch_size, num_slots: B, K.
+      num_iterations: N, of families with `Model.num_iterations`; None: that of the config.
 
     Returns:
       A pytree of [B, T, ...], alike over B.
     """
-    keys = contract.example_keys(jax.random.key(seed), start + jnp.arange(num_frames))
-    noise = model.noise(keys, 1, num_slots)  # [T, 1, ...]
+    keys = contract.example_keys(jax.random.key(seed), numbers)
+    chosen = () if num_iterations is None else (num_iterations,)
+    noise = model.noise(keys, 1, num_slots, *chosen)  # [T, 1, ...]
     return jax.tree.map(lambda a: jnp.broadcast_to(
-        jnp.moveaxis(a, 0, 1), (batch_size, num_frames, *a.shape[2:])), noise)
+        jnp.moveaxis(a, 0, 1), (batch_size, len(numbers), *a.shape[2:])), noise)
 
 
 def see(model: Model, params: Any, state: Any, clip: Clip) -> Step:
@@ -153,8 +156,8 @@ def judge_decoded(model: Model, view: View, video: jax.Array,
 
 
 def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: jax.Array,
-            cues: dict[str, jax.Array], seed: int | jax.Array, start: int | jax.Array,
-            num_slots: int) -> tuple[Any, View, jax.Array | None, dict[str, jax.Array], Any]:
+            cues: dict[str, jax.Array], seed: int | jax.Array, numbers: jax.Array, num_slots: int,
+            num_iterations: int | None = None) -> tuple[Any, View, jax.Array | None, Step]:
     """Infers the latents of every frame, and decodes those of the last stage.
 
     Args:
@@ -165,22 +168,24 @@ def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: ja
       actions: previous actions, as the model takes them, [B, T, A].
       cues: what else the model reads, by name, [B, T, ...] each.
       seed: of the noise by which slots are told apart; the same for all of the batch.
-      start: number of the first frame in its video.
+      numbers: of the frames in their video, as for `frame_noise`.
       num_slots: K of `state`.
+      num_iterations: as for `frame_noise`.
 
     Returns:
       Latents [B, T, ...]; their `View` of [B, T, ...]; the masks of the first stage, [B, T, K, H,
-      W], None where it is the last as well; maps; and the state after the last frame.
+      W], None where it is the last as well; and of the `Step` the state, maps and iterations.
     """
-    batch_size, num_frames, height, width, _ = video.shape
-    noise = frame_noise(model, seed, start, num_frames, batch_size, num_slots)
+    batch_size, _, height, width, _ = video.shape
+    noise = frame_noise(model, seed, numbers, batch_size, num_slots, num_iterations)
     step = see(model, params, state, Clip(video, actions, noise, cues))
     first, latents = model.stages[0], step.latents[model.stages[-1]]
     masks = None
     if len(model.stages) > 1:
         masks = (step.views[first] if first in step.views else decode(
             model, params, step.latents[first], (height, width))).masks
-    return latents, decode(model, params, latents, (height, width)), masks, step.maps, step.state
+    kept = Step(step.state, {}, {}, step.maps, iterations=step.iterations)
+    return latents, decode(model, params, latents, (height, width)), masks, kept
 
 
 def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: tuple[int, int],
@@ -204,6 +209,7 @@ def roll_out(model: Model, params: Any, state: Any, actions: jax.Array, noise: t
     if model.predict is None:
         raise ValueError("A roll-out needs Model.predict, but the family of this model has none: "
                          "it predicts no frames.")
-    drawn = frame_noise(model, *noise, actions.shape[1], len(actions), num_slots)
+    seed, start = noise
+    drawn = frame_noise(model, seed, start + jnp.arange(actions.shape[1]), len(actions), num_slots)
     latents = model.predict(params, state, actions, drawn)
     return latents, decode(model, params, latents, resolution)

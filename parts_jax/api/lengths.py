@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 import warnings
 from typing import NamedTuple
 
@@ -55,6 +56,9 @@ class Tested(NamedTuple):
         sentence = self.warning(num_frames)
         if sentence and before <= self.frames:
             warnings.warn(sentence, LengthWarning, stacklevel=stacklevel + 1)
+
+
+EACH_ALONE = Tested(sys.maxsize, 1)  # of models of images: no frame is late for them
 
 
 def of_training(config: ml_collections.ConfigDict) -> Tested:

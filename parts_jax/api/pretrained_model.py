@@ -6,6 +6,8 @@
     future = model.predict(video, actions=None, num_steps=6)
     change = model.traverse(video, slot=0, dim=3, values=[-2, -1, 0, 1, 2])
 
+A model of images takes [H, W, 3], or a batch [B, H, W, 3] of images each on its own; see images.py.
+
 Deterministic: slots are alike before the first frame, and what tells them apart is the noise of
 the sampled posterior (section 3.2), so that noise comes from a fixed seed, `seed=`, and the number
 of the frame, the same for every clip. All that is returned is decoded at the posterior's mean; the
@@ -14,7 +16,6 @@ to other slots. Each method is compiled once for each shape.
 """
 
 import functools
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -25,11 +26,11 @@ import ml_collections
 import numpy as np
 
 from parts_jax import models
-from parts_jax.api import checks, inference, lengths, places, restarting, results
+from parts_jax.api import checks, images, inference, lengths, places, restarting, results
 from parts_jax.api import masks as masks_of
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
-from parts_jax.equations.notation import Gaussian, Slots
+from parts_jax.equations.notation import Slots
 from parts_jax.models import rules
 from parts_jax.runs import checkpoint, configuration, shipped
 
@@ -79,19 +80,24 @@ class PretrainedModel:
       params: parameters, as `checkpoint.restore_params` returns them.
       step: of training.
       tested: how long a video may be; None: as long as the clips of training.
+
+    Attributes:
+      takes_images: whether it looks at each image on its own; images.py says which models do.
     """
 
     def __init__(self, config: ml_collections.ConfigDict, params: Any, step: int,
                  tested: lengths.Tested | None = None):
         self.config, self.step = config, step
-        self.tested = tested or lengths.of_training(config)
         self._params = jax.device_put(params)
         # Unrolling speeds gradients up, which are not taken here, and doubles the time to compile.
         config = config.copy_and_resolve_references().unlock()
         config.train.unroll = 1
         self.model = model = models.create(config)
+        self.takes_images = images.are_taken(config, model)
+        self.tested = lengths.EACH_ALONE if self.takes_images else (
+            tested or lengths.of_training(config))
         self._segment = jax.jit(functools.partial(inference.segment, model),
-                                static_argnames="num_slots")
+                                static_argnames=("num_slots", "num_iterations"))
         self._roll_out = jax.jit(functools.partial(inference.roll_out, model),
                                  static_argnames=("resolution", "num_slots"))
         self._assign = jax.jit(functools.partial(inference.assign, model))
@@ -153,12 +159,14 @@ class PretrainedModel:
     def segment(self, video: np.ndarray, actions: np.ndarray | None = None,
                 num_slots: int | None = None, *, seed: int = 0,
                 after: Segmentation | None = None, restart_every: int | None = None,
-                cues: dict[str, np.ndarray] | None = None,
-                masks: str | None = None) -> Segmentation:
-        """Splits every frame of a video, of one frame or more, into slots.
+                cues: dict[str, np.ndarray] | None = None, masks: str | None = None,
+                num_iterations: int | None = None) -> Segmentation:
+        """Splits every frame of a video, of one frame or more, into slots; or images.
 
         Args:
-          video: one clip [T, H, W, 3] or a batch [B, T, H, W, 3], uint8, or floats in [0, 1].
+          video: one clip [T, H, W, 3] or a batch [B, T, H, W, 3], uint8, or floats in [0, 1]. For
+            a model of images (`takes_images`) an image [H, W, 3] or a batch [B, H, W, 3], each
+            split as it would be alone, with results without T; or clips [B, T, H, W, 3] of such.
           actions: [T, A] or [B, T, A], actions[t] taken between frame t and t+1; None for a model
             without actions.
           num_slots: K; None: that of training.
@@ -172,32 +180,41 @@ class PretrainedModel:
           masks: "assigned": p(k | x_i, z), which slot explains each pixel of the frame, see
             masks.py; "decoder": the decoder's own, after refinement, softer and rounder. None:
             assigned, or decoder if the family cannot assign (`can_assign`).
+          num_iterations: N, how often each frame is refined, in place of that of training; for
+            families that take any (`model.num_iterations`), whose results have `iterations`.
 
         Raises:
-          ValueError: video, actions, num_slots, after, restart_every, cues or masks are not as
-            said.
+          ValueError: video, actions, num_slots, after, restart_every, cues, masks or
+            num_iterations are not as said.
         """
         checks.check_restart(restart_every, after)
-        kind = self.check_masks(masks)
+        common = dict(num_slots=num_slots, seed=seed, kind=self.check_masks(masks),
+                      num_iterations=checks.choose_num_iterations(
+                          num_iterations, self.model.num_iterations, self.config.model.name))
+        if self.takes_images:
+            images.check_alone(after, restart_every)
+            video = checks.check_video(video, self.resolution, images=True)
+            return images.without_time(self._segment_part(
+                *images.as_clips(video, cues), actions, **common), video.ndim)
         if restart_every:
             if self._check_input(video, actions, 0)[0].shape[1] > restart_every:
                 self.tested.warn(0, restart_every, stacklevel=2)
                 return restarting.segment(
-                    lambda *part: self._segment_part(part[0], part[1], num_slots, seed, None,
-                                                     part[2], kind),
+                    lambda *part: self._segment_part(part[0], part[2], part[1], **common),
                     np.asarray(video), None if actions is None else np.asarray(actions),
-                    cues and _batched(cues, False), restart_every)
-        result = self._segment_part(video, actions, num_slots, seed, after, cues, kind)
+                    cues and checks.batched(cues, False), restart_every)
+        result = self._segment_part(video, cues, actions, after=after, **common)
         self.tested.warn(after.num_frames if after else 0, result.num_frames, stacklevel=2)
         return result
 
-    def _segment_part(self, video: np.ndarray, actions: np.ndarray | None, num_slots: int | None,
-                      seed: int, after: Segmentation | None,
-                      cues: dict[str, np.ndarray] | None, kind: str) -> Segmentation:
+    def _segment_part(self, video: np.ndarray, cues: dict[str, np.ndarray] | None,
+                      actions: np.ndarray | None, *, num_slots: int | None, seed: int, kind: str,
+                      num_iterations: int | None,
+                      after: Segmentation | None = None) -> Segmentation:
         """As `segment`, of one state."""
         video, actions, single = self._check_input(video, actions, 0)
-        cues = _batched(cues, single)
-        slots = self._check_slots(num_slots)
+        cues = checks.batched(cues, single)
+        slots = checks.choose_num_slots(num_slots, self.num_slots)
         checks.check_seed(seed)
         if after is None:
             state = jax.tree.map(np.asarray, self.model.start(len(video), slots))
@@ -207,16 +224,19 @@ class PretrainedModel:
             start = after.num_frames
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
         frames = preprocess.to_float(video)
-        latents, view, before, maps, state = self._segment(
-            self._params, state, frames, previous, cues, seed, start, num_slots=slots)
+        numbers = (not self.takes_images) * np.arange(start, start + frames.shape[1])
+        latents, view, before, step = self._segment(
+            self._params, state, frames, previous, cues, seed, numbers, num_slots=slots,
+            num_iterations=num_iterations)
         if kind == masks_of.ASSIGNED:
             view = view._replace(masks=self._assign(view, frames))
-        posterior, before, maps, state, last, video = results.as_numpy(
-            (_posterior(latents), before, maps, state, actions[:, -1], video), single)
+        posterior, before, step, last, video = results.as_numpy(
+            (_posterior(latents), before, step, actions[:, -1], video), single)
         return Segmentation(
-            video=video, posterior=posterior, maps=maps, state=state, last_action=last,
+            video=video, posterior=posterior, maps=step.maps, state=step.state, last_action=last,
             segmentation=masks_of.ids(view, single), num_frames=start + previous.shape[1],
-            masks_are=kind, predicted_masks=before, **masks_of.shown(view, single))
+            masks_are=kind, predicted_masks=before, iterations=step.iterations,
+            **masks_of.shown(view, single))
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
                 num_slots: int | None = None, *, seed: int = 0,
@@ -246,8 +266,8 @@ class PretrainedModel:
         video, actions, single = self._check_input(video, actions, num_steps)
         burn_in = video.shape[1]
         given = actions[:, :burn_in] if self.config.data.action_size else None
-        seen = self.segment(video, given, num_slots, seed=seed, cues=_batched(cues, single),
-                            masks=masks)
+        seen = self.segment(video, given, num_slots, seed=seed,
+                            cues=checks.batched(cues, single), masks=masks)
         latents, view = self._roll_out(
             self._params, seen.state, actions[:, burn_in - 1:-1], (seed, burn_in),
             resolution=video.shape[2:4], num_slots=seen.masks.shape[2])
@@ -274,17 +294,14 @@ class PretrainedModel:
           ValueError: slot or dim do not exist, values are not finite numbers, or the family of the
             model has no slots to change.
         """
-        size, slots = self._check_has_slots("traverse"), self._check_slots(num_slots)
+        size = self._check_has_slots("traverse")
+        slots = checks.choose_num_slots(num_slots, self.num_slots)
         checks.check_index("slot", slot, slots, "; None changes all slots at once",
                            none_allowed=True)
         checks.check_index("dim", dim, size)
-        values = tuple(float(value) for value in values)
-        if not values or not all(map(math.isfinite, values)):
-            raise ValueError(f"values are {values}, but must be one or more finite numbers.")
+        values = checks.check_values(values)
         seen = self.segment(video, actions, num_slots, seed=seed, cues=cues)
-        single = seen.masks.ndim == 4
-        mean = results.posterior_of(seen).mean
-        mean = mean[None, -1] if single else mean[:, -1]
+        mean, single = results.last_slots(seen)
         z = np.repeat(mean[:, None], len(values), axis=1)  # [B, V, K, D]
         z[:, :, slice(None) if slot is None else slot, dim] = (
             np.reshape(values, (-1, 1)) if slot is None else values)
@@ -295,7 +312,7 @@ class PretrainedModel:
         """Decodes slots of any origin; masks are the decoder's.
 
         Args:
-          slots: finite numbers, [T, K, D] or [B, T, K, D].
+          slots: finite numbers, [T, K, D] or [B, T, K, D]; or of one frame, [K, D].
 
         Returns:
           Masks, picture and slots' pictures, as numpy arrays with the same leading axes.
@@ -304,13 +321,13 @@ class PretrainedModel:
           ValueError: they are no such numbers, or the family of the model has no slots.
         """
         size, slots = self._check_has_slots("decode"), np.asarray(slots, np.float32)
-        if slots.ndim not in (3, 4) or slots.shape[-1] != size or not np.isfinite(slots).all():
-            raise ValueError(f"Slots must be finite numbers of shape [T, K, {size}] or "
-                             f"[B, T, K, {size}]; got shape {list(slots.shape)}.")
-        single = slots.ndim == 3
-        view = self._decode(self._params, Slots(slots[None] if single else slots),
-                            (self.resolution,) * 2)
-        return Decoded(**masks_of.shown(view, single))
+        if slots.ndim not in (2, 3, 4) or slots.shape[-1] != size or not np.isfinite(slots).all():
+            raise ValueError(f"Slots must be finite numbers of shape [K, {size}], [T, K, {size}] "
+                             f"or [B, T, K, {size}]; got shape {list(slots.shape)}.")
+        given = slots.reshape((1,) * (4 - slots.ndim) + slots.shape)
+        view = self._decode(self._params, Slots(given), (self.resolution,) * 2)
+        decoded = Decoded(**masks_of.shown(view, single=slots.ndim < 4))
+        return jax.tree.map(lambda a: a[0], decoded) if slots.ndim == 2 else decoded
 
     def check_masks(self, masks: str | None) -> str:
         """The kind of masks that `segment(video, masks=masks)` gives; raises as it does."""
@@ -323,27 +340,10 @@ class PretrainedModel:
                              f"{self.config.model.name!r} are not.")
         return self.slot_size
 
-    def _check_slots(self, num_slots: int | None) -> int:
-        if num_slots is None:
-            return self.num_slots
-        checks.check_num_slots(num_slots)
-        return int(num_slots)
-
     def _check_input(self, video: np.ndarray, actions: np.ndarray | None,
                      num_steps: int) -> tuple[np.ndarray, np.ndarray, bool]:
         return checks.check_clip(video, actions, num_steps, self.resolution,
                                  self.config.data.action_size)
-
-
-def first_frames(posterior: Gaussian[np.ndarray], num_frames: int) -> Gaussian[np.ndarray]:
-    """The first frames of the posterior of one clip, [T, K, D] each."""
-    return jax.tree.map(lambda a: a[:num_frames], posterior)
-
-
-def _batched(cues: dict[str, np.ndarray] | None, single: bool) -> dict[str, np.ndarray]:
-    """Cues of one clip as those of a batch of one."""
-    return {name: np.asarray(cue)[None] if single else np.asarray(cue)
-            for name, cue in (cues or {}).items()}
 
 
 def _posterior(latents: Any) -> Any:

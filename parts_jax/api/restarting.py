@@ -17,8 +17,8 @@ from parts_jax.api.results import Segmentation
 
 SEEN_AGAIN = 3  # frames, at the most
 # What of a Segmentation has no axis of slots, and what is of no frame.
-WITHOUT_SLOTS = ("video", "segmentation", "recon")
-OF_NO_FRAME = ("state", "last_action", "num_frames", "masks_are")
+WITHOUT_SLOTS = ("video", "segmentation", "recon", "iterations")  # these have it one axis later
+OF_NO_FRAME = ("state", "last_action", "num_frames", "masks_are", "of_images")
 
 
 def seen_again(every: int) -> int:
@@ -69,7 +69,7 @@ def reordered(result: Segmentation, orders: np.ndarray) -> Segmentation:
     """A result with its slots in other orders, [B, K] (B = 1 of a clip alone)."""
     axis, single = _time_axis(result) + 1, result.masks.ndim == 4
 
-    def placed(array: np.ndarray) -> np.ndarray:
+    def placed(array: np.ndarray, axis: int = axis) -> np.ndarray:
         if single:
             return np.take(array, orders[0], axis=axis)
         return np.stack([np.take(clip, order, axis=axis - 1)
@@ -81,6 +81,9 @@ def reordered(result: Segmentation, orders: np.ndarray) -> Segmentation:
         [row[clip] for row, clip in zip(numbers, ids, strict=True)])
     changed = {name: jax.tree.map(placed, value) for name, value in _per_frame(result).items()
                if name not in WITHOUT_SLOTS}
+    if result.iterations is not None:
+        changed["iterations"] = result.iterations._replace(
+            masks=placed(result.iterations.masks, axis + 1))
     return dataclasses.replace(result, segmentation=relabelled, **changed)
 
 

@@ -1,6 +1,7 @@
 """What a pretrained model returns, as numpy arrays, and how a notebook shows it.
 
-Leading axes: a batch is [B, ...] as it was given; of one clip they are left out. Slots are
+Leading axes: a batch is [B, ...] as it was given; of one clip they are left out. Images of a model
+of images have no T: of one image masks are [K, H, W], of a batch [B, K, H, W]. Slots are
 numbered from 0, and slot k has the colour `colours.palette(K)[k]` wherever it is shown.
 """
 
@@ -15,6 +16,7 @@ from flax import struct
 
 from parts_jax.api import saving
 from parts_jax.equations.notation import Gaussian
+from parts_jax.models.contract import View
 from parts_jax.pictures import colours, grids
 
 MOST_CLIPS = 4
@@ -27,7 +29,7 @@ class Decoded:
     """Slots of any origin, decoded.
 
     Attributes:
-      masks: the decoder's, [T, K, H, W], sum to 1 over K.
+      masks: the decoder's, [T, K, H, W], sum to 1 over K; [K, H, W] of slots [K, D].
       recon: as in Segmentation.
       slot_pictures: as in Segmentation, [T, K, H, W, 3].
     """
@@ -63,6 +65,10 @@ class Segmentation:
         seen; "decoder": the decoder's own, the prior of that. masks.py says more.
       predicted_masks: the decoder's of each frame before it was seen, [T, K, H, W]: what the paper
         scores. None where the family has one stage alone.
+      iterations: what each of the N + 1 decodings of a frame showed, the first guess first: recon
+        [T, N+1, H, W, 3] and the decoder's masks [T, N+1, K, H, W]. None where the family does not
+        refine a frame again and again.
+      of_images: whether it is of images without T, and a batch of them no video.
     """
 
     video: np.ndarray
@@ -77,6 +83,8 @@ class Segmentation:
     num_frames: int = struct.field(pytree_node=False)
     masks_are: str = struct.field(pytree_node=False, default="decoder")
     predicted_masks: np.ndarray | None = None
+    iterations: View | None = None
+    of_images: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def slots(self) -> np.ndarray | None:
@@ -91,13 +99,17 @@ class Segmentation:
     def table(self, clip: int = 0, truth: np.ndarray | None = None) -> np.ndarray:
         """Frame, masks, reconstruction and slots, a row a frame: uint8 [height, width, 3].
 
-        `truth`: true ids of that clip to show beside the frame, [T, H, W].
+        `truth`: true ids of that clip to show beside the frame, [T, H, W]. Of images a row is an
+        image, `clip` means nothing, and `truth` is as they are, [H, W] or [B, H, W].
         """
         return _table(self._columns(clip, truth))
 
     def animation(self, clip: int = 0, tile: int = TILE,
                   truth: np.ndarray | None = None) -> np.ndarray:
-        """A picture a frame, its tiles `tile` pixels high or more: uint8 [T, height, width, 3]."""
+        """A picture a frame, its tiles `tile` pixels high or more: uint8 [T, height, width, 3].
+
+        Of images it is a picture an image.
+        """
         return _animation(self._columns(clip, truth), tile)
 
     def save(self, path: str | os.PathLike, size: tuple[int, int] | None = None,
@@ -109,26 +121,40 @@ class Segmentation:
           size: height and width of the video before `PretrainedModel.resize`; masks are brought
             back to that size, and to the place of what `crop` took. None: masks as they are.
           crop: as it was given to `PretrainedModel.resize`.
-          clip: which one of a batch; None: there is one alone.
+          clip: which one of a batch; None: there is one alone. Images are all saved, numbered
+            as the frames of a clip are.
 
         Raises:
           ValueError: path, size, crop or clip are not as said, or the folder is not empty.
           OSError: the files cannot be written; nothing is left.
         """
-        saving.save(self, path, size, crop, clip)
+        saving.save(self._as_clip(), path, size, crop, clip)
+
+    def _as_clip(self) -> "Segmentation":
+        """Images as frames of one clip, [B, ...]; all else as it is."""
+        alone = self.of_images and self.masks.ndim == 3
+        return jax.tree.map(lambda a: a[None], self) if alone else self
 
     def _columns(self, clip: int, truth: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        columns = {"frame": colours.to_uint8(_clip(self.video, 4, clip))}
+        shown = self._as_clip()
+        columns = {"frame": colours.to_uint8(_clip(shown.video, 4, clip))}
         if truth is not None:
-            columns["truth"] = colours.colour_segmentation(truth)
-        return columns | _columns(self, clip, "recon")
+            columns["truth"] = colours.colour_segmentation(truth).reshape(columns["frame"].shape)
+        return columns | _columns(shown, clip, "recon")
+
+    def _words(self) -> str:
+        size = _size(self._as_clip().masks)
+        if not self.of_images:
+            return size
+        one = "an" if self.masks.ndim == 3 else len(self.masks)
+        return f"{one} image{'s' * (one not in ('an', 1))} of{size.partition('frames of')[2]}"
 
     def __repr__(self) -> str:
-        return f"Segmentation({_size(self.masks)})"
+        return f"Segmentation({self._words()})"
 
     def _repr_html_(self) -> str:
         kind = "the decoder's" if self.masks_are == "decoder" else "assigned, as the frame was seen"
-        return _html(self, f"{_size(self.masks)}: frame, masks ({kind}), reconstruction, slots")
+        return _html(self, f"{self._words()}: frame, masks ({kind}), reconstruction, slots")
 
 
 @struct.dataclass
@@ -236,6 +262,18 @@ def posterior_of(result: Segmentation | Prediction) -> Gaussian[np.ndarray]:
     return result.posterior
 
 
+def first_frames(posterior: Gaussian[np.ndarray], num_frames: int) -> Gaussian[np.ndarray]:
+    """The first frames of the posterior of one clip, [T, K, D] each."""
+    return jax.tree.map(lambda a: a[:num_frames], posterior)
+
+
+def last_slots(result: Segmentation) -> tuple[np.ndarray, bool]:
+    """Slots of the last frame, their posterior's mean [B, K, D], and whether B is of one alone."""
+    mean = posterior_of(result).mean
+    mean = mean if result.of_images else mean[..., -1, :, :]
+    return (mean[None], True) if mean.ndim == 2 else (mean, False)
+
+
 def _renamed(result: Any, name: str) -> Any:
     warnings.warn(f"{type(result).__name__}.{name} is called slot_pictures now, as slots are what "
                   "decode takes, posterior.mean; this name goes with the next version.",
@@ -291,13 +329,15 @@ def _animation(columns: dict[str, np.ndarray], tile: int) -> np.ndarray:
 
 def _html(result: Segmentation | Prediction | Traversal, caption: str) -> str:
     """A figure that needs no other file: an animation of what moves, and the table of frames."""
-    images = []
-    for clip in range(min(MOST_CLIPS, _num_clips(result.masks))):
-        if not isinstance(result, Traversal) and result.masks.shape[-4] > 1:
+    images, of_images = [], isinstance(result, Segmentation) and result.of_images
+    num_clips = 1 if of_images else _num_clips(result.masks)
+    for clip in range(min(MOST_CLIPS, num_clips)):
+        moves = not isinstance(result, Traversal) and not of_images and result.masks.shape[-4] > 1
+        if moves:
             moving_picture = grids.animation(result.animation(clip))
             images.append(_image("gif", moving_picture, "animation"))
         images.append(_image("png", grids.encode_png(result.table(clip)), "frames"))
-    left_out = _num_clips(result.masks) - MOST_CLIPS
+    left_out = num_clips - MOST_CLIPS
     more = f" ({left_out} more clips are not shown)" if left_out > 0 else ""
     return f"<figure><figcaption>{caption}{more}</figcaption>{''.join(images)}</figure>"
 

@@ -30,7 +30,7 @@ from parts_jax.api import (
 )
 from parts_jax.api.clips import Clip
 from parts_jax.api.pretrained_model import PretrainedModel
-from parts_jax.api.results import Segmentation, posterior_of
+from parts_jax.api.results import Segmentation, first_frames, posterior_of
 from parts_jax.data.formats import video_files
 from parts_jax.files import local_path
 from parts_jax.pictures import overlay
@@ -226,8 +226,7 @@ def segment_clip(model: PretrainedModel, job: Job, rate: float, actions: np.ndar
             numbers = (count + np.arange(num)) * flags.stride
             append(result, held[:num], numbers)
             if flags.slots:
-                posterior = pretrained_model.first_frames(posterior_of(result), num)
-                collector.add(job.clip.name, posterior, numbers)
+                collector.add(job.clip.name, first_frames(posterior_of(result), num), numbers)
             held.clear()
             count += num
         if not count:
@@ -340,7 +339,8 @@ def _segment_part(model: PretrainedModel, video: np.ndarray, actions: np.ndarray
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lengths.LengthWarning)
-            return model.segment(video, actions, num_slots, seed=seed, after=before, masks=kind)
+            return model.segment(video, actions, num_slots, seed=seed, masks=kind,
+                                 after=None if model.takes_images else before)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             raise ValueError(f"There is too little memory for {len(video)} frames with "

@@ -81,7 +81,7 @@ def _clip(batch: dict, start: jax.Array | int, config: ml_collections.ConfigDict
           model: Model) -> Clip:
     """A batch as a model takes it."""
     num_examples, num_frames = batch["video"].shape[:2]
-    noise = inference.frame_noise(model, config.seed, start, num_frames, num_examples,
+    noise = inference.frame_noise(model, config.seed, start + jnp.arange(num_frames), num_examples,
                                   model.num_slots)
     return Clip(preprocess.to_float(batch["video"]), batch["actions"], sharding.vary(noise),
                 {name: batch[name] for name in model.cues})

@@ -106,6 +106,14 @@ def test_frames_that_are_not_seen_have_the_decoders_masks(model, video):
     assert future.seen.predicted_masks.shape == (T, K, S, S)
 
 
+def test_what_is_of_models_of_images_is_refused(model, video):
+    with pytest.raises(ValueError, match="num_iterations is 3, but models of the family 'parts' "):
+        model.segment(video, num_iterations=3)
+    assert not model.takes_images and model.segment(video[0]).iterations is None
+    with pytest.raises(ValueError, match=r"\[T, H, W, 3\] or a batch \[B, T, H, W, 3\]; got \[16, 1"):
+        model.segment(video[0, 0])
+
+
 @pytest.mark.parametrize("masks", ["", "Decoder", "predicted", 1, True])
 def test_kinds_of_masks_that_there_are_not_are_refused(model, video, masks):
     for call in (lambda: model.segment(video, masks=masks),

@@ -11,6 +11,7 @@ from parts_jax.api import lengths, restarting, segmenting
 from parts_jax.api.lengths import LengthWarning, Tested
 from parts_jax.api.results import Segmentation
 from parts_jax.equations.notation import Gaussian
+from parts_jax.models.contract import View
 from parts_jax.runs import configuration
 
 T, S, K, D = 4, 16, 3, 4  # T: of training
@@ -98,7 +99,8 @@ def made_up(number: int, video: np.ndarray, age: int = 0) -> Segmentation:
         video=video, masks=masks, segmentation=masks.argmax(-3).astype(np.uint8), recon=video / 255,
         slot_pictures=np.broadcast_to(order[:, None, None, None], (*frames, K, S, S, 3)) * 1.0,
         posterior=Gaussian(numbers, seen), maps={"attention": masks / 2}, state=number,
-        last_action=np.zeros((*frames[:-1], 0)), num_frames=age + frames[-1])
+        last_action=np.zeros((*frames[:-1], 0)), num_frames=age + frames[-1], iterations=View(
+            np.stack([video / 255] * 2, axis=-4), np.stack([masks / 4, masks], axis=-4)))
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def quick(model, monkeypatch) -> list:
     """Nothing is inferred: `made_up` stands for what one state makes of a part; lists the parts."""
     parts = []
 
-    def segment_part(video, actions, num_slots, seed, after, cues, kind):
+    def segment_part(video, cues, actions, *, after=None, **_):
         number = len(parts) if after is None else after.state
         made = made_up(number, video, after.num_frames if after else 0)
         parts.append(made)
@@ -149,6 +151,10 @@ def test_slots_keep_their_numbers_when_the_state_starts_anew(model, video, quick
     np.testing.assert_array_equal(result.segmentation, np.broadcast_to(stripes, (*frames, S, S)))
     np.testing.assert_array_equal(result.segmentation, result.masks.argmax(-3))
     np.testing.assert_array_equal(result.maps["attention"], result.masks / 2)
+    for i, scale in enumerate((4, 1)):
+        np.testing.assert_array_equal(result.iterations.masks[..., i, :, :, :] * scale,
+                                      result.masks)
+        np.testing.assert_array_equal(result.iterations.recon[..., i, :, :, :], result.recon)
     np.testing.assert_array_equal(result.posterior.mean,
                                   np.broadcast_to(order[:, None], (*frames, K, D)))
     np.testing.assert_array_equal(result.slot_pictures[..., 0, 0, 0],

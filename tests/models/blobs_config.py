@@ -17,7 +17,8 @@ def get_config() -> ConfigDict:
         "eval.num_pictures": 2, "eval.rollout_steps": 0, "eval.best_by": ("mse",),
         "eval.length": 3, "eval.length_clips": 2})
     config.model = ConfigDict(dict(
-        name="blobs", num_slots=3, num_iterations=2, slot_size=4, width=8, coldest=0.5, cooling=0.1))
+        name="blobs", num_slots=3, num_iterations=2, slot_size=4, width=8, coldest=0.5,
+        cooling=0.1))
     config.optimizer = ConfigDict(dict(
         name="adam", decay=0.99, momentum=0.9, clip_norm=1.0, loss_per_pixel=False, groups=dict(
             decoder=dict(prefix="decoder", name="rmsprop", decay=0.9, momentum=0.0,

@@ -50,6 +50,11 @@ class StillSettings:
         """Frames of an example: one."""
         return 1
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the pictures, in pixels."""
+        return self.world.frame_size
+
 
 # CLEVR's camera (11.2 from the middle, 27 degrees up), turned about the vertical axis so that y
 # leads away from it, and its sizes; the view is the middle of CLEVR's pictures as IODINE cuts it:

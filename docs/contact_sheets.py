@@ -4,9 +4,10 @@
     python -m docs.contact_sheets --sets=sim_playroom/demo,sim_robotics_arm/demo --scale=4
     python -m docs.contact_sheets --beside_demo
     python -m docs.contact_sheets --atari
+    python -m docs.contact_sheets --stills
 
-The last but one draws the sets beside sim_clevrer/demo into one picture, one under the other; the
-last a clip of each of four games.
+--beside_demo draws the sets beside sim_clevrer/demo into one picture, one under the other; --atari
+a clip of each of four games; --stills the sets of still pictures, one picture a family.
 """
 
 import dataclasses
@@ -25,6 +26,11 @@ BESIDE_DEMO = tuple(f"sim_clevrer/{name}" for name in (
     "twins", "mixed", "demo_crowded", "demo_camera", "demo_long", "demo_slow", "medium_long",
     "medium_128"))
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
+STILLS = {  # the variants of each family that are shown, one under the other
+    "sim_tetrominoes": ("demo",),
+    "sim_sprites": ("demo", "coloured_on_grey", "coloured_on_coloured", "binary"),
+    "sim_shapes": ("full",),
+}
 
 
 def draw(name: str, num_clips: int, num_columns: int, scale: int = 2) -> np.ndarray:
@@ -77,6 +83,32 @@ def draw_beside_demo(size: int = 64, num_columns: int = 6, num_cells: int = 12) 
         num_clips = num_cells * size // (num_columns * height * scale)
         sheet = draw(name, num_clips, num_columns, scale)
         bands.append(np.concatenate(np.split(sheet, num_clips), axis=1))
+    return stack(bands)
+
+
+def draw_stills(family: str, size: int = 64, num_cells: int = 12) -> np.ndarray:
+    """The variants of a family of `STILLS`, one under the other: pictures over masks.
+
+    Args:
+      family: one of `STILLS`.
+      size: about the height of a picture on the sheet, in pixels; it is enlarged by a whole number.
+      num_cells: pictures of that height beside each other.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    bands = []
+    for variant in STILLS[family]:
+        height = data.BUILDERS[family].builder_configs[variant].world.frame_size[0]
+        scale = max(1, round(size / height))
+        num_clips = num_cells * size // (height * scale)
+        sheet = draw(f"{family}/{variant}", num_clips, num_columns=1, scale=scale)
+        bands.append(np.concatenate(np.split(sheet, num_clips), axis=1))
+    return stack(bands)
+
+
+def stack(bands: list[np.ndarray]) -> np.ndarray:
+    """Sheets one under the other, with white between and to the right of them."""
     width = max(band.shape[1] for band in bands)
     return np.concatenate([np.pad(band, ((0, 6), (0, width - band.shape[1]), (0, 0)),
                                   constant_values=255) for band in bands])
@@ -121,6 +153,12 @@ def main(arguments) -> None:
         grids.save_png(path, draw_atari())
         print(path)
         return
+    if values.stills:
+        for family in STILLS:
+            path = pathlib.Path(values.out) / f"{family}.png"
+            grids.save_png(path, draw_stills(family))
+            print(path)
+        return
     for name in values.sets:
         sheet = draw(name, values.num_clips, values.num_columns, values.scale)
         path = pathlib.Path(values.out) / f"{name.removesuffix('/small').replace('/', '_')}.png"
@@ -132,6 +170,7 @@ if __name__ == "__main__":
     flags.DEFINE_list("sets", list(STAND_INS), "Simulated sets.")
     flags.DEFINE_bool("beside_demo", False, "The sets beside sim_clevrer/demo, in one picture.")
     flags.DEFINE_bool("atari", False, "Four Atari games, in one picture.")
+    flags.DEFINE_bool("stills", False, "The sets of still pictures, one picture a family.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
     flags.DEFINE_integer("scale", 2, "Pixels of the sheet for one of a frame.")

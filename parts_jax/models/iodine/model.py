@@ -192,7 +192,8 @@ class IODINE(nn.Module):
         Samples alone tell the slots apart at first.
         """
         zeros = jnp.zeros_like(like)  # of the device whose examples these are
-        lambda_ = jax.tree.map(lambda numbers: numbers + zeros, networks.start)
+        lambda_ = jax.tree.map(lambda numbers: jnp.expand_dims(numbers, (0, 1)) + zeros,
+                               networks.start)
         size = self.refiner.lstm_size
         hidden = jnp.broadcast_to(zeros[..., :1], (*zeros.shape[:2], size))
         return lambda_, (hidden, hidden) if size else ()

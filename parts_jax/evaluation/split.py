@@ -12,6 +12,8 @@ from parts_jax.devices import sharding
 from parts_jax.evaluation import by_clip
 from parts_jax.evaluation.stages import ROLLOUT, Evaluator
 
+ITERATIONS = ("iterations_recon", "iterations_masks")  # among what is shown
+
 
 def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
                 num_shown: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -26,11 +28,13 @@ def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
     Returns:
       Metrics of each clip, float64 [number of clips] each, and what is shown of the first ones:
       video, segmentation if there is, what `View` has of the first stage, and `assigned`, the slots
-      that pixels are assigned to by the last stage, if the family has `assign`; a row a clip.
+      that pixels are assigned to by the last stage, if the family has `assign`; a row a clip. And
+      as ITERATIONS, `recon` and `masks` of each iteration, if the family has any.
     """
     stages = evaluator.model.stages
     return _run(evaluator, evaluator.infer, params, split, evaluator.config.data.num_frames,
-                lambda output: by_clip.metrics_of_clips(output, stages), stages[0], num_shown)
+                lambda output: by_clip.metrics_of_clips(output, stages), stages[0], num_shown,
+                evaluator.iterate)
 
 
 def predict_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
@@ -84,8 +88,8 @@ class _WithIds(Sequence):
 
 
 def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipeline.Split,
-         num_frames: int, metrics_of: Callable[[dict], dict], stage: str,
-         num_shown: int) -> tuple[dict, dict]:
+         num_frames: int, metrics_of: Callable[[dict], dict], stage: str, num_shown: int,
+         iterate: Callable | None = None) -> tuple[dict, dict]:
     """Runs a program of an evaluator over the first `num_frames` frames of each clip of a split.
 
     An example is evaluated on its own, and only where it is `valid`, so neither batches nor
@@ -103,7 +107,8 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipe
         process_count=jax.process_count())
     metrics, shown, missing = [], [], num_shown
     for batch in batches:
-        output = program(params, sharding.split_batch(batch, evaluator.mesh))
+        placed = sharding.split_batch(batch, evaluator.mesh)
+        output = program(params, placed)
         latents, video = output.pop("latents")[stage], output.pop("video")
         numbers = sharding.fetch(output)
         valid = numbers.pop("valid")
@@ -112,6 +117,9 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipe
         if missing > 0:
             view = sharding.fetch(evaluator.show(params, latents, video))
             arrays = {k: v for k, v in view._asdict().items() if v is not None}
+            if iterate is not None:
+                made = sharding.fetch(iterate(params, placed))
+                arrays |= dict(zip(ITERATIONS, (made.recon, made.masks), strict=True))
             arrays = {k: v[valid][:missing] for k, v in
                       (arrays | {"video": sharding.fetch(video)}).items()}
             if "segmentation" in numbers:

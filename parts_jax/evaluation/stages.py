@@ -22,7 +22,7 @@ from parts_jax.devices import sharding
 from parts_jax.evaluation import long_clips
 from parts_jax.metrics import pictures
 from parts_jax.models import contract
-from parts_jax.models.contract import Model
+from parts_jax.models.contract import Model, Step, View
 
 ROLLOUT = "rollout"
 
@@ -37,7 +37,9 @@ class Evaluator:
       model: from `models.create`.
       infer: (params, batch) -> what `infer_clips` returns.
       predict: (params, batch) -> what `predict_clips` returns; None where nothing is rolled out.
-      show: (params, latents of a stage) -> `View` of [B, T, ...].
+      show: (params, latents of a stage, video) -> `View` of [B, T, ...].
+      iterate: (params, batch) -> `Step.iterations`; None where the family has none. A program of
+        its own, as only what is shown is to pay for these pictures.
       see_part: (params, state, part of a clip, its first frame's number) -> the state after it, and
         what `long_clips.see_part` returns.
       predict_ahead: (params, batch) -> what `long_clips.predict_ahead` returns; None where the
@@ -51,6 +53,7 @@ class Evaluator:
     infer: Callable
     predict: Callable | None
     show: Callable
+    iterate: Callable | None
     see_part: Callable
     predict_ahead: Callable | None
     factor: int = 1
@@ -80,6 +83,9 @@ def compile_stages(config: ml_collections.ConfigDict, model: Model, mesh: jax.sh
                  (False, True)),
         compiled(predict, (False, True)) if config.eval.rollout_steps else None,
         compiled(show, (False, True, True)),
+        None if model.num_iterations is None else compiled(
+            functools.partial(iterations, config=config, model=model, factor=factor),
+            (False, True)),
         compiled(functools.partial(long_clips.see_part, **long), (False, True, True, False)),
         None if model.predict is None else compiled(
             functools.partial(long_clips.predict_ahead, **long), (False, True)), factor)
@@ -99,10 +105,8 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
       `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded
       from; `video` as the model saw it; and `segmentation` [B, T, H, W] if there is.
     """
-    params, clip = sharding.vary(params), clip_of_split(model, batch, config)
-    video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
-    step = inference.see(model, params, sharding.vary(model.start(len(video), None)),
-                         clip._replace(video=video))
+    params = sharding.vary(params)
+    video, step = _see(params, batch, config, model, factor)
     judged = {stage: inference.judge_decoded(model, step.views[stage], video, only_mse)
               if stage in step.views else
               inference.judge(model, params, step.latents[stage], video, only_mse,
@@ -113,6 +117,23 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
         result["segmentation"] = preprocess.majority_pool(batch["segmentation"], factor, 256) \
             if factor > 1 else batch["segmentation"]
     return result
+
+
+def iterations(params: Any, batch: dict, *, config, model: Model, factor: int) -> View | None:
+    """What each iteration decoded of every frame of a device's share of a batch.
+
+    Args:
+      params, batch, config, model, factor: as in `infer_clips`.
+    """
+    return _see(sharding.vary(params), batch, config, model, factor)[1].iterations
+
+
+def _see(params: Any, batch: dict, config, model: Model, factor: int) -> tuple[jax.Array, Step]:
+    """The video as the model sees it, and what it leaves."""
+    clip = clip_of_split(model, batch, config)
+    video = preprocess.average_pool(preprocess.to_float(clip.video), factor)
+    return video, inference.see(model, params, sharding.vary(model.start(len(video), None)),
+                                clip._replace(video=video))
 
 
 def predict_clips(params: Any, batch: dict, *, config, model: Model) -> dict[str, Any]:

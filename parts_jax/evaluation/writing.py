@@ -2,7 +2,8 @@
 
 An evaluation has one name everywhere, <dataset>-<split>. Into `workdir`/evaluation go
 <dataset>-<split>-<step>.json, .png and, with the scores of each clip, .csv; and -rollout.json, .png
-and .csv; and -length.json. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl.
+and .csv; and -length.json. Metrics are <dataset>-<split>/<metric> in TensorBoard and metrics.jsonl;
+pictures go to TensorBoard, too, and a filmstrip of each iteration, where a family has iterations.
 """
 
 from collections.abc import Callable, Sequence
@@ -88,17 +89,33 @@ def _write(evaluator: Evaluator, step: int, split: str, workdir: str | Path, wri
     name, metrics = name_of(evaluator.config, split), intervals.values(clips)
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
     if jax.process_index() == 0:
-        shown = {k: v for k, v in shown.items() if k != "boxes"}
+        iterations = [shown[k] for k in split_of.ITERATIONS if k in shown]
+        shown = {k: v for k, v in shown.items() if k not in ("boxes", *split_of.ITERATIONS)}
         grid = grids.picture_grid(**shown) if shown else None
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}", make_record(evaluator, step, split, clips) | made_by(), grid,
             None if ids is None else columns(ids, clips))
         if shown:
             writer.write_images(step, {f"{name}/last_frame": grid[None]})
+        if iterations:
+            strip = draw_iterations(shown, *iterations)
+            writer.write_images(step, {f"{name}/iterations": strip[None]})
         if shown and ids is not None:
             writer.write_videos(step, {f"{name}/clips": grids.side_by_side(**shown)})
     writer.flush()
     return metrics
+
+
+def draw_iterations(shown: dict[str, np.ndarray], recon: np.ndarray,
+                    masks: np.ndarray) -> np.ndarray:
+    """The filmstrip of each clip's last frame, see `grids.filmstrip`: uint8 [height, width, 3].
+
+    Args:
+      shown: of the clips, from `split.infer_split`: their video, and segmentation if there is.
+      recon, masks: of each iteration, [N, T, I, H, W, 3] and [N, T, I, K, H, W].
+    """
+    truth = shown["segmentation"][:, -1] if "segmentation" in shown else None
+    return grids.filmstrip(shown["video"][:, -1], recon[:, -1], masks[:, -1], truth)
 
 
 def evaluate_rollouts(evaluator: Evaluator, params: Any, step: int, split: str,

@@ -71,6 +71,37 @@ def picture_grid(
     return titled_table(rows, titles)
 
 
+def filmstrip(video: np.ndarray, recon: np.ndarray, masks: np.ndarray,
+              segmentation: np.ndarray | None = None, scale: int = 2) -> np.ndarray:
+    """Draws what each iteration made of an image, two rows an image.
+
+    In the first row the frame and each reconstruction, below them the truth, white where there is
+    none, and the masks of each.
+
+    Args:
+      video: frames, uint8 or float [N, H, W, 3].
+      recon: of each iteration I, the first guess first, [N, I, H, W, 3].
+      masks: [N, I, K, H, W].
+      segmentation: true ids [N, H, W], or None where there are none.
+      scale: whole number that every pixel is enlarged by.
+
+    Returns:
+      uint8 [height, width, 3].
+
+    Raises:
+      ValueError: arrays do not agree in N, I, H, W.
+    """
+    video, recon, masks = np.asarray(video), np.asarray(recon), np.asarray(masks)
+    each, ids = recon.shape[1], segmentation
+    _check_shapes(np.repeat(video[:, None], each, axis=1), masks, recon, None if ids is None else
+                  np.repeat(np.asarray(ids)[:, None], each, axis=1), None, None)
+    frames, pictures, colours = to_uint8(video), to_uint8(recon), colour_masks(masks)
+    truth = np.full_like(frames, WHITE) if ids is None else colour_segmentation(ids)
+    rows = [[enlarge(tile, scale) for tile in (first[n], *others[n])]
+            for n in range(len(frames)) for first, others in ((frames, pictures), (truth, colours))]
+    return titled_table(rows, ["frame", *map(str, range(each))])
+
+
 def side_by_side(
     video: np.ndarray,
     masks: np.ndarray,

@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 import parts_jax
 from benchmarks import kills
@@ -96,6 +97,17 @@ def test_it_is_evaluated_and_reported(finished):
     assert json.loads((finished / "best.json").read_text())["metric"] == "mse"
     page = (finished / "report" / "index.html").read_text()
     assert "temperature" in page and 'id="clips-player"' in page and "sharpness" in page
+
+
+def test_its_iterations_are_in_tensorboard(finished):
+    """Two rows of 18 pixels an image: the frame and N + 1 = 3 pictures; twice as large."""
+    events = event_accumulator.EventAccumulator(str(finished), size_guidance={"tensors": 0})
+    events.Reload()
+    for name, steps in (("validation", [8, 16, 24]), ("test", [24])):
+        found = events.Tensors(f"sim_clevrer_tiny-{name}/iterations")
+        assert [event.step for event in found] == steps
+        width, height, _ = found[-1].tensor_proto.string_val
+        assert (int(width), int(height)) == (2 + 4 * 34, 16 + 2 * 2 * 34)
 
 
 def test_a_killed_run_ends_bit_for_bit_alike(folder, command, finished):

@@ -57,6 +57,32 @@ def test_rivals_of_a_roll_out_stand_under_its_masks(pictures):
         rows[1, 3, :H, 2 + W + 2:2 + W + 2 + W], colours.to_uint8(1 - recon[1, 0]))
 
 
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_iterations_are_a_filmstrip(pictures, with_truth):
+    """T iterations of an image: its frame and pictures, below them the truth and masks."""
+    video, recon, masks = pictures["video"][:, 0], pictures["recon"], pictures["masks"]
+    truth = pictures["segmentation"][:, 0]
+    strip = grids.filmstrip(video, recon, masks, truth if with_truth else None, scale=2)
+    assert strip.shape == (16 + N * 2 * (2 * H + 2), 2 + (T + 1) * (2 * W + 2), 3)
+
+    def tile(row, column):
+        top, left = 16 + row * (2 * H + 2), 2 + column * (2 * W + 2)
+        return strip[top:top + 2 * H:2, left:left + 2 * W:2]
+
+    for n in range(N):
+        np.testing.assert_array_equal(tile(2 * n, 0), video[n])
+        np.testing.assert_array_equal(
+            tile(2 * n + 1, 0), colours.colour_segmentation(truth)[n] if with_truth else 255)
+        for i in range(T):
+            np.testing.assert_array_equal(tile(2 * n, i + 1), colours.to_uint8(recon[n, i]))
+            np.testing.assert_array_equal(
+                tile(2 * n + 1, i + 1), colours.colour_masks(masks[n, i]))
+    for wrong in (dict(recon=recon[:1]), dict(masks=masks[:, 1:]), dict(video=video[:, 1:]),
+                  dict(segmentation=truth[:, 1:])):
+        with pytest.raises(ValueError, match="has the shape .* where .* goes with the video's"):
+            grids.filmstrip(**dict(video=video, recon=recon, masks=masks) | wrong)
+
+
 def test_roll_outs_are_animated_side_by_side(pictures):
     video, recon, masks = pictures["video"], pictures["recon"][:, 1:], pictures["masks"][:, 1:]
     clips = grids.rollout_clips(video, recon, masks, scale=1)

@@ -5,12 +5,12 @@
 
 Variants (`--config=configs/iodine_tetrominoes.py:VARIANT`):
 
-| variant           | data                                   | for                          |
-|-------------------|----------------------------------------|------------------------------|
-| `paper` (default) | multi_object/tetrominoes, 35x35, K=4   | GPUs: the paper's appendix B |
-| `official`        | the same                               | the authors' code's choices  |
-| `demo`            | sim_tetrominoes/demo, 35x35, K=4       | 2 CPU cores, half an hour    |
-| `tiny`            | sim_tetrominoes/tiny, 35x35            | a smoke run of seconds: learns nothing |
+| variant           | data                                 | for                                   |
+|-------------------|--------------------------------------|---------------------------------------|
+| `paper` (default) | multi_object/tetrominoes, 35x35, K=4 | GPUs: the paper's appendix B          |
+| `official`        | the same                             | the authors' code's choices           |
+| `demo`            | sim_tetrominoes/demo, 35x35, K=4     | 2 CPU cores, half an hour             |
+| `tiny`            | sim_tetrominoes/tiny, 35x35          | a smoke run of seconds: learns nothing |
 
 Measured results stand in docs/iodine.md. What the paper does not give is marked `ours`.
 """
@@ -142,10 +142,14 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (64,)
     config.model.refiner.lstm_size = 64
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (4_000,)
-    config.schedule.learning_rate = (3e-3,)
-    config.schedule.warmup_steps = (100,)
-    config.schedule.final_scale = (0.05,)
+    config.schedule.steps = (5_000, 800)
+    config.schedule.resolution = (35, 35)
+    config.schedule.learning_rate = (3e-3, 1e-3)
+    config.schedule.warmup_steps = (100, 50)
+    config.schedule.final_scale = (0.3, 0.1)
+    config.model.beta_scale = (1.0, 1.0)
+    config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
+    config.train.encoder_pooling = (1, 1)
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
@@ -165,7 +169,13 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (8,)
     config.model.refiner.lstm_size = 8
     config.schedule.steps = (20,)
+    config.schedule.resolution = (35,)
+    config.schedule.learning_rate = (3e-3,)
     config.schedule.warmup_steps = (2,)
+    config.schedule.final_scale = (0.1,)
+    config.model.beta_scale = (1.0,)
+    config.train.pixels = (2,)
+    config.train.encoder_pooling = (1,)
     config.model.beta_warmup_steps = 10
     config.train.unroll = 1
     config.train.log_every = 5

@@ -217,7 +217,9 @@ def average_pool(video: jax.Array, factor: int) -> jax.Array:
 def pixel_subset(video: jax.Array, offsets: jax.Array, size: int) -> jax.Array:
     """One pixel out of each block of `size` x `size`, at the same place in all blocks of a frame.
 
-    A mean over its pixels is, over all offsets, the mean over the whole frame: it is unbiased.
+    A mean over its pixels is, over all offsets, the mean over the whole frame: it is unbiased. Where
+    `size` does not divide H or W, the last rows or columns, fewer than `size`, are left out, as if
+    the frame ended before them.
 
     Args:
       video: frames in [0, 1], [B, T, H, W, C].
@@ -225,16 +227,19 @@ def pixel_subset(video: jax.Array, offsets: jax.Array, size: int) -> jax.Array:
       size: edge of the blocks, in pixels.
 
     Returns:
-      [B, T, H / size, W / size, C].
+      [B, T, H // size, W // size, C].
 
     Raises:
-      ValueError: if `size` does not divide H and W.
+      ValueError: if there is no whole block.
     """
     height, width, channels = video.shape[-3:]
-    _check_factor(height, width, size)
+    if not 1 <= size <= min(height, width):
+        raise ValueError(f"Frames of {height}x{width} pixels have no whole block of {size} x "
+                         f"{size}: it must be from 1 to {min(height, width)}.")
+    height, width = height - height % size, width - width % size
 
     def frame(frame: jax.Array, offset: jax.Array) -> jax.Array:
-        blocks = frame.reshape(height // size, size, width // size, size, channels)
+        blocks = frame[:height, :width].reshape(height // size, size, width // size, size, channels)
         return jax.lax.dynamic_slice(
             blocks, (0, offset[0], 0, offset[1], 0),
             (height // size, 1, width // size, 1, channels))[:, 0, :, 0]

@@ -214,10 +214,12 @@ def _check_stages(values: Mapping[str, Any], keys: Iterable[str]) -> None:
     Rule(lambda sizes: all(full % size == 0 for size in sizes),
          f"a tuple of divisors of data.resolution, which is {full}").check(
              "schedule.resolution", sizes)
-    for key in ("train.pixels", "train.encoder_pooling"):
-        Rule(lambda parts: all(size % part == 0 for size, part in zip(sizes, parts, strict=False)),
-             f"a tuple of divisors of schedule.resolution, which is {sizes}, stage by stage"
-             ).check(key, stages.get(key, ()))
+    Rule(lambda parts: all(part <= size for size, part in zip(sizes, parts, strict=False)),
+         f"a tuple of edges of blocks, none above schedule.resolution, which is {sizes}, stage by "
+         "stage").check("train.pixels", stages.get("train.pixels", ()))
+    Rule(lambda parts: all(size % part == 0 for size, part in zip(sizes, parts, strict=False)),
+         f"a tuple of divisors of schedule.resolution, which is {sizes}, stage by stage"
+         ).check("train.encoder_pooling", stages.get("train.encoder_pooling", ()))
     warmup, steps = stages.get("schedule.warmup_steps", ()), stages.get("schedule.steps", ())
     Rule(lambda warmup: all(w < s for w, s in zip(warmup, steps, strict=False)),
          f"below schedule.steps, which is {steps}, stage by stage").check(

@@ -175,7 +175,7 @@ def test_pools_refuse_factors_that_do_not_divide(factor):
         preprocess.majority_pool(jnp.zeros((1, 8, 4), jnp.uint8), factor, 3)
 
 
-@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
 def test_a_subset_has_one_pixel_of_each_block(size):
     rng = np.random.default_rng(0)
     video = rng.uniform(size=(2, 3, 8, 12, 3)).astype(np.float32)
@@ -183,9 +183,11 @@ def test_a_subset_has_one_pixel_of_each_block(size):
     found = np.asarray(preprocess.pixel_subset(video, offsets, size))
     for b, t in np.ndindex(2, 3):
         y, x = offsets[b, t]
-        np.testing.assert_array_equal(found[b, t], video[b, t, y::size, x::size])
+        whole = video[b, t, :8 - 8 % size, :12 - 12 % size]  # rows of blocks that are cut are left
+        np.testing.assert_array_equal(found[b, t], whole[y::size, x::size])
 
 
-def test_a_subset_needs_whole_blocks():
-    with pytest.raises(ValueError, match="8x12"):
-        preprocess.pixel_subset(np.zeros((1, 1, 8, 12, 3)), np.zeros((1, 1, 2), int), 5)
+@pytest.mark.parametrize("size", [0, 9])
+def test_a_subset_needs_a_whole_block(size):
+    with pytest.raises(ValueError, match=f"8x12 pixels have no whole block of {size} x {size}"):
+        preprocess.pixel_subset(np.zeros((1, 1, 8, 12, 3)), np.zeros((1, 1, 2), int), size)

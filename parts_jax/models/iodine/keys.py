@@ -53,8 +53,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Refuses values that are allowed, but not together.
 
     Raises:
-      ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; an encoder's
-        pooling, as there is no encoder; no image among the refiner's inputs; several iterations of
+      ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; pooling of what
+        an encoder sees, as there is none; no image among the refiner's inputs; several iterations of
         a frame where each iteration has a frame of its own.
     """
     c = config.model
@@ -65,11 +65,11 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
             "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
             "be 1 in every stage.")
-    if tuple(config.train.encoder_pooling) != tuple(config.train.pixels):
+    if max(config.train.encoder_pooling) > 1:
         raise ValueError(
-            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, and "
-            f"config.train.pixels {tuple(config.train.pixels)}: IODINE has no encoder, and its "
-            "refinement network sees the pixels that are explained; they must be the same.")
+            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE has "
+            "no encoder: its refinement network sees the pixels that are explained; it must be 1 "
+            "in every stage.")
     if not set(c.refiner.inputs) & set(inputs.IMAGES):
         raise ValueError(
             f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "

@@ -196,7 +196,7 @@ def test_lambda_that_decays_stays_bounded_however_long_the_clip():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"train.pixels": (3,)}, "train.pixels is .*divisors of schedule.resolution"),
+    ({"train.pixels": (17,)}, "train.pixels is .*none above schedule.resolution"),
     ({"train.pixels": (2, 2)}, "one entry per stage"),
     ({"train.encoder_pooling": (5,)}, "train.encoder_pooling is .*divisors"),
     ({"train.pixels": (2,), "model.decoder.kernel_size": 3}, "kernel_size is 3: only a decoder"),

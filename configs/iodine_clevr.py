@@ -13,7 +13,8 @@ Variants (`--config=configs/iodine_clevr.py:VARIANT`):
 | `tiny`            | sim_clevr/tiny, 16x16                    | a smoke run: learns nothing    |
 | `sequence_tiny`   | sim_objects_room/tiny, 4 frames          | the same, of sequences         |
 
-Each starts from that of iodine_tetrominoes.py, where keys are explained; differences stand here. Measured results stand in docs/iodine.md.
+Each starts from that of iodine_tetrominoes.py, where keys are explained; differences stand here.
+Measured results stand in docs/iodine.md.
 """
 
 import ml_collections

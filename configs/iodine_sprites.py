@@ -12,7 +12,8 @@ Variants (`--config=configs/iodine_sprites.py:VARIANT`):
 | `demo`            | sim_sprites/demo, 32x32, 2-4 sprites, K=5      | 2 CPU cores, half an hour   |
 | `tiny`            | sim_sprites/tiny, 16x16                        | a smoke run: learns nothing |
 
-Each starts from that of iodine_tetrominoes.py, where keys are explained; differences stand here. Measured results stand in docs/iodine.md.
+Each starts from that of iodine_tetrominoes.py, where keys are explained; differences stand here.
+Measured results stand in docs/iodine.md.
 """
 
 import ml_collections

@@ -10,7 +10,7 @@ Variants (`--config=configs/iodine_tetrominoes.py:VARIANT`):
 | `paper` (default) | multi_object/tetrominoes, 35x35, K=4 | GPUs: the paper's appendix B          |
 | `official`        | the same                             | the authors' code's choices           |
 | `demo`            | sim_tetrominoes/demo, 35x35, K=4     | 2 CPU cores, half an hour             |
-| `tiny`            | sim_tetrominoes/tiny, 35x35          | a smoke run of seconds: learns nothing |
+| `tiny`            | sim_tetrominoes/tiny, 35x35          | a smoke run: learns nothing           |
 
 Measured results stand in docs/iodine.md. What the paper does not give is marked `ours`.
 """

@@ -15,7 +15,6 @@ from parts_jax.networks import layers
 
 # exp of more has a square that float32 does not hold: the gradient by a mask of nearly nothing.
 GREATEST_LOG_RATIO = 40.0
-LEAST = 1e-5
 
 
 class Input(NamedTuple):
@@ -61,7 +60,8 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
     """The images of the table, of an image that was decoded.
 
     The mask posterior is which component explains the pixel, all being as likely before, as in the
-    authors' code. Without slot k the masks of the others are divided by their sum, 1 - m_k.
+    authors' code. Without slot k the masks of the others are divided by their sum, 1 - m_k; without
+    the only slot there is nothing, and the image is of zeros.
 
     Args:
       mixture: the decoded image, means [B, K, H, W, 3], logits [B, K, H, W].
@@ -70,7 +70,9 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
       likelihood: its form, one of `component_likelihood.LIKELIHOODS`.
       mask_gradient: by the "mask" after its softmax, as in the paper, or by its "logits", as in
         the authors' code.
-      form: both likelihoods as "probability", the paper's, or as "log", the authors' code's.
+      form: both likelihoods as "probability", the paper's; or as in the authors' code, "log": the
+        likelihood's logarithm, and how much of it is lost without slot k, log p(x | z) -
+        log p(x | z_{i != k}).
       place: where in its block a pixel is, of a subset of pixels, [B, 2]; None: all pixels.
 
     Returns:
@@ -80,14 +82,14 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
     log_density = component_likelihood.component_log_density(mixture, x, sigma_x, likelihood)
     log_masks = jax.nn.log_softmax(mixture.mask_logits, axis=-3)[..., None]
     masks = jnp.exp(log_masks)
-    log_prob = jax.nn.logsumexp(log_masks + log_density, axis=-4, keepdims=True)
-    responsibilities = jnp.exp(log_masks + log_density - log_prob)  # [B, K, H, W, S], as others
+    log_joint = log_masks + log_density  # [B, K, H, W, S]
+    log_prob = jax.nn.logsumexp(log_joint, axis=-4, keepdims=True)
+    responsibilities = jnp.exp(log_joint - log_prob)
     log_ratio = jnp.minimum(log_density - log_prob, GREATEST_LOG_RATIO)
     total = lambda image: jnp.sum(image, axis=-1, keepdims=True)  # over S
     of_means = component_likelihood.component_log_density_gradient(
         mixture, x, sigma_x, likelihood)
-    others = jnp.maximum(1 - responsibilities, 0.0) / (1 - masks + LEAST)
-    probability = jnp.exp(total(log_prob))
+    of_all, leave_one_out = _likelihoods(log_joint, log_masks, total(log_prob), form)
     images = dict(
         image=x[:, None], means=mixture.means, mask=masks,
         mask_logits=mixture.mask_logits[..., None],
@@ -95,16 +97,36 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
         mask_gradient=-total(jnp.exp(log_ratio) if mask_gradient == "mask"
                              else responsibilities - masks),
         mask_posterior=jnp.mean(jax.nn.softmax(log_density, axis=-4), axis=-1, keepdims=True),
-        likelihood=probability if form == "probability" else total(log_prob),
-        leave_one_out=(probability * jnp.prod(others, axis=-1, keepdims=True)
-                       if form == "probability"
-                       else total(log_prob) + total(jnp.log(jnp.maximum(others, 1e-30)))),
-        coordinates=_coordinates(x, place))
+        likelihood=of_all, leave_one_out=leave_one_out, coordinates=_coordinates(x, place))
     shape = mixture.mask_logits.shape
     images = {name: jnp.broadcast_to(image, (*shape, image.shape[-1]))
               for name, image in images.items()}
     return {name: jax.lax.stop_gradient(image) if INPUTS[name].stop_gradient else image
             for name, image in images.items()}
+
+
+def _likelihoods(log_joint: jax.Array, log_masks: jax.Array, log_prob: jax.Array,
+                 form: str) -> tuple[jax.Array, jax.Array]:
+    """With and without each slot, [B, 1, H, W, 1] and [B, K or 1, H, W, 1]: see `image_inputs`."""
+    likelihood = log_prob if form == "log" else jnp.exp(log_prob)
+    if log_masks.shape[-4] == 1:
+        return likelihood, jnp.zeros_like(likelihood)
+    without = jnp.sum(_log_sum_without_each(log_joint) - _log_sum_without_each(log_masks), axis=-1,
+                      keepdims=True)
+    return likelihood, log_prob - without if form == "log" else jnp.exp(without)
+
+
+def _log_sum_without_each(logs: jax.Array) -> jax.Array:
+    """log sum_{i != k} exp(logs_i) for every k: [B, K, H, W, S] -> the same.
+
+    The sum of all less one's own share of it loses all digits where the share is nearly 1, which is
+    so wherever a slot explains a pixel well: for the greatest, the others are summed themselves.
+    """
+    greatest = jnp.argmax(logs, axis=-4, keepdims=True)
+    is_greatest = greatest == jax.lax.broadcasted_iota(greatest.dtype, logs.shape, logs.ndim - 4)
+    of_greatest = jax.nn.logsumexp(jnp.where(is_greatest, -jnp.inf, logs), axis=-4, keepdims=True)
+    whole = jax.nn.logsumexp(logs, axis=-4, keepdims=True)
+    return jnp.where(is_greatest, of_greatest, whole + jnp.log1p(-jnp.exp(logs - whole)))
 
 
 def _coordinates(x: jax.Array, place: jax.Array | None) -> jax.Array:

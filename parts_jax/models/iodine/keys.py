@@ -54,8 +54,8 @@ def check(config: ml_collections.ConfigDict) -> None:
 
     Raises:
       ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; pooling of what
-        an encoder sees, as there is none; no image among the refiner's inputs; several iterations of
-        a frame where each iteration has a frame of its own.
+        an encoder sees, as there is none; no image among the refiner's inputs; several iterations
+        of a frame where each iteration has a frame of its own.
     """
     c = config.model
     per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
@@ -67,8 +67,8 @@ def check(config: ml_collections.ConfigDict) -> None:
             "be 1 in every stage.")
     if max(config.train.encoder_pooling) > 1:
         raise ValueError(
-            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE has "
-            "no encoder: its refinement network sees the pixels that are explained; it must be 1 "
+            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE "
+            "has no encoder: its refinement network sees the pixels that are explained; it must be 1 "
             "in every stage.")
     if not set(c.refiner.inputs) & set(inputs.IMAGES):
         raise ValueError(

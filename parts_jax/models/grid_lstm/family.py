@@ -1,0 +1,93 @@
+"""The 2D-LSTM model by the contract of families."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from parts_jax.equations import component_likelihood
+from parts_jax.equations.notation import PixelMixture
+from parts_jax.models import schedules
+from parts_jax.models.contract import Model
+from parts_jax.models.grid_lstm import inputs, model, networks
+from parts_jax.networks import broadcast_decoder, decoders
+
+
+def create(config: ml_collections.ConfigDict) -> Model:
+    """The model that a config describes, by the contract of families.
+
+    Its latents are `model.Latents`: z and the temporal state that a frame is decoded from. The
+    stage "predicted" is what is decoded before a frame is seen, "refined" what is known after it.
+    """
+    c = config.model
+    made = build(config)
+    scale = schedules.beta_scale(config)
+
+    def init(key):
+        params = made.init(key, method="make_parameters")["params"]
+        return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
+
+    def noise(keys, num_frames, num_slots):
+        shape = (num_frames, c.num_refinements, num_slots or c.num_slots, c.slot_size)
+        return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)  # [B, T, R, K, D]
+
+    def loss(params, state, clip, step):
+        return made.apply({"params": params}, clip, state, 1.0 if step is None else scale(step))
+
+    def decode(params, latents, resolution):
+        mixture = made.apply({"params": params}, latents, tuple(resolution), method="decode")
+        return model.view_of(mixture)
+
+    def predict(params, state, actions, noise):
+        del actions
+        return made.apply({"params": params}, state, noise, method="predict")
+
+    def assign(view, frame):
+        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+        return component_likelihood.responsibilities(
+            mixture, component_likelihood.component_log_density(
+                mixture, frame, c.sigma_x, c.likelihood))
+
+    return Model(init, made.initial_state, noise, loss, decode, c.num_slots, model.STAGES, predict,
+                 assign)
+
+
+def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
+    """The linen module of the `model` part of a config; with `data.resolution`, `train.unroll`."""
+    c, dtype = config.model, compute_dtype(config.model)
+    return model.GridLSTM(
+        decoder=networks.ConditionalDecoder(decoder_body(config), c.slot_size, dtype),
+        prior=networks.Prior(c.prior.width, c.slot_size, dtype),
+        refiner=networks.RefinementNetwork(
+            channels=tuple(c.refiner.channels), kernel_size=c.refiner.kernel_size,
+            stride=c.refiner.stride, cells=c.refiner.cells, width=c.refiner.width,
+            lstm_size=c.refiner.lstm_size, slot_size=c.slot_size,
+            update_scale=c.refiner.update_scale, dtype=dtype),
+        num_slots=c.num_slots, slot_size=c.slot_size, num_refinements=c.num_refinements,
+        least_refinements=c.least_refinements, refine_first_fully=c.refine_first_fully,
+        conditional=c.conditional, prior_form=c.prior.form,
+        likelihood=inputs.Likelihood(c.likelihood, c.sigma_x), log_std_offset=c.log_std_offset,
+        loss_scale=c.loss_scale, beta=c.beta, beta_pixels=c.beta_pixels, entropy=c.entropy,
+        start=c.start, samples=c.samples, reported=c.reported, weights=c.weights,
+        mask_posterior=c.refiner.mask_posterior, corners=c.corners,
+        through_decoder=c.refiner.through_decoder, predicted_size=config.data.resolution,
+        unroll=config.train.unroll, examples_at_once=c.decoder.examples_at_once)
+
+
+def decoder_body(config: ml_collections.ConfigDict) -> nn.Module:
+    """The paper's broadcast decoder, or the one of PARTS, of the kind that a config names."""
+    c, dtype = config.model, compute_dtype(config.model)
+    if c.decoder.kind == "broadcast":
+        return broadcast_decoder.BroadcastDecoder(
+            channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
+            corners=c.corners, sigmoid=c.decoder.sigmoid, dtype=dtype)
+    return decoders.SpatialBroadcastDecoder(
+        channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
+        colour=c.decoder.colour, frequencies=c.decoder.frequencies, dtype=dtype)
+
+
+def compute_dtype(config: ml_collections.ConfigDict) -> Any:
+    """What convolutions and matrix products are computed in; None: as the parameters."""
+    return jnp.bfloat16 if config.dtype == "bfloat16" else None

@@ -1,0 +1,92 @@
+"""What stands in `config.model` of the 2D-LSTM model: all its keys, and what each may be."""
+
+import ml_collections
+
+from parts_jax.equations.component_likelihood import LIKELIHOODS
+from parts_jax.models import rules
+from parts_jax.models.grid_lstm import inputs, model, objective
+from parts_jax.networks import decoders
+
+DECODERS = ("broadcast", "coordinates")
+KEYS = {
+    "name": rules.choice("grid_lstm"),
+    "dtype": rules.choice("float32", "bfloat16", "float64"),
+    "num_slots": rules.whole(1),
+    "slot_size": rules.whole(1),
+    "num_refinements": rules.whole(1),
+    "least_refinements": rules.whole(1),
+    "refine_first_fully": rules.flag(),
+    "conditional": rules.flag(),
+    "start": rules.choice(*model.STARTS),
+    "samples": rules.choice(*model.SAMPLES),
+    "reported": rules.choice(*model.REPORTS),
+    "weights": rules.choice(*model.WEIGHTS),
+    "likelihood": rules.choice(*LIKELIHOODS),
+    "sigma_x": rules.positive(),
+    "log_std_offset": rules.number(),
+    "loss_scale": rules.positive(),
+    "entropy": rules.number(),
+    "beta": rules.not_negative(),
+    "beta_pixels": rules.whole(1),
+    "beta_scale": rules.per_stage(0.0),
+    "beta_warmup_steps": rules.whole(0),
+    "beta_warmup_start": rules.share(),
+    "corners": rules.flag(),
+    "prior.width": rules.whole(1),
+    "prior.form": rules.choice(*objective.PRIORS),
+    "decoder.kind": rules.choice(*DECODERS),
+    "decoder.channels": rules.widths(),
+    "decoder.kernel_size": rules.odd(),
+    "decoder.sigmoid": rules.flag(),
+    "decoder.colour": rules.choice(*decoders.COLOURS),
+    "decoder.frequencies": rules.whole(0),
+    "decoder.examples_at_once": rules.whole(0),
+    "refiner.mask_posterior": rules.choice(*inputs.MASK_POSTERIORS),
+    "refiner.through_decoder": rules.flag(),
+    "refiner.channels": rules.widths(),
+    "refiner.kernel_size": rules.odd(),
+    "refiner.stride": rules.whole(1),
+    "refiner.cells": rules.whole(1),
+    "refiner.width": rules.whole(1),
+    "refiner.lstm_size": rules.whole(1),
+    "refiner.update_scale": rules.not_negative(),
+}
+
+# `loss` explains `clip.pixels` where there are any; see models/contract.py.
+SCORES_PIXELS = True
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that are allowed, but not together.
+
+    Raises:
+      ValueError: more refinements of late frames than of the first; a first frame that is not
+        refined at all; subsets of pixels for a decoder that needs a pixel's neighbours, or with
+        coordinates that go to the corners; corners for a decoder that has none; pooling of what an
+        encoder sees, as there is none.
+    """
+    c = config.model
+    if c.least_refinements > c.num_refinements:
+        raise ValueError(
+            f"config.model.least_refinements is {c.least_refinements}, but no frame can have more "
+            f"than config.model.num_refinements, {c.num_refinements}; it must be from 1 to that.")
+    if c.num_refinements == 1 and not c.refine_first_fully:
+        raise ValueError(
+            "config.model.num_refinements is 1 and refine_first_fully False, so that the first "
+            "frame would not be refined at all: let one of the two be more.")
+    per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
+    if max(config.train.pixels) > 1 and not per_pixel:
+        raise ValueError(
+            f"config.train.pixels is {tuple(config.train.pixels)}, with config.model.decoder.kind "
+            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
+            "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
+            "be 1 in every stage.")
+    if c.corners and c.decoder.kind != "broadcast":
+        raise ValueError(
+            f"config.model.corners is True, but decoder.kind is {c.decoder.kind!r}, whose "
+            "coordinates are those of pixel centres: only 'broadcast' has the other ones.")
+    if max(config.train.encoder_pooling) > 1:
+        raise ValueError(
+            f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but the "
+            "2D-LSTM model has no encoder: its refinement network sees the pixels that are "
+            "explained; it must be 1 in every stage.")

@@ -1,0 +1,105 @@
+"""The loss of one cell of the grid, equations (3), (5), (6), (7), and the Gaussians in it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from parts_jax.equations import component_likelihood, gaussian, refinement
+from parts_jax.equations.notation import Gaussian, PixelMixture, Pixels
+
+PRIORS = ("log_std", "softplus_log_variance")
+
+
+class Context(NamedTuple):
+    """What the loss of a cell depends on beside lambda and the decoder: gradients go to it.
+
+    Attributes:
+      prior: p(z_t | x_{<t}, z_{<t}), Gaussian of [B, K, D]; None: N(0, I).
+      h: h_{t-1}, the temporal state that the decoder is given, [B, K, S]; None: it is not.
+      z: the sample that is decoded where one is used again, [B, K, D]; None: there is none.
+    """
+
+    prior: Gaussian | None
+    h: jax.Array | None
+    z: jax.Array | None
+
+
+class Noise(NamedTuple):
+    """Of a cell: epsilon, [B, K, D], and whether `Context.z` is decoded in its place, bool [B]."""
+
+    epsilon: jax.Array
+    again: jax.Array
+
+
+def posterior(lambda_: Gaussian, log_std_offset: float = 0.0) -> Gaussian:
+    """q_lambda(z | x): lambda's second half is log sigma^2, as in the authors' code.
+
+    Args:
+      lambda_: Gaussian of [..., K, D].
+      log_std_offset: added to log sigma; 0 in the authors' code.
+    """
+    return Gaussian(lambda_.mean, 0.5 * lambda_.log_std + log_std_offset)
+
+
+def prior_of(outputs: Gaussian, form: str) -> Gaussian:
+    """p(z_t | x_{<t}, z_{<t}) of the outputs of xi_theta, equation (5).
+
+    Args:
+      outputs: of the two last layers, Gaussian of [..., K, D].
+      form: "log_std": the second is log sigma_t, as the paper says; "softplus_log_variance": its
+        softplus is log sigma_t^2, as in the authors' code, so that sigma_t is above 1.
+    """
+    if form == "log_std":
+        return outputs
+    return Gaussian(outputs.mean, 0.5 * jax.nn.softplus(outputs.log_std))
+
+
+def sample(lambda_: Gaussian, log_std_offset: float, context: Context, noise: Noise) -> jax.Array:
+    """z_{t,r}, of equation (4), or the one that is used again, [B, K, D]."""
+    z = gaussian.sample(posterior(lambda_, log_std_offset), noise.epsilon)
+    if context.z is None:
+        return z
+    return jnp.where(noise.again[:, None, None], context.z, z)
+
+
+def mask_entropy(mixture: PixelMixture) -> jax.Array:
+    """-sum_k m_k log m_k per pixel, in nats, of equation (7): [..., K, H, W] -> [..., H, W]."""
+    log_masks = jax.nn.log_softmax(mixture.mask_logits, axis=-3)
+    return -jnp.sum(jnp.exp(log_masks) * log_masks, axis=-3)
+
+
+def make_objective(decode: Callable[..., PixelMixture], likelihood: str, sigma_x: float,
+                   log_std_offset: float, entropy: float, loss_scale: float) -> Callable:
+    """Returns objective(decoder_params, lambda_, context, (x, noise, beta)) for `refinement.score`.
+
+    It is loss_scale times (-log p(x_t | z, h_{t-1}) + beta D_KL(q | p) + entropy H), summed over
+    the batch, with H the entropy of the masks, summed over pixels: the terms of (3) and (7) with
+    their sign turned. Formula (7) makes H small, though the text before it says the opposite; the
+    code does as the formula. In the paper's letters loss_scale is beta, beta is psi / beta, entropy
+    is gamma / beta.
+
+    Args:
+      decode: (decoder parameters, z, h, and the place of `Pixels`) -> PixelMixture.
+      likelihood: of a pixel under one component, and `sigma_x`: its scale.
+      log_std_offset: see `posterior`.
+      entropy: weight of H; below 0 it is made large.
+      loss_scale: of all.
+    """
+    def objective(decoder_params: Any, lambda_: Gaussian, context: Context, given: tuple) -> tuple:
+        x, noise, beta = given
+        frame, *place = (x.colours, x.place) if isinstance(x, Pixels) else (x,)
+        z = sample(lambda_, log_std_offset, context, noise)
+        mixture = decode(decoder_params, z, context.h, *place)
+        log_prob = component_likelihood.log_prob(
+            mixture, component_likelihood.component_log_density(
+                mixture, frame, sigma_x, likelihood))
+        q = posterior(lambda_, log_std_offset)
+        kl = (gaussian.kl_to_standard_normal(q) if context.prior is None
+              else gaussian.kl(q, context.prior))
+        loss = -jnp.sum(refinement.elbo(log_prob, kl, beta))
+        if entropy:
+            loss = loss + entropy * jnp.sum(mask_entropy(mixture))
+        return loss_scale * loss, (log_prob, kl, mixture)
+    return objective

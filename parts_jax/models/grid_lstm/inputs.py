@@ -56,7 +56,8 @@ NORMALISED = ("means_gradient", "mask_gradient", "log_likelihood")
 
 
 def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy: float,
-           mask_posterior: str, corners: bool = False, place: jax.Array | None = None) -> Images:
+           loss_scale: float, mask_posterior: str, corners: bool = False,
+           place: jax.Array | None = None) -> Images:
     """Of a frame that was decoded.
 
     Args:
@@ -64,6 +65,8 @@ def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy:
       x: the frame in [0, 1], [B, H, W, 3].
       likelihood: of a pixel under one component.
       entropy: weight of the masks' entropy, whose gradient is part of that by the masks.
+      loss_scale: of the loss whose gradients are taken; small ones would drown in the epsilon of
+        the layer norm that follows.
       mask_posterior: "bayes": p(k | x_i, mu), all slots being as likely before; or, as in the
         authors' code, "softmax_of_likelihood": exp(p_k) over its sum, p_k the likelihood as a share
         of its greatest value.
@@ -89,8 +92,8 @@ def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy:
     spread = lambda image: jnp.broadcast_to(image, (*shape, image.shape[-1]))
     return Images(
         image=spread(x[:, None]), means=mixture.means, mask=jnp.exp(log_masks),
-        mask_logits=mixture.mask_logits[..., None], means_gradient=stop(of_means),
-        mask_gradient=stop(of_masks), mask_posterior=explains,
+        mask_logits=mixture.mask_logits[..., None], means_gradient=stop(loss_scale * of_means),
+        mask_gradient=stop(loss_scale * of_masks), mask_posterior=explains,
         log_likelihood=spread(stop(total(log_prob))),
         coordinates=spread(_coordinates(x, corners, place)))
 

@@ -265,8 +265,8 @@ class GridLSTM(nn.Module):
 
     def images_of(self, mixture: PixelMixture, frame: jax.Array, *place: jax.Array):
         """What the refiner sees of a decoded frame."""
-        return inputs.images(mixture, frame, self.likelihood, self.entropy, self.mask_posterior,
-                             self.corners, *place)
+        return inputs.images(mixture, frame, self.likelihood, self.entropy, self.loss_scale,
+                             self.mask_posterior, self.corners, *place)
 
     # ---- The future -------------------------------------------------------------------------
 

@@ -5,9 +5,11 @@
     python -m docs.contact_sheets --beside_demo
     python -m docs.contact_sheets --atari
     python -m docs.contact_sheets --stills
+    python -m docs.contact_sheets --balls
 
 --beside_demo draws the sets beside sim_clevrer/demo into one picture, one under the other; --atari
-a clip of each of four games; --stills the sets of still pictures, one picture a family.
+a clip of each of four games; --stills the sets of still pictures, one picture a family; --balls a
+clip of each world of sim_balls/demo, one under the other.
 """
 
 import dataclasses
@@ -26,6 +28,8 @@ BESIDE_DEMO = tuple(f"sim_clevrer/{name}" for name in (
     "twins", "mixed", "demo_crowded", "demo_camera", "demo_long", "demo_slow", "medium_long",
     "medium_128"))
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
+BALLS = tuple(f"sim_balls/{name}" for name in (
+    "demo", "demo_binary", "demo_678", "demo_678_4"))
 STILLS = {  # the variants of each family that are shown, one under the other
     "sim_tetrominoes": ("demo",),
     "sim_sprites": ("demo", "coloured_on_grey", "coloured_on_coloured", "binary"),
@@ -153,6 +157,11 @@ def main(arguments) -> None:
         grids.save_png(path, draw_atari())
         print(path)
         return
+    if values.balls:
+        path = pathlib.Path(values.out) / "sim_balls.png"
+        grids.save_png(path, stack([draw(name, 1, 12, 2) for name in BALLS]))
+        print(path)
+        return
     if values.stills:
         for family in STILLS:
             path = pathlib.Path(values.out) / f"{family}.png"
@@ -171,6 +180,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("beside_demo", False, "The sets beside sim_clevrer/demo, in one picture.")
     flags.DEFINE_bool("atari", False, "Four Atari games, in one picture.")
     flags.DEFINE_bool("stills", False, "The sets of still pictures, one picture a family.")
+    flags.DEFINE_bool("balls", False, "The worlds of sim_balls/demo, in one picture.")
     flags.DEFINE_integer("num_clips", 4, "Clips of a sheet.")
     flags.DEFINE_integer("num_columns", 9, "Frames of a clip.")
     flags.DEFINE_integer("scale", 2, "Pixels of the sheet for one of a frame.")

@@ -52,7 +52,7 @@ def test_every_name_has_a_builder():
     assert len(set(data.KNOWN_NAMES)) == len(data.KNOWN_NAMES)
     assert {name.split("/")[0] for name in data.KNOWN_NAMES} == set(data.BUILDERS) >= {
         "clevrer", "playroom", "robotics_arm", "sim_clevrer", "sim_playroom", "sim_robotics_arm",
-        "sim_tetrominoes", "sim_sprites", "sim_shapes"}
+        "sim_tetrominoes", "sim_sprites", "sim_shapes", "sim_balls"}
 
 
 def test_clevrer_without_download_says_what_to_do(tmp_path):

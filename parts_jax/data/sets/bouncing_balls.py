@@ -18,13 +18,11 @@ import tqdm
 
 from parts_jax.data import episodes
 from parts_jax.data.formats import hdf5, limits, reading
+from parts_jax.simulate.balls import PALETTE
 
 GROUPS = {"train": "training", "validation": "validation", "test": "test"}
 LARGEST_WHOLE = 2.0 ** 53
 CLIPS_AT_ONCE = 64  # time comes first, so that single clips would be read from all over the file
-# The first eight of ColorBrewer's "Paired".
-PALETTE = np.array([[166, 206, 227], [31, 120, 180], [178, 223, 138], [51, 160, 44],
-                    [251, 154, 153], [227, 26, 28], [253, 191, 111], [255, 127, 0]], np.uint8)
 
 
 @dataclasses.dataclass

@@ -55,7 +55,6 @@ def paper() -> ml_collections.ConfigDict:
     config.eval.burn_in = 20             # Figure 5: 10 frames after 20
     config.eval.rollout_steps = 10
     config.eval.length = 0
-    config.eval.best_by = ("fg_ari_last_refined", "neg_elbo")
 
     model = config.model = ml_collections.ConfigDict()
     model.name = "grid_lstm"

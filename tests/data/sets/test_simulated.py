@@ -7,7 +7,6 @@ import pytest
 
 from parts_jax.data.sets import (
     atari,
-    sim_balls,
     sim_clevr,
     sim_clevrer,
     sim_objects_room,
@@ -16,7 +15,7 @@ from parts_jax.data.sets import (
     simulated,
 )
 from parts_jax.simulate import atari as games
-from parts_jax.simulate import balls, objects_room
+from parts_jax.simulate import objects_room
 from parts_jax.simulate.clevrer import stills, world_settings
 from parts_jax.simulate.playroom import simulation as playroom
 from parts_jax.simulate.robot_arm import simulation as robot_arm
@@ -25,7 +24,6 @@ SETS = [
     (sim_clevrer.make_example, dataclasses.replace(world_settings.TINY, num_frames=3)),
     (sim_playroom.make_example, dataclasses.replace(playroom.TINY, num_frames=3)),
     (sim_robotics_arm.make_example, dataclasses.replace(robot_arm.TINY, num_frames=3)),
-    (sim_balls.make_example, balls.TINY),
     (sim_clevr.make_example, stills.TINY),
     (sim_objects_room.make_example, dataclasses.replace(objects_room.TINY, num_frames=3)),
     (atari.make_example, games.GameSettings(resolution=16, num_frames=3, warm_up=(2, 8))),
@@ -38,8 +36,8 @@ def same(one: dict, other: dict) -> bool:
 
 
 @pytest.mark.parametrize("make_example, world", SETS,
-                         ids=["clevrer", "playroom", "robotics_arm", "balls", "clevr",
-                              "objects_room", "atari"])
+                         ids=["clevrer", "playroom", "robotics_arm", "clevr", "objects_room",
+                              "atari"])
 def test_one_and_two_processes_simulate_the_same_bytes(make_example, world):
     """More clips than a task has, so that both processes have work."""
     count = 2 * simulated.CLIPS_PER_TASK + 1

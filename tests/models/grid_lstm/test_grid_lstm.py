@@ -1,0 +1,331 @@
+"""The 2D-LSTM model: its grid, its loss and what the refiner sees against independent formulas."""
+
+import functools
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from configs import grid_lstm_balls
+from parts_jax import models
+from parts_jax.equations import gaussian, refinement
+from parts_jax.equations.notation import Gaussian, PixelMixture
+from parts_jax.models.contract import Clip
+from parts_jax.models.grid_lstm import family, grid, inputs, model, networks, objective
+from parts_jax.runs import config_rules
+
+B, T, R, K, S, D = 2, 4, 3, 3, 8, 4
+TINY = {"model.num_slots": K, "model.num_refinements": R, "train.pixels": (1,),
+        "data.resolution": S, "schedule.resolution": (S,), "model.refiner.channels": (4,),
+        "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0}
+CODE = {"model.least_refinements": 2, "model.refine_first_fully": False, "model.samples": "once",
+        "model.reported": "scored", "model.prior.form": "softplus_log_variance",
+        "model.likelihood": "gaussian_per_channel", "model.entropy": 0.01,
+        "model.refiner.mask_posterior": "softmax_of_likelihood",
+        "model.refiner.through_decoder": True}
+
+
+def config_of(**changes):
+    config = grid_lstm_balls.get_config("tiny")
+    config.update_from_flattened_dict(TINY | {
+        f"model.{key}" if "." not in key else key: value for key, value in changes.items()})
+    config_rules.check(config, None)
+    return config
+
+
+def parameters(made):
+    """Drawn, not initialised: no layer's output is zero, or alike for all."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda p: 0.5 * rng.normal(size=p.shape).astype(np.float32),
+                        jax.eval_shape(made.init, jax.random.key(0)))
+
+
+@functools.cache
+def build(changes=()):
+    """(model, parameters, its compiled loss) of the tiny config."""
+    made = models.create(config_of(**dict(changes)))
+    return made, parameters(made), jax.jit(
+        lambda params, state, clip: made.loss(params, state, clip, None))
+
+
+def clip_of(made, num_frames=T, num_slots=None, size=(S, S)):
+    video = np.random.default_rng(1).uniform(size=(B, num_frames, *size, 3)).astype(np.float32)
+    noise = made.noise(jax.random.split(jax.random.key(2), B), num_frames, num_slots)
+    return Clip(video, np.zeros((B, num_frames, 0), np.float32), noise)
+
+
+def part(clip, start, stop):
+    return jax.tree.map(lambda a: a[:, start:stop], clip)
+
+
+def close(found, expected, rtol=1e-4, atol=1e-5):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol, atol), found, expected)
+
+
+# ---- The grid -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("least", [1, 2, 4])
+def test_cells_are_those_of_two_loops(least):
+    frames, refinements, first = grid.cells(6, 4, least)
+    expected = [(t, r) for t in range(6) for r in range(max(4 - t, least))]
+    assert list(zip(frames, refinements, strict=True)) == expected
+    assert [expected[i] for i in first] == [(t, 0) for t in range(6)]
+
+
+class Counted(nn.Module):
+    """A decoder that tells each time that it runs."""
+
+    body: nn.Module
+    tell: object
+
+    def __call__(self, *args):
+        jax.debug.callback(self.tell)
+        return self.body(*args)
+
+
+@pytest.mark.parametrize("least, expected", [(1, [3, 2, 1, 1, 1]), (2, [3, 2, 2, 2, 2])])
+def test_decodes_of_each_frame_are_counted(least, expected):
+    """Of frames that are handed over one by one; and of all of them at once."""
+    counts, body_of = [0], family.decoder_body
+    def tell():
+        counts[-1] += 1
+    with mock.patch.object(family, "decoder_body", lambda config: Counted(body_of(config), tell)):
+        made = models.create(config_of(least_refinements=least))
+    params, clip = parameters(made), clip_of(made, 5)
+    loss = jax.jit(lambda state, clip: made.loss(params, state, clip, None)[1].state)
+    state = made.start(B, None)
+    for t in range(5):
+        state = jax.block_until_ready(loss(state, part(clip, t, t + 1)))
+        jax.effects_barrier()
+        counts.append(0)
+    assert counts[:-1] == expected
+    if least == 1:
+        jax.block_until_ready(loss(made.start(B, None), clip))
+        jax.effects_barrier()
+        assert counts[-1] == sum(expected)
+
+
+@pytest.mark.parametrize("changes", [(), tuple(CODE.items())], ids=["paper", "code"])
+def test_stretches_give_what_the_whole_gives(changes):
+    made, params, loss = build(changes)
+    clip = clip_of(made)
+    whole, step = loss(params, made.start(B, None), clip)
+    state, losses, found = made.start(B, None), [], []
+    for start, stop in ((0, 2), (2, 4)):
+        value, one = loss(params, state, part(clip, start, stop))
+        state, losses = one.state, [*losses, value]
+        found.append((one.latents, one.metrics, one.views))
+    close(np.mean(losses), whole)
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *found)
+    close(joined, (step.latents, step.metrics, step.views))
+    close(state, step.state)
+
+
+def test_the_program_does_not_grow_with_the_number_of_frames():
+    made, params, _ = build()
+    take = jax.jit(jax.value_and_grad(
+        lambda params, clip: made.loss(params, made.start(B, None), clip, None)[0]))
+    sizes = {frames: len(take.lower(params, clip_of(made, frames)).compile().as_text())
+             for frames in (10, 40)}
+    assert sizes[40] < 1.2 * sizes[10]
+
+
+# ---- Slots and sizes ----------------------------------------------------------------------------
+
+
+def test_permuted_noise_permutes_the_slots():
+    made, params, loss = build()
+    clip, order = clip_of(made), np.array([2, 0, 1])
+    value, step = loss(params, made.start(B, None), clip)
+    again, permuted = loss(params, made.start(B, None),
+                           clip._replace(noise=clip.noise[:, :, :, order]))
+    close(again, value)
+    close(permuted.latents, jax.tree.map(lambda a: a[:, :, order], step.latents), atol=1e-4)
+    masks = step.views["predicted"].masks
+    close(permuted.views["predicted"].masks, masks[:, :, order], atol=1e-4)
+    assert np.abs(masks[:, :, 0] - masks[:, :, 1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("frames, slots, size", [(1, 1, (8, 8)), (7, 5, (6, 11))])
+def test_frames_slots_and_pixels_are_free(frames, slots, size):
+    made, params, _ = build()
+    clip = clip_of(made, frames, slots, size)
+    _, step = jax.eval_shape(made.loss, params, made.start(B, slots), clip, None)
+    for stage in made.stages:
+        latents = jax.eval_shape(lambda a: a[:, 0], step.latents[stage].z)
+        assert latents.shape == (B, slots, D)
+    assert step.views["predicted"].masks.shape == (B, frames, slots, *size)
+    future = jax.eval_shape(made.predict, params, step.state, clip.actions, clip.noise)
+    assert future.h.shape == (B, frames, slots, 8)
+
+
+@pytest.mark.parametrize("size, cells", [(8, 4), (6, 4), (3, 5), (7, 7)])
+def test_means_of_cells(size, cells):
+    """By a loop over hundredths of pixels."""
+    image = np.random.default_rng(0).normal(size=(size, size, 2)).astype(np.float32)
+    fine = image.repeat(cells, 0).repeat(cells, 1)
+    found = networks.means_of_cells(image, cells)
+    for row in range(cells):
+        for column in range(cells):
+            cut = fine[row * size:(row + 1) * size, column * size:(column + 1) * size]
+            np.testing.assert_allclose(found[row, column], cut.mean((0, 1)), atol=1e-5)
+
+
+# ---- The loss -----------------------------------------------------------------------------------
+
+
+def mixture_of(rng):
+    return PixelMixture(rng.uniform(size=(B, K, 2, 3, 3)).astype(np.float32),
+                        rng.normal(size=(B, K, 2, 3)).astype(np.float32))
+
+
+@pytest.mark.parametrize("entropy", [0.0, 0.7])
+def test_the_loss_of_a_cell_by_loops(entropy):
+    """(3), (6), (7): per-channel mixture; entropy is added, so that it is made small."""
+    rng = np.random.default_rng(0)
+    mixture, x = mixture_of(rng), rng.uniform(size=(B, 2, 3, 3)).astype(np.float32)
+    lambda_, prior = (Gaussian(*rng.normal(size=(2, B, K, D)).astype(np.float32))
+                      for _ in range(2))
+    loss = objective.make_objective(lambda params, z, h: mixture, "gaussian_per_channel", 0.4, 0.1,
+                                    entropy, 3.0)
+    noise = objective.Noise(np.zeros((B, K, D), np.float32), np.zeros(B, bool))
+    value, _ = loss(None, lambda_, objective.Context(prior, None, None), (x, noise, 0.5))
+    expected, masks = 0.0, np.exp(mixture.mask_logits)
+    masks /= masks.sum(1, keepdims=True)
+    for b in range(B):
+        for y, u, c in np.ndindex(2, 3, 3):
+            expected -= np.log(sum(
+                masks[b, k, y, u] * scipy.stats.norm.pdf(
+                    x[b, y, u, c], mixture.means[b, k, y, u, c], 0.4) for k in range(K)))
+        for k, d in np.ndindex(K, D):
+            q, p = (lambda_.mean[b, k, d], 0.5 * lambda_.log_std[b, k, d] + 0.1), (
+                prior.mean[b, k, d], prior.log_std[b, k, d])
+            expected += 0.5 * (p[1] - q[1] + (np.exp(2 * q[1]) + (q[0] - p[0]) ** 2) / (
+                2 * np.exp(2 * p[1])) - 0.5)
+    expected += entropy * scipy.stats.entropy(masks, axis=1).sum()
+    np.testing.assert_allclose(value, 3.0 * expected, rtol=1e-5)
+
+
+def test_forms_of_the_prior():
+    outputs = Gaussian(jnp.array([1.0]), jnp.array([0.3]))
+    assert objective.prior_of(outputs, "log_std") == outputs
+    found = objective.prior_of(outputs, "softplus_log_variance")
+    np.testing.assert_allclose(2 * found.log_std, np.log1p(np.exp([0.3])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["gaussian", "gaussian_per_channel", "logistic"])
+def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
+    rng = np.random.default_rng(0)
+    mixture, x = mixture_of(rng), rng.uniform(size=(B, 2, 3, 3)).astype(np.float32)
+    likelihood, entropy = inputs.Likelihood(form, 0.4), 0.3
+
+    def loss(means, masks):
+        logits = jnp.log(masks)  # of masks that need not sum to 1
+        density = inputs.component_likelihood.component_log_density(
+            PixelMixture(means, logits), x, 0.4, form)
+        log_prob = jax.nn.logsumexp(logits[..., None] + density, axis=1)
+        return 2.0 * (-jnp.sum(log_prob) - entropy * jnp.sum(masks * logits))
+
+    of_means, of_masks = jax.grad(loss, (0, 1))(mixture.means, jax.nn.softmax(
+        mixture.mask_logits, axis=1))
+    images = inputs.images(mixture, x, likelihood, entropy, 2.0, "bayes")
+    close(images.means_gradient, of_means)
+    close(images.mask_gradient[..., 0], of_masks)
+    seen = inputs.without_gradients(images)
+    assert not seen.means_gradient.any() and not seen.mask_gradient.any()
+    close(seen.image, images.image)
+
+
+@pytest.mark.parametrize("changes", [(), tuple(CODE.items())], ids=["paper", "code"])
+def test_decoding_once_gives_the_gradients_of_plain_differentiation(changes):
+    made, params, _ = build(changes)
+    clip = clip_of(made)
+
+    def gradients():
+        return jax.jit(jax.grad(lambda params: made.loss(
+            params, made.start(B, None), clip, None)[0]))(params)
+
+    found = gradients()
+    with mock.patch.object(refinement, "score", refinement.score_naively):
+        expected = gradients()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
+        assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+    close(found, expected, rtol=1e-3, atol=1e-4 * max(
+        np.abs(leaf).max() for leaf in jax.tree.leaves(expected)))
+
+
+# ---- Time ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["learned", "carried", "prior"])
+def test_where_a_frame_starts_from(start):
+    """What is decoded first, less its noise: learned numbers, those of before, or the prior's."""
+    changes = {"start": start}
+    made, params, loss = build(tuple(changes.items()))
+    clip = clip_of(made)
+    _, before = loss(params, made.start(B, None), part(clip, 0, 3))
+    _, step = loss(params, before.state, part(clip, 3, 4))
+    module = family.build(config_of(**changes))
+    h = before.state.memory.h
+    prior = module.apply({"params": params}, h, method=lambda m, h: m.prior_given(m.networks(), h))
+    learned = objective.posterior(
+        Gaussian(params["start_mean"], params["start_log_variance"]), -2.0)
+    q = {"learned": jax.tree.map(lambda a: jnp.broadcast_to(a, (B, K, D)), learned),
+         "carried": objective.posterior(before.state.posterior, -2.0), "prior": prior}[start]
+    close(step.latents["predicted"].z[:, 0], gaussian.sample(q, clip.noise[:, 3, 0]), atol=1e-4)
+    close(step.latents["predicted"].h[:, 0], h)
+    close(step.metrics["kl"][:, 0], gaussian.kl(q, prior).sum(-1), rtol=1e-3, atol=1e-3)
+    assert (step.metrics["kl"].max() < 1e-3) == (start == "prior")
+
+
+@pytest.mark.parametrize("changes", [(), tuple(CODE.items())], ids=["paper", "code"])
+def test_the_first_frame_that_is_predicted_is_what_would_be_decoded_before_it_is_seen(changes):
+    made, params, loss = build(changes)
+    clip = clip_of(made)
+    _, before = loss(params, made.start(B, None), part(clip, 0, 2))
+    _, step = loss(params, before.state, part(clip, 2, 4))
+    future = jax.jit(made.predict)(params, before.state, clip.actions[:, 2:], clip.noise[:, 2:])
+    at = lambda tree, t: jax.tree.map(lambda a: a[:, t], tree)
+    close(at(future, 0), at(step.latents["predicted"], 0))
+    assert np.abs(future.h[:, 1] - future.h[:, 0]).max() > 1e-3  # the state moved on
+    assert np.abs(future.h[:, 1] - step.latents["predicted"].h[:, 1]).max() > 1e-3
+
+
+def test_one_sample_begins_every_frame_of_the_authors_code():
+    made, params, loss = build(tuple(CODE.items()))
+    _, step = loss(params, made.start(B, None), clip_of(made))
+    z = step.latents["predicted"].z
+    close(z, np.broadcast_to(z[:, :1], z.shape), atol=0)
+    _, step = build()[2](params, made.start(B, None), clip_of(made))
+    assert np.abs(np.diff(step.latents["predicted"].z, axis=1)).max() > 1e-2
+
+
+def test_without_conditions_decoder_and_prior_do_not_see_the_past():
+    made = models.create(config_of(conditional=False))
+    shapes = jax.eval_shape(made.init, jax.random.key(0))
+    assert set(shapes) == {"decoder", "refiner", "start_mean", "start_log_variance"}
+    assert set(shapes["decoder"]) == {"body"}
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"least_refinements": 4}, "no frame can have more than config.model.num_refinements, 3"),
+    ({"num_refinements": 1, "refine_first_fully": False}, "would not be refined at all"),
+    ({"decoder.kind": "broadcast", "train.pixels": (2,)}, "only a network for each pixel"),
+    ({"corners": True}, "only 'broadcast' has the other ones"),
+    ({"train.encoder_pooling": (2,)}, "has no encoder"),
+    ({"start": "random"}, "must be one of learned, carried, prior"),
+])
+def test_values_that_do_not_go_together(changes, words):
+    changes = {f"model.{key}" if key.startswith("decoder") else key: value
+               for key, value in changes.items()}
+    with pytest.raises(ValueError, match=words):
+        config_of(**changes)
+
+
+def test_names_of_the_stages():
+    assert build()[0].stages == model.STAGES == ("predicted", "refined")

@@ -68,8 +68,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if max(config.train.encoder_pooling) > 1:
         raise ValueError(
             f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE "
-            "has no encoder: its refinement network sees the pixels that are explained; it must be 1 "
-            "in every stage.")
+            "has no encoder: its refinement network sees the pixels that are explained; it must be "
+            "1 in every stage.")
     if not set(c.refiner.inputs) & set(inputs.IMAGES):
         raise ValueError(
             f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "

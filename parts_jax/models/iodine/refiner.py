@@ -77,8 +77,9 @@ class RefinementNetwork(nn.Module):
 
         The statistics of an image are over its pixels and channels together, slot by slot.
         """
-        return [self.normalised(name, array) if INPUTS[name].layer_norm else array
-                for name, array in arrays.items() if name in self.inputs]
+        names = [name for name in INPUTS if name in self.inputs and name in arrays]
+        return [self.normalised(name, arrays[name]) if INPUTS[name].layer_norm else arrays[name]
+                for name in names]
 
     def normalised(self, name: str, array: jax.Array) -> jax.Array:
         """Layer norm with a scale and an offset for each channel: [B, K, ..., C] -> the same."""

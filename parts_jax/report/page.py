@@ -12,7 +12,7 @@ import pathlib
 import re
 import shlex
 import string
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ml_collections

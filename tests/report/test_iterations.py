@@ -39,7 +39,8 @@ def sheet(text: str, name: str) -> np.ndarray:
 def test_a_strip_has_the_frame_each_picture_and_below_truth_and_masks(num_frames, shown):
     seen, clips = made_up(num_frames)
     text, data = sections.iteration_section(seen, clips, shown)
-    labels = re.findall('data-sheet="iteration-1" data-column="([0-9]+)" .*?aria-label="(.*?)"', text)
+    labels = re.findall(
+        'data-sheet="iteration-1" data-column="([0-9]+)" .*?aria-label="(.*?)"', text)
     assert labels == [(str(i), label) for i, label in enumerate([
         "frame", "first guess", "iteration 1", "iteration 2",
         "truth", "masks, first guess", "masks, iteration 1", "masks, iteration 2"])]

@@ -12,10 +12,10 @@ from flax.linen.dtypes import promote_dtype
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
 
-COLOURS = ("full", "affine", "quadratic", "shaded", "fields")
+COLOURS = ("full", "constant", "affine", "quadratic", "shaded", "fields")
 # Outputs of the network of every pixel, and the degree of the colour in the coordinates.
-OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
-DEGREES = {"affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
+OUTPUTS = {"full": 4, "constant": 1, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
+DEGREES = {"constant": 0, "affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -29,6 +29,7 @@ class SpatialBroadcastDecoder(nn.Module):
       kernel_size: 1 for a network per pixel, 3 for the usual convolutions.
       colour: the form of the component means C_k.
         "full": the paper's, any colour at any pixel.
+        "constant": one colour a slot, for flat pictures: what has two colours needs two slots.
         "affine": affine in the pixel's coordinates, from z alone. A slot that paints an object
           cannot also paint what lies around it, so masks take the shape of objects.
         "quadratic": the same to the second degree, for rooms whose light falls off: what a slot
@@ -102,7 +103,7 @@ class SpatialBroadcastDecoder(nn.Module):
 
 
 def monomials(x: layers.Coordinates, y: layers.Coordinates, degree: int) -> layers.Coordinates:
-    """1, x, y, and for degree 2 also x^2, x y, y^2: two of [..., H, W] -> [..., H, W, 3 or 6]."""
+    """1, then x, y, then x^2, x y, y^2, to a degree: two of [..., H, W] -> [..., H, W, 1, 3, 6]."""
     powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     return stack([x**i * y**j for i, j in powers], axis=-1)

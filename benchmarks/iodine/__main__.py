@@ -47,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
         if what in OF_A_CONFIG:
             command.add_argument("--config", required=True, help="FILE or FILE:variant")
         else:
-            command.add_argument("--step", type=int, default=checkpoint.NEWEST,
-                                 help="which checkpoint; -1: the newest; -2: the best")
+            if what != "scores":  # which are those of the newest evaluation
+                command.add_argument("--step", type=int, default=checkpoint.NEWEST,
+                                     help="which checkpoint; -1: the newest; -2: the best")
             command.add_argument("--batch_size", type=_at_least(1), default=16,
                                  help="images at a time")
         if what in OF_RUNS:
@@ -59,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--images", type=_at_least(0), default=320,
                                  help="of the test split; 0: all")
     sub = commands.choices
-    sub["iterations"].add_argument("--iterations", type=_at_least(1), default=15, help="at the most")
+    sub["iterations"].add_argument("--iterations", type=_at_least(1), default=15,
+                                   help="at the most")
     sub["ambiguous"].add_argument("--times", type=_at_least(1), default=128,
                                   help="evaluations with other noise")
     sub["traversals"].add_argument("--image", type=_at_least(0), default=0,

@@ -11,7 +11,6 @@ from benchmarks.iodine import drawing, seen
 from benchmarks.iodine.writing import Made, place_of
 from parts_jax.metrics import intervals
 
-MOST = 15
 QUARTILES = (0.25, 0.5, 0.75)
 SHOWN = ("fg_ari", "fg_ari_assigned", "mse", "kl")
 JUDGED = {"fg_ari": 1, "fg_ari_assigned": 1, "mse": -1}  # and which direction is better
@@ -67,8 +66,8 @@ def beyond(found: list[Mapping[str, np.ndarray]], trained: int) -> dict[str, Any
 def words_of(numbers: dict[str, Any]) -> str:
     """A sentence and a table for each N of training, its own row marked."""
     parts = [f"{numbers['dataset']}, test: {numbers['images']} images; runs "
-             f"{', '.join(numbers['runs'])}. Medians over images, quartiles in brackets; the row of "
-             "the N of training is marked."]
+             f"{', '.join(numbers['runs'])}. Medians over images, quartiles in brackets; the row "
+             "of the N of training is marked."]
     for n, found in numbers["trained"].items():
         rows = []
         for t in range(numbers["iterations"] + 1):

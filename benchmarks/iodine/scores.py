@@ -31,7 +31,7 @@ def make(flags: argparse.Namespace) -> Made:
       FileNotFoundError: a run has no evaluation of the test split.
       ValueError: the runs are of several sets, or were not evaluated alike.
     """
-    runs = seen.load_all(flags.runs, flags.step)
+    runs = seen.load_all(flags.runs)
     dataset = runs[0].dataset
     records = [seeds.newest_evaluation(pathlib.Path(workdir), "test", dataset)
                for workdir in flags.runs]

@@ -170,7 +170,7 @@ def batches(config: ml_collections.ConfigDict, count: int, size: int = 16, split
       cues: of its further arrays.
 
     Yields:
-      video uint8 [B, H, W, 3], segmentation uint8 [B, H, W], index and valid [B], and cues [B, ...].
+      video uint8 [B, H, W, 3], segmentation uint8 [B, H, W], index and valid [B], cues [B, ...].
 
     Raises:
       ValueError: there is no such split, or the set has no true masks.

@@ -79,7 +79,6 @@ def parser() -> argparse.ArgumentParser:
                                help="of the runs")
         sub[what].add_argument("--no-train", action="store_true", help="only what is there")
     sub["ablation"].add_argument("--seeds", type=_at_least(1), default=1, help="of each row")
-    sub["flops"].add_argument("--stage", type=int, default=-1, help="of the schedule; -1: the last")
     return found
 
 

@@ -66,18 +66,25 @@ def every(flags: argparse.Namespace) -> list[Ablated]:
 
 
 def schedule(name: str, config: Any, steps: int, more: Sequence[str]) -> tuple[str, ...]:
-    """Flags of a run of one stage of so many steps: evaluated at its end, without a report.
+    """Flags of a run of so many steps in all: evaluated at its end, without a report.
+
+    Stages have the shares that they have in the config; nothing else of the schedule is changed.
 
     Raises:
-      ValueError: the config has several stages.
+      ValueError: there are fewer steps than stages.
     """
-    if len(config.schedule.steps) != 1:
-        raise ValueError(f"config.schedule.steps is {tuple(config.schedule.steps)}; a short "
-                         "schedule is made of configs of one stage.")
+    own = np.asarray(config.schedule.steps)
+    if steps < len(own):
+        raise ValueError(f"--steps is {steps}, but {name} has {len(own)} stages: it must be "
+                         f"{len(own)} or more.")
+    ends = np.maximum(np.round(np.cumsum(own) / own.sum() * steps).astype(int),
+                      np.arange(1, len(own) + 1))
+    ends = np.minimum(ends, steps - np.arange(len(own))[::-1])  # one step a stage at least
+    shares = tuple(np.diff(ends, prepend=0).tolist())
     file, _, variant = name.partition(":")
     path = pathlib.Path(file).absolute()
     return (f"--config={path}{':' if variant else ''}{variant}",
-            f"--config.schedule.steps=({steps},)", f"--config.train.evaluate_every={steps}",
+            f"--config.schedule.steps={shares}", f"--config.train.evaluate_every={steps}",
             f"--config.train.checkpoint_every={steps}", "--config.eval.report=False", *more)
 
 

@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 
@@ -133,7 +134,7 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, Any
     if c.name != "iodine" or c.sequential or config.data.num_frames != 1:
         raise ValueError("FLOPs are counted of IODINE on images: config.model.name 'iodine', "
                          "sequential False, config.data.num_frames 1.")
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(jax.local_devices()[:1])
     if mesh.devices.flat[0].platform != "cpu":
         raise ValueError("FLOPs are counted on the CPU only; set JAX_PLATFORMS=cpu.")
     program, arguments, _ = step.train_program(written_out(config), stage, mesh)
@@ -144,21 +145,29 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, Any
 
 
 def make(flags: argparse.Namespace) -> Made:
-    """The ratio of a config."""
+    """The ratio of every stage of a config."""
     config = config_of(flags.config, flags.more)
     config_rules.check(config, 1)
-    numbers = dict(config=flags.config, flags=flags.more, stage=flags.stage,
-                   batch_size=config.train.batch_size, **measure(config, flags.stage))
+    stages = [dict(resolution=config.schedule.resolution[i], pixels=config.train.pixels[i],
+                   **measure(config, i)) for i in range(len(config.schedule.steps))]
+    numbers = dict(config=flags.config, flags=flags.more, batch_size=config.train.batch_size,
+                   stages=stages)
     return Made(f"flops-{name_of(flags.config)}", numbers, words_of(numbers))
 
 
 def words_of(numbers: dict[str, Any]) -> str:
-    """A sentence and a table."""
-    least, ratio = numbers["minimum"], numbers["over_minimum"]
-    rows = [(f"least: {name}", f"{value / 1e9:.4f}") for name, value in least.items()]
-    rows += [("compiled step", f"{numbers['compiled'] / 1e9:.4f}"),
-             ("compiled over least", f"{ratio:.3f}")]
-    said = "within" if ratio <= MOST else "beyond"
+    """A sentence, and a table with a row a stage."""
+    stages = numbers["stages"]
+    networks = list(stages[0]["minimum"])
+    rows = []
+    for i, one in enumerate(stages):
+        size = one["resolution"] // one["pixels"]
+        rows.append((str(i + 1), f"{size}x{size}",
+                     *(f"{one['minimum'][name] / 1e9:.4f}" for name in networks),
+                     f"{one['compiled'] / 1e9:.4f}", f"{one['over_minimum']:.3f}"))
+    worst = max(one["over_minimum"] for one in stages)
+    header = ("stage", "pixels", *(f"least, {name}" for name in networks), "compiled",
+              "compiled over least")
     return (f"`{numbers['config']}`{' '.join(['', *numbers['flags']])}, a batch of "
-            f"{numbers['batch_size']}: {ratio:.3f}, {said} {MOST}.\n\n"
-            f"{step.table(('', 'GFLOPs'), rows)}")
+            f"{numbers['batch_size']}, GFLOPs a step: {worst:.3f} at the most, "
+            f"{'within' if worst <= MOST else 'beyond'} {MOST}.\n\n{step.table(header, rows)}")

@@ -5,7 +5,9 @@ import json
 import math
 import os
 import pathlib
+import sys
 from typing import Any, NamedTuple
+from unittest import mock
 
 import ml_collections
 import numpy as np
@@ -111,8 +113,10 @@ def config_of(name: str, more: list[str]) -> ml_collections.ConfigDict:
     """
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
+    line = ["", f"--config={name}", *more]
     try:
-        values(["", f"--config={name}", *more])
+        with mock.patch.object(sys, "argv", line):  # it looks there for what is overridden
+            values(line)
     except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"--config={name} {' '.join(more)} cannot be read: {error}") from error
     return values["config"].value

@@ -14,7 +14,7 @@ from scipy import special, stats
 from configs import iodine_tetrominoes
 from parts_jax import models
 from parts_jax.equations import refinement
-from parts_jax.equations.notation import Gaussian
+from parts_jax.equations.notation import Gaussian, Pixels
 from parts_jax.models.contract import Clip, View
 from parts_jax.models.iodine import family, objective
 from parts_jax.runs import config_rules
@@ -99,6 +99,20 @@ def test_images_do_not_see_each_other(changes):
     for x, y in zip(*map(jax.tree.leaves, (a.latents, b.latents)), strict=True):
         np.testing.assert_array_equal(x[same], y[same])
         assert np.abs(x[1, 0] - y[1, 0]).max() > 1e-4
+
+
+def test_pixels_in_the_middle_of_their_blocks_are_a_smaller_image():
+    """Only `pixels` is explained and refined by, at whatever place; `video` is not looked at."""
+    clip = clip_of()
+    loss, plain = run(OFFICIAL, clip)
+    of = lambda place: run(OFFICIAL, clip._replace(
+        video=1 - clip.video, pixels=Pixels(clip.video, np.full((B, T, 2), place, np.float32))))
+    same, subset = of(0.5)
+    np.testing.assert_allclose(same, loss, rtol=1e-3)
+    np.testing.assert_allclose(
+        subset.views["final"].masks, plain.views["final"].masks, rtol=1e-2, atol=1e-3)
+    elsewhere, _ = of(0.9)
+    assert abs(elsewhere - loss) > 1e-2 * abs(loss)
 
 
 def test_slots_iterations_and_resolution_are_free_at_call_time():

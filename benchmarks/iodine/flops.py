@@ -28,6 +28,7 @@ from benchmarks.iodine.ablation import name_of
 from benchmarks.iodine.writing import Made, config_of
 from parts_jax.devices import sharding
 from parts_jax.models.iodine.inputs import IMAGES, INPUTS, VECTORS
+from parts_jax.networks import decoders
 from parts_jax.runs import config_rules
 
 MOST = 1.15  # what is asked for
@@ -37,19 +38,31 @@ HEAD_WIDTH = 64  # of the gated head's MLP
 def decoder(model: ml_collections.ConfigDict, size: int) -> Cost:
     """One slot of one image, without `decoder_shared`: of either kind."""
     c = model.decoder
-    if c.kind != "broadcast":
-        return flops.decoder(model, size)
-    cost = flops.linear(c.kernel_size**2, model.slot_size, c.channels[0])
-    for layer in zip(c.channels, (*c.channels[1:], 4), strict=True):
+    if c.kind == "broadcast":
+        cost, outputs = Cost(), 4
+    elif decoders.DEGREES.get(c.colour, 1):  # "full" has none
+        return flops.decoder(model, size) + modulation(model, 1)
+    else:  # the colour is the same all over a slot: its network is all that it takes
+        width = decoders.SpatialBroadcastDecoder.colour_width
+        cost, outputs = flops.mlp(1, (model.slot_size, width, flops.COLOUR_CHANNELS)), 1
+        cost += modulation(model, 1)
+    cost += flops.linear(c.kernel_size**2, model.slot_size, c.channels[0])
+    for layer in zip(c.channels, (*c.channels[1:], outputs), strict=True):
         cost += flops.convolution(size, c.kernel_size, *layer)
     return cost
+
+
+def modulation(model: ml_collections.ConfigDict, rows: int) -> Cost:
+    """The second linear layer of a modulated decoder, of a slot or of all pixels."""
+    c = model.decoder
+    return flops.linear(rows, model.slot_size, c.channels[0]) if c.get("modulated") else Cost()
 
 
 def decoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
     """The spatial basis, once a step; for "broadcast" two coordinates, which get no gradient."""
     c = model.decoder
     if c.kind != "broadcast":
-        return flops.decoder_shared(model, size)
+        return flops.decoder_shared(model, size) + modulation(model, size**2)
     return flops.convolution(size, c.kernel_size, 2, c.channels[0]).of_constant()
 
 

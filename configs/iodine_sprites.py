@@ -57,4 +57,5 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_sprites/demo"
     config.data.resolution = 32
     config.model.num_slots = 5
+    config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
     config.schedule.resolution = (32, 32)

@@ -125,8 +125,8 @@ def make_official(config: ml_collections.ConfigDict) -> None:
 def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores, half an hour: the recipe by which PARTS learns there."""
     config.data.name = "sim_tetrominoes/demo"
-    config.model.slot_size = 24
-    config.model.sigma_x = 0.3           # at .12 colours outweigh masks, and shapes are not learned
+    config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
+    config.model.sigma_x = 0.4           # at .12 colours outweigh masks, and shapes are not learned
     config.model.log_std_offset = -2.0
     config.model.beta = 0.5
     config.model.beta_pixels = 64 * 64
@@ -147,11 +147,11 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (128,)
     config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (5_000, 800)
+    config.schedule.steps = (8_000, 600)
     config.schedule.resolution = (35, 35)
     config.schedule.learning_rate = (3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50)
-    config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.final_scale = (0.2, 0.1)
     config.model.beta_scale = (1.0, 1.0)
     config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
     config.train.encoder_pooling = (1, 1)
@@ -159,7 +159,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8
-    config.train.evaluate_every = 1_000
+    config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 1_000
 
 

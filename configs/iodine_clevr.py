@@ -32,6 +32,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     if variant == "demo":
         config = iodine_sprites.get_config("demo")
         config.data.name = "sim_clevr/small"
+        config.model.decoder.colour = "affine"  # the floor's light changes
         return config
     if variant.endswith("tiny"):
         config = iodine_tetrominoes.get_config("tiny")

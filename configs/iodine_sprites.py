@@ -57,4 +57,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_sprites/demo"
     config.data.resolution = 32
     config.model.num_slots = 5
+    config.model.slot_size = 12
+    config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
+    config.schedule.steps = (4_000, 500)
     config.schedule.resolution = (32, 32)

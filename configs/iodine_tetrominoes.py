@@ -82,7 +82,8 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.channels = (32,) * 4
     model.decoder.kernel_size = 5
     model.decoder.colour = "full"        # of kind coordinates: networks/decoders.py
-    model.decoder.frequencies = 0        # of kind coordinates
+    model.decoder.frequencies = 0        # of kind coordinates ...
+    model.decoder.modulated = False      # ... slot times coordinates in its first layer
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
     model.refiner = ml_collections.ConfigDict()
@@ -93,6 +94,7 @@ def paper() -> ml_collections.ConfigDict:
     model.refiner.channels = (32,) * 3
     model.refiner.kernel_size = 5
     model.refiner.stride = 2
+    model.refiner.cells = 1              # means over space, of so many parts a side
     model.refiner.mlp = (128,)
     model.refiner.lstm_size = 0          # 0: none
     model.refiner.head = "linear"        # linear | gated, of the authors' code for sequences
@@ -123,30 +125,33 @@ def make_official(config: ml_collections.ConfigDict) -> None:
 def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores, half an hour: the recipe by which PARTS learns there."""
     config.data.name = "sim_tetrominoes/demo"
-    config.model.slot_size = 16
-    config.model.num_iterations = 4
-    config.model.sigma_x = 0.12
+    config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
+    config.model.sigma_x = 0.4           # at .12 colours outweigh masks, and shapes are not learned
     config.model.log_std_offset = -2.0
     config.model.beta = 0.5
     config.model.beta_pixels = 64 * 64
     config.model.beta_warmup_steps = 500
     config.model.beta_warmup_start = 0.02
     config.model.decoder.kind = "coordinates"
-    config.model.decoder.channels = (32,) * 3
+    config.model.decoder.channels = (64,) * 3
     config.model.decoder.kernel_size = 1
-    config.model.decoder.colour = "affine"
-    config.model.decoder.frequencies = 3
+    config.model.decoder.colour = "constant"
+    config.model.decoder.frequencies = 4
+    config.model.decoder.modulated = True
     config.model.decoder.examples_at_once = 2
-    config.model.refiner.channels = (16,) * 3
+    config.model.refiner.mask_gradient = "logits"      # bounded, where that by masks is not
+    config.model.refiner.likelihood_form = "log"
+    config.model.refiner.channels = (16, 32)
     config.model.refiner.kernel_size = 3
-    config.model.refiner.mlp = (64,)
-    config.model.refiner.lstm_size = 64
+    config.model.refiner.cells = 4
+    config.model.refiner.mlp = (128,)
+    config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (5_000, 800)
+    config.schedule.steps = (8_000, 600)
     config.schedule.resolution = (35, 35)
     config.schedule.learning_rate = (3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50)
-    config.schedule.final_scale = (0.3, 0.1)
+    config.schedule.final_scale = (0.2, 0.1)
     config.model.beta_scale = (1.0, 1.0)
     config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
     config.train.encoder_pooling = (1, 1)
@@ -154,7 +159,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8
-    config.train.evaluate_every = 1_000
+    config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 1_000
 
 
@@ -166,6 +171,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.num_iterations = 2
     config.model.decoder.channels = (8,)
     config.model.refiner.channels = (4,)
+    config.model.refiner.cells = 2
     config.model.refiner.mlp = (8,)
     config.model.refiner.lstm_size = 8
     config.schedule.steps = (20,)

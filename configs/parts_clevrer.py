@@ -76,7 +76,7 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder = ml_collections.ConfigDict()
     model.decoder.channels = (512,) * 5  # (ours)
     model.decoder.kernel_size = 3
-    model.decoder.colour = "full"        # full | affine | quadratic | shaded | fields:
+    model.decoder.colour = "full"        # full | constant | affine | quadratic | shaded | fields:
                                          # networks/decoders.py
     model.decoder.num_fields = 8         # of the colour "fields"
     model.decoder.shade = 0.5            # of a shaded colour: how far it goes from 1, up and down

@@ -2,6 +2,7 @@
 
     python -m docs.contact_sheets
     python -m docs.contact_sheets --sets=sim_playroom/demo,sim_robotics_arm/demo --scale=4
+    python -m docs.contact_sheets --sets=sim_objects_room/full --num_clips=2 --num_columns=8
     python -m docs.contact_sheets --beside_demo
     python -m docs.contact_sheets --atari
     python -m docs.contact_sheets --stills
@@ -30,10 +31,12 @@ BESIDE_DEMO = tuple(f"sim_clevrer/{name}" for name in (
 STAND_INS = ("sim_clevrer/small", "sim_playroom/small", "sim_robotics_arm/small")
 BALLS = tuple(f"sim_balls/{name}" for name in (
     "demo", "demo_binary", "demo_678", "demo_678_4"))
+SHOWN_FIRST = (*STAND_INS, "sim_objects_room/full")  # their pictures have the name of the family
 STILLS = {  # the variants of each family that are shown, one under the other
     "sim_tetrominoes": ("demo",),
     "sim_sprites": ("demo", "coloured_on_grey", "coloured_on_coloured", "binary"),
     "sim_shapes": ("full",),
+    "sim_clevr": ("full", "small"),
 }
 
 
@@ -170,7 +173,8 @@ def main(arguments) -> None:
         return
     for name in values.sets:
         sheet = draw(name, values.num_clips, values.num_columns, values.scale)
-        path = pathlib.Path(values.out) / f"{name.removesuffix('/small').replace('/', '_')}.png"
+        stem = name.split("/")[0] if name in SHOWN_FIRST else name.replace("/", "_")
+        path = pathlib.Path(values.out) / f"{stem}.png"
         grids.save_png(path, sheet)
         print(path)
 

@@ -320,7 +320,7 @@ def test_too_little_memory_is_a_sentence(error):
     def fails(*_, **__):
         raise error
 
-    model = types.SimpleNamespace(segment=fails, num_slots=3)
+    model = types.SimpleNamespace(segment=fails, num_slots=3, takes_images=False)
     with pytest.raises(ValueError, match="too little memory for 16 frames with 9000 slots") as got:
         next(segmenting.segment_parts(model, iter(np.zeros((2, S, S, 3), np.uint8)), None, 9000))
     assert got.value.__cause__ is error

@@ -4,6 +4,7 @@ Such a model was trained on clips of one frame and carries nothing from one to t
 [B, H, W, 3] given to it is of B images, each with the noise that it has alone, and not a video.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -50,5 +51,7 @@ def without_time(result: Segmentation, num_axes: int) -> Segmentation:
     if num_axes == 5:
         return result
     first = 0 if num_axes == 3 else (slice(None), 0)
-    shown = jax.tree.map(lambda a: a[first], result.replace(state=None, last_action=None))
-    return shown.replace(state=result.state, last_action=result.last_action, of_images=True)
+    shown = jax.tree.map(lambda a: a[first], dataclasses.replace(
+        result, state=None, last_action=np.zeros((1, 1))))
+    return dataclasses.replace(
+        shown, state=result.state, last_action=result.last_action, of_images=True)

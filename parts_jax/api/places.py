@@ -54,11 +54,13 @@ def find(height: int, width: int, crop: str) -> Place:
 def fit(video: np.ndarray, crop: str, resolution: int) -> np.ndarray:
     """Brings a video to the model's square, uint8 [T, H, W, 3] -> [T, resolution, resolution, 3].
 
-    What "pad" adds repeats the pixels at the frame's edge.
+    What "pad" adds repeats the pixels at the frame's edge. One image, [H, W, 3], stays one.
 
     Raises:
       ValueError: it is no such video, or there is no such crop.
     """
+    if np.ndim(video) == 3 and np.shape(video)[-1] == 3:
+        return fit(np.asarray(video)[None], crop, resolution)[0]
     clip = {"video": np.asarray(video)}
     preprocess.check_clip(clip)
     height, width = clip["video"].shape[1:3]

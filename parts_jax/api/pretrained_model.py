@@ -28,6 +28,7 @@ import numpy as np
 from parts_jax import models
 from parts_jax.api import checks, images, inference, lengths, places, restarting, results
 from parts_jax.api import masks as masks_of
+from parts_jax.api.iterations import of_view
 from parts_jax.api.results import Decoded, Prediction, Segmentation, Traversal
 from parts_jax.data import preprocess
 from parts_jax.equations.notation import Slots
@@ -94,8 +95,8 @@ class PretrainedModel:
         config.train.unroll = 1
         self.model = model = models.create(config)
         self.takes_images = images.are_taken(config, model)
-        self.tested = lengths.EACH_ALONE if self.takes_images else (
-            tested or lengths.of_training(config))
+        tested = tested or lengths.of_training(config)
+        self.tested = lengths.EACH_ALONE if self.takes_images else tested
         self._segment = jax.jit(functools.partial(inference.segment, model),
                                 static_argnames=("num_slots", "num_iterations"))
         self._roll_out = jax.jit(functools.partial(inference.roll_out, model),
@@ -138,7 +139,7 @@ class PretrainedModel:
         """Brings a video of any size to the model's resolution.
 
         Args:
-          video: uint8 [T, H, W, 3].
+          video: uint8 [T, H, W, 3]; or an image, [H, W, 3], which stays one.
           crop: "center": the largest square in the middle; "none": all, squeezed to a square;
             "pad": all, made a square by repeating the pixels at its edge.
 
@@ -184,13 +185,13 @@ class PretrainedModel:
             families that take any (`model.num_iterations`), whose results have `iterations`.
 
         Raises:
-          ValueError: video, actions, num_slots, after, restart_every, cues, masks or
-            num_iterations are not as said.
+          ValueError: an argument is not as said.
         """
         checks.check_restart(restart_every, after)
-        common = dict(num_slots=num_slots, seed=seed, kind=self.check_masks(masks),
-                      num_iterations=checks.choose_num_iterations(
-                          num_iterations, self.model.num_iterations, self.config.model.name))
+        common: dict[str, Any] = dict(
+            num_slots=num_slots, seed=seed, kind=self.check_masks(masks),
+            num_iterations=checks.choose_num_iterations(
+                num_iterations, self.model.num_iterations, self.config.model.name))
         if self.takes_images:
             images.check_alone(after, restart_every)
             video = checks.check_video(video, self.resolution, images=True)
@@ -209,8 +210,8 @@ class PretrainedModel:
 
     def _segment_part(self, video: np.ndarray, cues: dict[str, np.ndarray] | None,
                       actions: np.ndarray | None, *, num_slots: int | None, seed: int, kind: str,
-                      num_iterations: int | None,
-                      after: Segmentation | None = None) -> Segmentation:
+                      num_iterations: int | None, after: Segmentation | None = None
+                      ) -> Segmentation:
         """As `segment`, of one state."""
         video, actions, single = self._check_input(video, actions, 0)
         cues = checks.batched(cues, single)
@@ -225,17 +226,17 @@ class PretrainedModel:
         previous = np.concatenate([first[:, None], actions[:, :-1]], axis=1)
         frames = preprocess.to_float(video)
         numbers = (not self.takes_images) * np.arange(start, start + frames.shape[1])
-        latents, view, before, step = self._segment(
-            self._params, state, frames, previous, cues, seed, numbers, num_slots=slots,
-            num_iterations=num_iterations)
+        latents, view, before, step = self._segment(self._params, state, frames, previous, cues,
+                                                    seed, numbers, slots, num_iterations)
         if kind == masks_of.ASSIGNED:
             view = view._replace(masks=self._assign(view, frames))
-        posterior, before, step, last, video = results.as_numpy(
-            (_posterior(latents), before, step, actions[:, -1], video), single)
+        posterior, before, maps, state, last, video, iterations = results.as_numpy(
+            (_posterior(latents), before, step.maps, step.state, actions[:, -1], video,
+             of_view(step.iterations)), single)
         return Segmentation(
-            video=video, posterior=posterior, maps=step.maps, state=step.state, last_action=last,
+            video=video, posterior=posterior, maps=maps, state=state, last_action=last,
             segmentation=masks_of.ids(view, single), num_frames=start + previous.shape[1],
-            masks_are=kind, predicted_masks=before, iterations=step.iterations,
+            masks_are=kind, predicted_masks=before, iterations=iterations,
             **masks_of.shown(view, single))
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,
@@ -248,15 +249,14 @@ class PretrainedModel:
 
         Args:
           video: the frames to look at ("burn-in"), as for `segment`.
-          actions: [T + num_steps, A], or a batch of that: of the frames given and of those to
-            come; the last one changes nothing. None for a model without actions.
+          actions: [T + num_steps, A], or a batch of that, of the frames given and those to come;
+            the last one changes nothing. None for a model without actions.
           num_steps: how many frames to predict, 1 or more.
           num_slots, seed, cues, masks: as for `segment`; cues and masks are of the frames to look
             at, `Prediction.seen`.
 
         Raises:
-          ValueError: video, actions, num_steps, num_slots or masks are not as said, or the family
-            of the model cannot predict.
+          ValueError: an argument is not as said, or the family of the model cannot predict.
         """
         if not self.can_predict:
             raise ValueError(f"Models of the family {self.config.model.name!r} predict no frames; "

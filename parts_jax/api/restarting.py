@@ -82,8 +82,8 @@ def reordered(result: Segmentation, orders: np.ndarray) -> Segmentation:
     changed = {name: jax.tree.map(placed, value) for name, value in _per_frame(result).items()
                if name not in WITHOUT_SLOTS}
     if result.iterations is not None:
-        changed["iterations"] = result.iterations._replace(
-            masks=placed(result.iterations.masks, axis + 1))
+        changed["iterations"] = dataclasses.replace(
+            result.iterations, masks=placed(result.iterations.masks, axis + 1))
     return dataclasses.replace(result, segmentation=relabelled, **changed)
 
 

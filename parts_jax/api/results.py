@@ -15,8 +15,8 @@ import numpy as np
 from flax import struct
 
 from parts_jax.api import saving
+from parts_jax.api.iterations import Iterations
 from parts_jax.equations.notation import Gaussian
-from parts_jax.models.contract import View
 from parts_jax.pictures import colours, grids
 
 MOST_CLIPS = 4
@@ -65,9 +65,8 @@ class Segmentation:
         seen; "decoder": the decoder's own, the prior of that. masks.py says more.
       predicted_masks: the decoder's of each frame before it was seen, [T, K, H, W]: what the paper
         scores. None where the family has one stage alone.
-      iterations: what each of the N + 1 decodings of a frame showed, the first guess first: recon
-        [T, N+1, H, W, 3] and the decoder's masks [T, N+1, K, H, W]. None where the family does not
-        refine a frame again and again.
+      iterations: what each of the N + 1 decodings of a frame showed, the first guess first: its
+        recon [T, N+1, H, W, 3] and masks [T, N+1, K, H, W]. None where the family has none.
       of_images: whether it is of images without T, and a batch of them no video.
     """
 
@@ -83,7 +82,7 @@ class Segmentation:
     num_frames: int = struct.field(pytree_node=False)
     masks_are: str = struct.field(pytree_node=False, default="decoder")
     predicted_masks: np.ndarray | None = None
-    iterations: View | None = None
+    iterations: Iterations | None = None
     of_images: bool = struct.field(pytree_node=False, default=False)
 
     @property
@@ -332,8 +331,7 @@ def _html(result: Segmentation | Prediction | Traversal, caption: str) -> str:
     images, of_images = [], isinstance(result, Segmentation) and result.of_images
     num_clips = 1 if of_images else _num_clips(result.masks)
     for clip in range(min(MOST_CLIPS, num_clips)):
-        moves = not isinstance(result, Traversal) and not of_images and result.masks.shape[-4] > 1
-        if moves:
+        if not isinstance(result, Traversal) and not of_images and result.masks.shape[-4] > 1:
             moving_picture = grids.animation(result.animation(clip))
             images.append(_image("gif", moving_picture, "animation"))
         images.append(_image("png", grids.encode_png(result.table(clip)), "frames"))

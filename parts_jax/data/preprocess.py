@@ -215,9 +215,9 @@ def average_pool(video: jax.Array, factor: int) -> jax.Array:
 
 
 def pixel_subset(video: jax.Array, offsets: jax.Array, size: int) -> jax.Array:
-    """One pixel out of each block of `size` x `size`, at the same place in all blocks of a frame.
+    """One pixel out of each block of `size` x `size`, at the same place in all of them.
 
-    A mean over its pixels is, over all offsets, the mean over the whole frame: it is unbiased. Where
+    A mean over its pixels is, over all offsets, that over the frame: it is unbiased. Where
     `size` does not divide H or W, the last rows or columns, fewer than `size`, are left out, as if
     the frame ended before them.
 

@@ -12,10 +12,10 @@ from flax.linen.dtypes import promote_dtype
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
 
-COLOURS = ("full", "affine", "quadratic", "shaded", "fields")
+COLOURS = ("full", "constant", "affine", "quadratic", "shaded", "fields")
 # Outputs of the network of every pixel, and the degree of the colour in the coordinates.
-OUTPUTS = {"full": 4, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
-DEGREES = {"affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
+OUTPUTS = {"full": 4, "constant": 1, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
+DEGREES = {"constant": 0, "affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -29,6 +29,7 @@ class SpatialBroadcastDecoder(nn.Module):
       kernel_size: 1 for a network per pixel, 3 for the usual convolutions.
       colour: the form of the component means C_k.
         "full": the paper's, any colour at any pixel.
+        "constant": one colour a slot, for flat pictures: what has two colours needs two slots.
         "affine": affine in the pixel's coordinates, from z alone. A slot that paints an object
           cannot also paint what lies around it, so masks take the shape of objects.
         "quadratic": the same to the second degree, for rooms whose light falls off: what a slot
@@ -41,6 +42,7 @@ class SpatialBroadcastDecoder(nn.Module):
       num_fields: of the colour "fields".
       frequencies: sines and cosines added to the coordinates.
       colour_width: hidden width of the affine colour's network.
+      modulated: of networks per pixel, see `PixelNetwork`.
       dtype: of convolutions and matrix products; the mixture is float32.
     """
 
@@ -51,6 +53,7 @@ class SpatialBroadcastDecoder(nn.Module):
     shade: float = 0.5
     num_fields: int = 8
     colour_width: int = 32
+    modulated: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -71,7 +74,7 @@ class SpatialBroadcastDecoder(nn.Module):
         basis = nn.Dense(z.shape[-1], name="basis")(grid)
         widths = (*self.channels, OUTPUTS[self.colour])
         if self.kernel_size == 1:
-            network = PixelNetwork(widths, self.dtype, name="pixels")
+            network = PixelNetwork(widths, self.modulated, self.dtype, name="pixels")
         else:
             network = ConvolutionalNetwork(
                 widths, self.kernel_size, self.dtype, name="convolutions")
@@ -102,7 +105,7 @@ class SpatialBroadcastDecoder(nn.Module):
 
 
 def monomials(x: layers.Coordinates, y: layers.Coordinates, degree: int) -> layers.Coordinates:
-    """1, x, y, and for degree 2 also x^2, x y, y^2: two of [..., H, W] -> [..., H, W, 3 or 6]."""
+    """1, then x, y, then x^2, x y, y^2, to a degree: two of [..., H, W] -> [..., H, W, 1, 3, 6]."""
     powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
     stack = np.stack if isinstance(x, np.ndarray) else jnp.stack
     return stack([x**i * y**j for i, j in powers], axis=-1)
@@ -142,10 +145,14 @@ class PixelNetwork(nn.Module):
 
     Attributes:
       widths: channels of the layers, the last without ReLU.
+      modulated: the first layer has products of slot and basis beside their sum. With sines and
+        cosines of the coordinates, sin a cos b - cos a sin b among them, a shape may be moved by
+        them, where sums alone must learn it anew at every place.
       dtype: of the matrix products, and of the output.
     """
 
     widths: Sequence[int]
+    modulated: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -155,9 +162,15 @@ class PixelNetwork(nn.Module):
         slots, pixels = z.reshape(-1, z.shape[-1]).T, basis.reshape(-1, basis.shape[-1]).T
         kernel, bias = self.layer(0, z.shape[-1])
         num_pixels = basis.shape[-3] * basis.shape[-2]
-        own = (kernel.T @ slots).reshape(self.widths[0], -1, z.shape[-2], 1)
-        shared = (kernel.T @ pixels + bias[:, None]).reshape(self.widths[0], -1, 1, num_pixels)
-        h = (own + shared).reshape(self.widths[0], -1)
+        of_slots = lambda h: h.reshape(self.widths[0], -1, z.shape[-2], 1)
+        of_pixels = lambda h: h.reshape(self.widths[0], -1, 1, num_pixels)
+        h = of_slots(kernel.T @ slots) + of_pixels(kernel.T @ pixels + bias[:, None])
+        if self.modulated:
+            factors = [promote_dtype(self.param(
+                f"factor_{name}", nn.initializers.lecun_normal(), (z.shape[-1], self.widths[0])),
+                dtype=self.dtype)[0] for name in ("slots", "pixels")]
+            h = h + of_slots(factors[0].T @ slots) * of_pixels(factors[1].T @ pixels)
+        h = h.reshape(self.widths[0], -1)
         for i, width in enumerate(self.widths[:-1], start=1):
             kernel, bias = self.layer(i, width)
             h = kernel.T @ nn.relu(h) + bias[:, None]

@@ -65,6 +65,26 @@ def at_least_float32(array: jax.Array) -> jax.Array:
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
+def mean_over_cells(images: jax.Array, cells: int) -> jax.Array:
+    """Means over the cells x cells parts of a picture, of any size: [..., H, W, C] -> [..., F].
+
+    A pixel that lies in two cells counts in each by the share of it that does, so a cell has the
+    same place in the scene at every resolution. F is cells^2 C.
+    """
+    if cells == 1:
+        return jnp.mean(images, axis=(-3, -2))
+    rows, columns = (_shares(size, cells) for size in images.shape[-3:-1])
+    means = jnp.einsum("gh,kw,...hwc->...gkc", rows, columns, images)
+    return means.reshape(*images.shape[:-3], -1)
+
+
+def _shares(size: int, cells: int) -> np.ndarray:
+    """What each of `size` pixels counts in the mean of each cell, float32 [cells, size]."""
+    pixels, edges = np.arange(size), np.arange(cells + 1) * size / cells
+    inside = (np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels))
+    return (np.maximum(inside, 0) * cells / size).astype(np.float32)
+
+
 class MLP(nn.Module):
     """Hidden layers with ReLU, then one linear layer.
 

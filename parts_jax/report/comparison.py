@@ -20,6 +20,7 @@ from parts_jax.files import whole
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
 from parts_jax.report import charts, numbers, page, sections
+from parts_jax.report import clips as clips_of
 from parts_jax.runs import configuration, shipped
 
 FILE_NAME = "comparison.html"  # in the first run's report folder
@@ -28,7 +29,7 @@ MOST = len(charts.COLOURS)     # runs on a page
 SAME_EVALUATION = ("dataset", "split", "num_sequences", "num_frames", "stride", "resolution",
                    "num_slots", "stages")
 SAME_CLIPS = ("name", "num_frames", "stride", "resolution", "action_size")  # of config.data
-ABOUT_CLIPS = ("The same clips as each model splits them into slots, after refinement by each "
+ABOUT_CLIPS = ("The same {units} as each model splits them into slots, after refinement by each "
                "frame; assigned: each pixel's posterior over the slots once the frame is seen. "
                "A slot's colour means nothing from one model to the other.")
 
@@ -83,8 +84,8 @@ def write_comparison(workdirs: Sequence[str | os.PathLike], step: int = -1,
     text = page.template(made).substitute(
         title=html.escape(" against ".join(run.name for run in runs)),
         facts=_facts(runs, split), metrics=_metrics(runs, split), curves=_curves(runs), maps="",
-        about_clips=ABOUT_CLIPS, clips=made["clips"][0], config=_differences(runs),
-        about_config="Where their configs differ",
+        about_clips=ABOUT_CLIPS.format(**page.words(first)), clips=made["clips"][0],
+        config=_differences(runs), about_config="Where their configs differ", **page.words(first),
         data=page.to_json({name: data for name, (_, data) in made.items() if data}))
     path = pathlib.Path(out) if out else (
         shipped.results_folder(paths[0]) / "report" / FILE_NAME)
@@ -127,8 +128,9 @@ def _metrics(runs: Sequence[Run], split: str) -> str:
     unlike = [f"{key} is {', '.join(str(record.get(key)) for record in records)}"
               for key in (*SAME_EVALUATION, "step")
               if any(record.get(key) != records[0].get(key) for record in records)]
-    note = f"{records[0].get('num_sequences', 'All')} clips of the {split} split; " \
-        "below each mean its 95% interval over clips."
+    units = page.words(runs[0].config)["units"]
+    note = f"{records[0].get('num_sequences', 'All')} {units} of the {split} split; " \
+        f"below each mean its 95% interval over {units}."
     if unlike:
         note = f"These numbers are not of the same kind: {'; '.join(unlike)}. " + note
     names = table.in_order(name for record in records for name in record["median"])
@@ -186,7 +188,7 @@ def _clips(runs: Sequence[Run], split: str, num_clips: int,
         return page.sentence("The runs do not see the same clips, so there are no pictures side by "
                              f"side: {'; '.join(unlike)}."), {}
     cues = tuple(dict.fromkeys(name for run in runs for name in run.model.model.cues))
-    clips = page.read_clips(first.config, split, num_clips, 0, 0, cues)
+    clips = clips_of.read_clips(first.config, split, num_clips, 0, 0, cues)
     seen = {run.name: run.model.segment(
         clips.video, clips.actions, num_slots,
         cues={name: clips.cues[name] for name in run.model.model.cues}) for run in runs}

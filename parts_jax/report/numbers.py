@@ -140,8 +140,11 @@ def find_clips(workdir: pathlib.Path, dataset: str, split: str, step: int,
     return Ranked(metric, sorted(rows, key=goodness))
 
 
-def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
-    """The worst clips as an HTML table: position, id, headline metrics at each stage, assigned."""
+def worst_table(ranked: Ranked, stages: Sequence[str], unit: str = "clip") -> str:
+    """The worst clips as an HTML table: position, id, headline metrics at each stage, assigned.
+
+    `unit` is what one of them is called.
+    """
     stages = [stage for stage in table.scored(stages, ranked.rows[0])
               if stage in stages or stage == table.ASSIGNED]
     names = [table.with_stage(name, stage, stages) for name in
@@ -149,10 +152,11 @@ def worst_table(ranked: Ranked, stages: Sequence[str]) -> str:
     names = [name for name in dict.fromkeys(names) if name in ranked.rows[0]]
     head = "".join(f'<th scope="col"><code>{html.escape(name)}</code></th>' for name in names)
     rows = "".join(
-        f'<tr><th scope="row">Clip {row["clip"]}<span>{html.escape(row["id"])}</span></th>'
+        f'<tr><th scope="row">{unit.capitalize()} {row["clip"]}'
+        f"<span>{html.escape(row['id'])}</span></th>"
         + "".join(f"<td>{number(row[name])}</td>" for name in names) + "</tr>"
         for row in ranked.rows[:MOST_RANKED])
-    return (f'<div class="box"><table class="plain"><thead><tr><th scope="col">clip</th>{head}'
+    return (f'<div class="box"><table class="plain"><thead><tr><th scope="col">{unit}</th>{head}'
             f"</tr></thead><tbody>{rows}</tbody></table></div>")
 
 

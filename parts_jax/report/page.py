@@ -4,7 +4,6 @@ The page is one file that needs neither network nor any other file. What the run
 is replaced by a sentence that says how to make it. The command is __main__.py.
 """
 
-import dataclasses
 import datetime
 import html
 import json
@@ -13,25 +12,23 @@ import pathlib
 import re
 import shlex
 import string
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ml_collections
-import numpy as np
 
 from parts_jax.api import pretrained_model
 from parts_jax.api.pretrained_model import PretrainedModel
-from parts_jax.data import pipeline
 from parts_jax.files import whole
 from parts_jax.metrics import table
 from parts_jax.models.rules import is_number
+from parts_jax.report import clips as clips_of
 from parts_jax.report import long_clips, numbers, sections
-from parts_jax.report.sections import Clips
 from parts_jax.runs import configuration, provenance, shipped
 
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 # Sections that not every page has.
-OPTIONAL = ("worst", "attention", "rollouts", "length", "traversals")
+OPTIONAL = ("worst", "iterations", "attention", "rollouts", "length", "traversals")
 MOST_STEPS = 12   # predicted, where no evaluation says
 ABOUT_CLIPS = (
     "What the model sees, and how it splits each frame into slots, after refinement by that frame. "
@@ -40,6 +37,11 @@ ABOUT_CLIPS = (
     "has one colour everywhere: in the masks, and in the dot before its name; the colours of the "
     "truth are those of true objects, and need not be the same. The picture of a slot shows "
     "only where its mask is.")
+ABOUT_IMAGES = (
+    "What the model sees, and how it splits each image into slots. Assigned is each pixel's "
+    "posterior over the slots, where the model has one. A slot has one colour everywhere: in the "
+    "masks, and in the dot before its name; the colours of the truth are those of true objects, "
+    "and need not be the same. The picture of a slot shows only where its mask is.")
 
 
 def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None = None,
@@ -84,11 +86,13 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
         config.eval.get("best_by", ())) if evaluation else None
     made = _pictures(model, config, split, num_clips, num_slots, rollout)
     made["worst"] = _worst(ranked, evaluation, model, config, workdir, split, num_clips, num_slots)
-    page = template({*made, "length"}).substitute(
+    kept = {*made, *(["length"] if long or not model.takes_images else [])}
+    page = template(kept).substitute(
         title=html.escape(f"{config.data.name}, step {model.step}"),
         facts=_facts(model, config, workdir, split, num_slots),
         metrics=_metrics(evaluation, config, workdir, split, model.step, exactly=step != -1),
-        curves=_curves(config, workdir), about_clips=ABOUT_CLIPS,
+        curves=_curves(config, workdir), **words(config),
+        about_clips=ABOUT_IMAGES if config.data.num_frames == 1 else ABOUT_CLIPS,
         horizon=_horizon(rollout, config, workdir, split), maps=_maps(made),
         length=_length(long, config, workdir, split, at_step),
         burn_in=made["rollouts"][1]["burn_in"] if "rollouts" in made else "",
@@ -101,56 +105,18 @@ def write_report(workdir: str | os.PathLike, step: int = -1, split: str | None =
     return folder / "index.html"
 
 
-def read_clips(config: ml_collections.ConfigDict, split: str, num_clips: int, burn_in: int,
-               num_steps: int, cues: Sequence[str] = (),
-               positions: Sequence[int] | None = None) -> Clips:
-    """Clips of a split, so long that roll-outs of `num_steps` fit if the set allows it.
-
-    Args:
-      config: of the run.
-      split: of its data set.
-      num_clips: N; fewer if the split has fewer.
-      burn_in: frames that a roll-out sees.
-      num_steps: frames that it predicts.
-      cues: names of what else is read.
-      positions: of the clips in the split; None: those at its start.
-
-    Returns:
-      Clips of config.data.num_frames, or more.
-
-    Raises:
-      ValueError: as `pipeline.eval_iterator`; or the split has no clip at a position.
-    """
-    opened = pipeline.open_split(config.data, split)
-    if positions is not None:
-        if max(positions) >= len(opened.examples):
-            raise ValueError(f"Clip {max(positions)} of the split {split!r} was evaluated, but it "
-                             f"has {len(opened.examples)} clips now. Evaluate it again.")
-        opened = dataclasses.replace(opened, examples=[opened.examples[i] for i in positions])
-    longest = (opened.fewest_frames - 1) // config.data.stride + 1
-    data_config = config.data.copy_and_resolve_references()
-    data_config.num_frames = max(config.data.num_frames, min(longest, burn_in + num_steps))
-    batch = next(iter(pipeline.eval_iterator(
-        data_config, opened, batch_size=num_clips, num_sequences=num_clips,
-        action_size=config.data.action_size, cues=cues)))
-    kept = {key: array[batch["valid"]] for key, array in batch.items()}
-    index = kept["index"] if positions is None else np.asarray(positions)[kept["index"]]
-    return Clips(kept["video"], kept.get("segmentation"), kept.get("actions"), index,
-                 {name: kept[name] for name in cues})
-
-
 def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: str, num_clips: int,
               num_slots: int | None, rollout: dict[str, Any] | None
               ) -> dict[str, tuple[str, dict[str, Any]]]:
     """Sections of pictures by name: HTML, and what the page's script needs of each.
 
-    `clips`, and a section for each map, such as `attention`; `rollouts` if the family predicts, and
-    `traversals` if its latents are slots.
+    `clips`, and a section for each map, such as `attention`; `iterations` if there are any,
+    `rollouts` if the family predicts, and `traversals` if its latents are slots.
     """
     rollout = rollout or {}
     burn_in = rollout.get("burn_in", config.eval.burn_in)
     steps = rollout.get("num_steps", config.eval.rollout_steps or MOST_STEPS)
-    long = read_clips(config, split, num_clips, burn_in, steps if model.can_predict else 0,
+    long = clips_of.read_clips(config, split, num_clips, burn_in, steps if model.can_predict else 0,
                       model.model.cues)
     length = long.video.shape[1]
     clips = long.first(config.data.num_frames)
@@ -159,6 +125,10 @@ def _pictures(model: PretrainedModel, config: ml_collections.ConfigDict, split: 
         "clips": sections.clip_section(seen, clips, shown),
         **{name: sections.map_section(name, seen, clips, shown) for name in seen.maps},
     }, clips.video.shape[1], sections.CLIP_BYTES)
+    if seen.iterations is not None:
+        made |= sections.fit_frames(
+            lambda shown: {"iterations": sections.iteration_section(seen, clips, shown)},
+            clips.video.shape[1], sections.ITERATION_BYTES)
     if model.can_predict:
         burn_in = min(burn_in, length - 1)
         future = model.predict(
@@ -185,19 +155,27 @@ def _worst(ranked: numbers.Ranked | None, evaluation: dict[str, Any] | None,
                         command_of_evaluation(
                             workdir, split, f" --config.eval.step={model.step}")), {}
     first = ranked.rows[:num_clips]
-    clips = read_clips(config, split, len(first), 0, 0, model.model.cues,
+    clips = clips_of.read_clips(config, split, len(first), 0, 0, model.model.cues,
                        [row["clip"] for row in first])
     seen = model.segment(clips.video, clips.actions, num_slots, cues=clips.cues)
-    titles = [", ".join(filter(None, (f"Clip {row['clip']}", row["id"], (
-        f"{ranked.metric} {numbers.number(row[ranked.metric])}")))) for row in first]
+    titles = [", ".join(filter(None, (clips.title(i), row["id"], (
+        f"{ranked.metric} {numbers.number(row[ranked.metric])}")))) for i, row in enumerate(first)]
     text, data = sections.fit_frames(lambda shown: {
         "worst": sections.clip_section(seen, clips, shown, "worst", titles)},
         clips.video.shape[1], sections.WORST_BYTES)["worst"]
     least = "least" if table.direction(ranked.metric) > 0 else "greatest"
-    note = (f"Of {len(ranked.rows)} clips of the {split} split those with the {least} "
+    called = words(config)
+    note = (f"Of {len(ranked.rows)} {called['units']} of the {split} split those with the {least} "
             f"{ranked.metric}, as evaluated at step {evaluation['step']}; what the colours mean "
-            "stands under Clips.")
-    return sentence(note) + numbers.worst_table(ranked, evaluation["stages"]) + text, data
+            f"stands under {called['Units']}.")
+    return sentence(note) + numbers.worst_table(
+        ranked, evaluation["stages"], called["unit"]) + text, data
+
+
+def words(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """What examples of a run are called, as the template takes it: clips, or images."""
+    unit = clips_of.unit(config.data.num_frames)
+    return {"unit": unit, "units": f"{unit}s", "Units": f"{unit.capitalize()}s"}
 
 
 def template(made: Collection[str]) -> string.Template:
@@ -228,9 +206,13 @@ def _facts(model: PretrainedModel, c: ml_collections.ConfigDict, workdir: pathli
         slots += f" ({model.num_slots} in training)"
     if model.slot_size is not None:
         slots += f", of {model.slot_size} numbers"
+    size = f"{c.data.resolution} × {c.data.resolution}"
+    shown = {"Images": size} if c.data.num_frames == 1 else {
+        "Frames": f"{c.data.num_frames} of {size}"}
     facts = {"Run": workdir, "Data": f"{c.data.name}, {split} split", "Step": model.step,
-             "Frames": f"{c.data.num_frames} of {c.data.resolution} × {c.data.resolution}",
-             "Slots": slots, "Seed": c.seed}
+             **shown, "Slots": slots, "Seed": c.seed}
+    if model.model.num_iterations is not None:
+        facts["Iterations"] = model.model.num_iterations
     if c.data.action_size:
         facts["Actions"] = f"{c.data.action_size} numbers"
     return as_facts(facts | written_by())
@@ -257,7 +239,8 @@ def _metrics(evaluation: dict[str, Any] | None, config: ml_collections.ConfigDic
                         "does that, the second writes this page anew:",
                         command_of_evaluation(workdir, split, f" --config.eval.step={step}")
                         + (f" --step={step}" if exactly else ""))
-    note = f"{evaluation.get('num_sequences', 'All')} clips of the {evaluation['split']} split."
+    note = (f"{evaluation.get('num_sequences', 'All')} {words(config)['units']} of the "
+            f"{evaluation['split']} split.")
     if "hardware" in evaluation:
         code = f" by the code of commit {evaluation['commit']}" if "commit" in evaluation else ""
         note += f" Evaluated{code} on {evaluation['hardware']}."

@@ -1,11 +1,11 @@
-"""The pictures of a report as HTML: clips, attention, roll-outs and traversals.
+"""The pictures of a report as HTML: clips, iterations, attention, roll-outs and traversals.
 
 Pictures of one size stand side by side in one PNG, a "sheet": a row a frame, a column a kind. The
-page draws from it into canvases, so a slider or a clock moves them without any other file.
+page draws from it into canvases, so a slider or a clock moves them without any other file. Images
+do not move: they have no slider.
 """
 
 import base64
-import dataclasses
 import html
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,10 +14,12 @@ import numpy as np
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Prediction, Segmentation
 from parts_jax.pictures import colours, grids
+from parts_jax.report.clips import Clips
 
 # How large sections may be, which keeps a page below 8 MB.
 CLIP_BYTES = 2_200_000  # with attention
 WORST_BYTES = 1_400_000
+ITERATION_BYTES = 1_400_000
 ROLLOUT_BYTES = 2_000_000
 TRAVERSAL_BYTES = 2_000_000
 MOST_DIMS = 8
@@ -27,31 +29,6 @@ DIMMEST = 0.12        # of a frame where a slot does not attend
 # What masks are called: those that a user gets, by `Segmentation.masks_are`, and the paper's.
 CALLED = {"assigned": "assigned (uses the frame)", "decoder": "masks"}
 PREDICTED = "masks of the prediction (the paper's score)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """Clips of a split.
-
-    Attributes:
-      video: uint8 [N, L, H, W, 3].
-      segmentation: true ids [N, L, H, W]; None where the set has no masks.
-      actions: float32 [N, L, A]; None for a model without actions.
-      index: position of each in its split, [N].
-      cues: what else the model reads, by name, [N, L, ...] each.
-    """
-
-    video: np.ndarray
-    segmentation: np.ndarray | None
-    actions: np.ndarray | None
-    index: np.ndarray
-    cues: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def first(self, num_frames: int) -> "Clips":
-        """The same clips, only so many frames from their start."""
-        return Clips(*(None if array is None else array[:, :num_frames] for array in (
-            self.video, self.segmentation, self.actions)), self.index,
-            {name: cue[:, :num_frames] for name, cue in self.cues.items()})
 
 
 Sections = dict[str, tuple[str, dict]]
@@ -101,9 +78,41 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str =
         if seen.slot_pictures is not None:
             slots = _transparent(seen.slot_pictures[i], seen.masks[i])
             columns |= {_slot(k): slots[:, k] for k in range(num_slots)}
-        title = titles[i] if titles else f"Clip {clips.index[i]}"
+        title = titles[i] if titles else clips.title(i)
         parts.append(_row(f"{name.removesuffix('s')}-{i}", title, columns, shown))
-    return _player(name, parts), {"captions": [f"frame {t + 1}" for t in shown]}
+    return _player(name, parts, clips), {"captions": [f"frame {t + 1}" for t in shown]}
+
+
+def iteration_section(seen: Segmentation, clips: Clips, shown: list[int]) -> tuple[str, dict]:
+    """A filmstrip a clip: its frame and what each iteration made of it; as `clip_section`.
+
+    Below the frame stands the truth, if there is any, and below each picture its masks. As many
+    clips are shown as fit into ITERATION_BYTES, one at least.
+
+    Args:
+      seen: of a family with iterations.
+      clips, shown: as for `clip_section`.
+    """
+    parts, size = [], clips.video.shape[2:4]
+    count = seen.iterations.recon.shape[2]
+    words = ["first guess", *(f"iteration {n}" for n in range(1, count))]
+    for i in range(len(clips.video)):
+        recon, masks = (np.swapaxes(array[i], 0, 1) for array in (
+            _picture(seen.iterations.recon), _masks(seen.iterations.masks)))
+        columns, below = {"frame": clips.video[i], **dict(zip(words, recon, strict=True))}, {}
+        if clips.segmentation is not None:
+            below["truth"] = colours.colour_segmentation(clips.segmentation[i])
+        below |= {f"masks, {word}": one for word, one in zip(words, masks, strict=True)}
+        name = f"iteration-{i}"
+        tiles = [_tile(text, name, column, size) for column, text in enumerate((*columns, *below))]
+        if clips.segmentation is None:
+            tiles.insert(count + 1, "<span></span>")
+        parts.append(_sheet(name, [*columns.values(), *below.values()], shown)
+                     + _titled(clips.title(i), tiles, num_columns=count + 1))
+        if len(parts) > 1 and sum(map(len, parts)) > ITERATION_BYTES:
+            parts.pop()
+            break
+    return _player("iterations", parts, clips), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def map_section(name: str, seen: Segmentation, clips: Clips,
@@ -121,8 +130,8 @@ def map_section(name: str, seen: Segmentation, clips: Clips,
         columns = [light[:, k, ..., None] for k in range(num_slots)]
         tiles = [_tile("frame", f"clip-{i}", 0, size)]
         tiles += [_tile(_slot(k), f"clip-{i}", 0, size, over=(sheet, k)) for k in range(num_slots)]
-        parts.append(_sheet(sheet, columns, shown) + _titled(f"Clip {clips.index[i]}", tiles))
-    return _player(name, parts), {"captions": [f"frame {t + 1}" for t in shown]}
+        parts.append(_sheet(sheet, columns, shown) + _titled(clips.title(i), tiles))
+    return _player(name, parts, clips), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def side_by_side(seen: dict[str, Segmentation], clips: Clips,
@@ -141,8 +150,8 @@ def side_by_side(seen: dict[str, Segmentation], clips: Clips,
         columns |= {f"{name}: {CALLED[one.masks_are]}": _masks(one.masks[i])
                     for name, one in seen.items()}
         columns |= {f"{name}: reconstruction": _picture(one.recon[i]) for name, one in seen.items()}
-        parts.append(_row(f"clip-{i}", f"Clip {clips.index[i]}", columns, shown))
-    return _player("clips", parts), {"captions": [f"frame {t + 1}" for t in shown]}
+        parts.append(_row(f"clip-{i}", clips.title(i), columns, shown))
+    return _player("clips", parts, clips), {"captions": [f"frame {t + 1}" for t in shown]}
 
 
 def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple[str, dict]:
@@ -161,12 +170,12 @@ def rollout_section(future: Prediction, clips: Clips, shown: list[int]) -> tuple
         if clips.segmentation is not None:
             columns["true masks"] = colours.colour_segmentation(clips.segmentation[i])
         columns["model's masks"] = _masks(masks)
-        parts.append(_row(f"rollout-{i}", f"Clip {clips.index[i]}", columns, shown))
+        parts.append(_row(f"rollout-{i}", clips.title(i), columns, shown))
     captions = [f"frame {t + 1}, seen" if t < burn_in else
                 f"frame {t + 1}, predicted {t + 1 - burn_in} ahead" for t in shown]
     ahead = next((row for row, t in enumerate(shown) if t >= burn_in), len(shown))
-    return _player("rollouts", parts), {"captions": captions, "ahead": ahead,
-                                       "burn_in": burn_in}
+    return _player("rollouts", parts, clips), {"captions": captions, "ahead": ahead,
+                                               "burn_in": burn_in}
 
 
 def traversal_section(model: PretrainedModel, seen: Segmentation,
@@ -254,9 +263,11 @@ def _row(name: str, title: str, columns: dict[str, np.ndarray], shown: Iterable[
     return _sheet(name, list(columns.values()), shown) + _titled(title, tiles)
 
 
-def _titled(title: str, tiles: Sequence[str]) -> str:
-    return (f'<article><h3>{html.escape(title)}</h3><div class="tiles" '
-            f'style="--tiles:{len(tiles)}">{"".join(tiles)}</div></article>')
+def _titled(title: str, tiles: Sequence[str], num_columns: int | None = None) -> str:
+    """A titled row of tiles; with `num_columns` rows of so many, on narrow screens as well."""
+    kind = "tiles" if num_columns is None else "tiles strip"
+    return (f'<article><h3>{html.escape(title)}</h3><div class="{kind}" '
+            f'style="--tiles:{num_columns or len(tiles)}">{"".join(tiles)}</div></article>')
 
 
 def _tile(text: str, sheet: str, column: int, size: tuple[int, int],
@@ -268,11 +279,12 @@ def _tile(text: str, sheet: str, column: int, size: tuple[int, int],
             f"<figcaption>{_swatch(text)}{html.escape(text)}</figcaption></figure>")
 
 
-def _player(name: str, parts: Sequence[str]) -> str:
-    """Parts with one button and one slider that move them all."""
-    return (f'<div class="player" id="{name}-player"><div class="controls">'
-            f'<button type="button">Play</button><input type="range" min="0" value="0" '
-            f'aria-label="frame"><output></output></div><div class="rows">{"".join(parts)}'
+def _player(name: str, parts: Sequence[str], clips: Clips) -> str:
+    """Parts with one button and one slider that move them all; without, where they are images."""
+    controls = "" if clips.video.shape[1] == 1 else (
+        '<div class="controls"><button type="button">Play</button><input type="range" min="0" '
+        'value="0" aria-label="frame"><output></output></div>')
+    return (f'<div class="player" id="{name}-player">{controls}<div class="rows">{"".join(parts)}'
             '</div></div>')
 
 

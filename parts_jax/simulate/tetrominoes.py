@@ -48,11 +48,13 @@ class TetrominoSettings:
       resolution: height and width in pixels.
       block: edge of a block in pixels.
       num_pieces: of a picture (N).
+      one_colour: all pieces of a picture have the colour of its first.
     """
 
     resolution: int = 35
     block: int = 5
     num_pieces: int = 3
+    one_colour: bool = False
 
     num_frames = 1  # of a clip: a still
 
@@ -77,6 +79,7 @@ class TetrominoSettings:
 
 
 DEFAULT = TetrominoSettings()
+TWINS = TetrominoSettings(one_colour=True)
 
 
 def scene(world: TetrominoSettings, seed: Sequence[int]) -> dict[str, np.ndarray]:
@@ -102,6 +105,8 @@ def scene(world: TetrominoSettings, seed: Sequence[int]) -> dict[str, np.ndarray
     while True:
         shapes = rng.integers(len(SHAPES), size=world.num_pieces)
         colours = rng.integers(len(COLOURS), size=world.num_pieces)
+        if world.one_colour:
+            colours[:] = colours[0]
         ids, overlap = np.zeros((size, size), np.uint8), False
         for i, shape in enumerate(shapes):
             piece = SHAPES[SHAPE_NAMES[shape]].repeat(world.block, 0).repeat(world.block, 1)

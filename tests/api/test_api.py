@@ -110,7 +110,7 @@ def test_what_is_of_models_of_images_is_refused(model, video):
     with pytest.raises(ValueError, match="num_iterations is 3, but models of the family 'parts' "):
         model.segment(video, num_iterations=3)
     assert not model.takes_images and model.segment(video[0]).iterations is None
-    with pytest.raises(ValueError, match=r"\[T, H, W, 3\] or a batch \[B, T, H, W, 3\]; got \[16, 1"):
+    with pytest.raises(ValueError, match=r"\[T, H, W, 3\] or a batch \[B, T, H, W, 3\]; got \[16"):
         model.segment(video[0, 0])
 
 
@@ -264,6 +264,8 @@ def test_any_video_can_be_resized(model):
     wide[:, :, 16:48] = 200
     assert (model.resize(wide) == 200).all() and model.resize(wide).shape == (2, S, S, 3)
     assert (model.resize(wide, crop="none") == 0).any()
+    for crop in ("center", "none", "pad"):
+        np.testing.assert_array_equal(model.resize(wide[0], crop), model.resize(wide, crop)[0])
     with pytest.raises(ValueError, match="must be center, none or pad; got 'left'"):
         model.resize(wide, crop="left")
 

@@ -8,10 +8,10 @@ import pytest
 
 import parts_jax
 from parts_jax.api import lengths, restarting, segmenting
+from parts_jax.api.iterations import Iterations
 from parts_jax.api.lengths import LengthWarning, Tested
 from parts_jax.api.results import Segmentation
 from parts_jax.equations.notation import Gaussian
-from parts_jax.models.contract import View
 from parts_jax.runs import configuration
 
 T, S, K, D = 4, 16, 3, 4  # T: of training
@@ -99,7 +99,7 @@ def made_up(number: int, video: np.ndarray, age: int = 0) -> Segmentation:
         video=video, masks=masks, segmentation=masks.argmax(-3).astype(np.uint8), recon=video / 255,
         slot_pictures=np.broadcast_to(order[:, None, None, None], (*frames, K, S, S, 3)) * 1.0,
         posterior=Gaussian(numbers, seen), maps={"attention": masks / 2}, state=number,
-        last_action=np.zeros((*frames[:-1], 0)), num_frames=age + frames[-1], iterations=View(
+        last_action=np.zeros((*frames[:-1], 0)), num_frames=age + frames[-1], iterations=Iterations(
             np.stack([video / 255] * 2, axis=-4), np.stack([masks / 4, masks], axis=-4)))
 
 

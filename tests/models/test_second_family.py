@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,10 @@ def test_it_is_evaluated_and_reported(finished):
     assert json.loads((finished / "best.json").read_text())["metric"] == "mse"
     page = (finished / "report" / "index.html").read_text()
     assert "temperature" in page and 'id="clips-player"' in page and "sharpness" in page
+    assert 'id="iterations-player"' in page and page.count('aria-label="iteration 2"') == 6
+    shown = re.sub(r"<script.*?</script>|base64,[^\"]*", "", page, flags=re.DOTALL)
+    assert "<h3>Image 5</h3>" in shown and "Worst images" in shown and "6 images of the" in shown
+    assert not re.search(r">Play<|Clip \d|>Clips<|Worst clips", shown)
 
 
 def test_its_iterations_are_in_tensorboard(finished):

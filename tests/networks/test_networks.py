@@ -187,3 +187,24 @@ def test_transition_lets_slots_speak_and_remembers():
     moved[0, 2] += 1
     assert np.abs(network.apply(params, moved, hidden)[0][0, 0] - output[0, 0]).max() > 1e-6
     assert np.abs(network.apply(params, slots, after)[0] - output).max() > 1e-6
+
+
+@pytest.mark.parametrize("size, cells", [((8, 4), 4), ((9, 7), 4), ((5, 5), 1), ((3, 2), 4)])
+def test_means_over_cells_weigh_a_pixel_by_its_share_of_each(size, cells):
+    image = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+    found = np.asarray(layers.mean_over_cells(jnp.asarray(image), cells))
+    fine = image.repeat(cells, axis=1).repeat(cells, axis=2)  # then every cell has whole pixels
+    expected = fine.reshape(2, cells, size[0], cells, size[1], 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(found, expected.reshape(2, -1), atol=1e-6)
+
+
+def test_a_modulated_network_multiplies_slots_and_pixels():
+    network = decoders.PixelNetwork((6, 2), modulated=True)
+    z, basis = random(2, 3, 4), random(5, 7, 4, seed=1)
+    params = network.init(jax.random.key(0), z, basis)["params"]
+    p = jax.tree.map(np.asarray, params)
+    slots, pixels = np.asarray(z)[:, :, None, None], np.asarray(basis)
+    h = ((slots + pixels) @ p["kernel_0"] + p["bias_0"]
+         + (slots @ p["factor_slots"]) * (pixels @ p["factor_pixels"]))
+    expected = np.maximum(h, 0) @ p["kernel_1"] + p["bias_1"]
+    np.testing.assert_allclose(network.apply({"params": params}, z, basis), expected, atol=1e-5)

@@ -118,11 +118,12 @@ def images_of(mixture, x, sigma):
     each, one = (inputs.image_inputs(mixture, x, sigma, likelihood)
                  for likelihood in ("gaussian_per_channel", "gaussian"))
     norm = lambda image: layer_norm(image, (-3, -2, -1), 0)
+    rest = 1 - each["mask"]
     grid = broadcast_decoder.corner_grid(*x.shape[1:3])
     return jnp.concatenate([
         each["image"], each["means"], each["mask"], each["mask_logits"], one["mask_posterior"],
         norm(-each["means_gradient"]), norm(-each["mask_gradient"]), norm(each["likelihood"]),
-        norm(one["leave_one_out"]),
+        norm(one["leave_one_out"] * rest / (rest + 1e-5)),
         jnp.broadcast_to(grid, (*each["mask"].shape[:-1], 2))], axis=-1)
 
 

@@ -37,6 +37,9 @@ class SimTetrominoes(tfds.core.GeneratorBasedBuilder):
             name="demo", world=tetrominoes.DEFAULT, num_clips=(20000, 320, 320), num_workers=1,
             description="35x35, 3 pieces: the first third of full."),
         simulated.SimulatedConfig(
+            name="twins", world=tetrominoes.TWINS, num_clips=(20000, 320, 320), num_workers=1,
+            description="As demo, but all pieces of a picture have one colour."),
+        simulated.SimulatedConfig(
             name="full", world=tetrominoes.DEFAULT, num_clips=(60000, 320, 320), num_workers=1,
             description="35x35, 3 pieces, as many pictures as IODINE has."),
         simulated.SimulatedConfig(

@@ -68,7 +68,8 @@ def build(config: ml_collections.ConfigDict) -> model.IODINE:
         decoder=decoder(config),
         refiner=refiner.RefinementNetwork(
             inputs=tuple(c.refiner.inputs), channels=tuple(c.refiner.channels),
-            kernel_size=c.refiner.kernel_size, stride=c.refiner.stride, mlp=tuple(c.refiner.mlp),
+            kernel_size=c.refiner.kernel_size, stride=c.refiner.stride, cells=c.refiner.cells,
+            mlp=tuple(c.refiner.mlp),
             lstm_size=c.refiner.lstm_size, head=c.refiner.head, slot_size=c.slot_size,
             update_scale=c.refiner.update_scale, dtype=compute_dtype(c)),
         num_slots=c.num_slots, slot_size=c.slot_size, num_iterations=c.num_iterations,
@@ -89,7 +90,8 @@ def decoder(config: ml_collections.ConfigDict) -> nn.Module:
             dtype=compute_dtype(c))
     return decoders.SpatialBroadcastDecoder(
         channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
-        colour=c.decoder.colour, frequencies=c.decoder.frequencies, dtype=compute_dtype(c))
+        colour=c.decoder.colour, frequencies=c.decoder.frequencies,
+        modulated=c.decoder.modulated, dtype=compute_dtype(c))
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

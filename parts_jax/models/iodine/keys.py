@@ -31,6 +31,7 @@ KEYS = {
     "decoder.kernel_size": rules.odd(),
     "decoder.colour": rules.choice(*decoders.COLOURS),
     "decoder.frequencies": rules.whole(0),
+    "decoder.modulated": rules.flag(),
     "decoder.examples_at_once": rules.whole(0),
     "refiner.inputs": rules.names(tuple(inputs.INPUTS)),
     "refiner.mask_gradient": rules.choice(*inputs.MASK_GRADIENTS),
@@ -39,6 +40,7 @@ KEYS = {
     "refiner.channels": rules.widths(),
     "refiner.kernel_size": rules.odd(),
     "refiner.stride": rules.whole(1),
+    "refiner.cells": rules.whole(1),
     "refiner.mlp": rules.widths(),
     "refiner.lstm_size": rules.whole(0),
     "refiner.head": rules.choice(*refiner.HEADS),
@@ -68,8 +70,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if max(config.train.encoder_pooling) > 1:
         raise ValueError(
             f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE "
-            "has no encoder: its refinement network sees the pixels that are explained; it must be 1 "
-            "in every stage.")
+            "has no encoder: its refinement network sees the pixels that are explained; it must be "
+            "1 in every stage.")
     if not set(c.refiner.inputs) & set(inputs.IMAGES):
         raise ValueError(
             f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "

@@ -24,6 +24,8 @@ class RefinementNetwork(nn.Module):
       channels: widths of the convolutions.
       kernel_size: odd.
       stride: of each convolution.
+      cells: means over space are taken of cells x cells parts of the picture, so that the MLP is
+        told where something is; 1: over all of it, as in the authors' code.
       mlp: widths of the MLP.
       lstm_size: of the LSTM; 0: none.
       head: "linear": the update is linear in the last layer. "gated": that of the authors' code for
@@ -37,6 +39,7 @@ class RefinementNetwork(nn.Module):
     channels: Sequence[int]
     kernel_size: int
     stride: int
+    cells: int
     mlp: Sequence[int]
     lstm_size: int
     head: str
@@ -62,7 +65,7 @@ class RefinementNetwork(nn.Module):
             convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
                                dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
-        h = layers.at_least_float32(jnp.mean(h, axis=(-3, -2)))
+        h = layers.at_least_float32(layers.mean_over_cells(h, self.cells))
         for i, width in enumerate(self.mlp):
             h = nn.elu(nn.Dense(width, dtype=self.dtype, name=f"mlp_{i}")(h))
         h = jnp.concatenate([layers.at_least_float32(h), *self.given(vectors)], axis=-1)
@@ -77,8 +80,9 @@ class RefinementNetwork(nn.Module):
 
         The statistics of an image are over its pixels and channels together, slot by slot.
         """
-        return [self.normalised(name, array) if INPUTS[name].layer_norm else array
-                for name, array in arrays.items() if name in self.inputs]
+        names = [name for name in INPUTS if name in self.inputs and name in arrays]
+        return [self.normalised(name, arrays[name]) if INPUTS[name].layer_norm else arrays[name]
+                for name in names]
 
     def normalised(self, name: str, array: jax.Array) -> jax.Array:
         """Layer norm with a scale and an offset for each channel: [B, K, ..., C] -> the same."""

@@ -60,12 +60,14 @@ def test_the_pictures_stay_what_they_are():
                        [127.8184, 125.3936, 120.7061], [815, 34, 33, 72, 70]),
         ("TINY", 1): ([1, 2], [2, 0], [0, 0], [-1.4376, 1.6374, 0.44],
                       [125.7148, 121.8047, 126.4766], [238, 10, 8]),
+        ("FULL", 1): ([1, 1, 0], [7, 6, 5], [1, 1, 1], [0.0497, 2.5325, 0.7],
+                      [141.3458, 142.5548, 138.4354], [13936, 1310, 660, 478]),
     }
     for (name, split), (shape, colour, size, place, mean, pixels) in expected.items():
         still = stills.draw_still(getattr(stills, name), (0, split, 3))
         count = len(shape)
         for key, numbers in (("shape", shape), ("colour", colour), ("size", size)):
-            assert still[key][0].tolist() == numbers + [0] * (4 - count)
+            assert still[key][0].tolist() == numbers + [0] * (still[key].shape[1] - count)
         np.testing.assert_allclose(still["position"][0, count - 1], place, atol=1e-3)
         np.testing.assert_allclose(still["video"].mean((0, 1, 2)), mean, atol=0.05)
         np.testing.assert_allclose(np.bincount(still["segmentation"].ravel()), pixels, atol=2)

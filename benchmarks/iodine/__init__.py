@@ -1,0 +1,1 @@
+"""Experiments of IODINE's paper, of what was trained here: `python -m benchmarks.iodine`."""

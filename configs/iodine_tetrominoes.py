@@ -63,10 +63,12 @@ def paper() -> ml_collections.ConfigDict:
                                          # float64: of everything, to check the mathematics
     model.num_slots = 4                  # K
     model.slot_size = 32                 # D
-    model.num_iterations = 5             # N
+    model.num_iterations = 5             # N of training ...
+    model.test_iterations = 5            # ... and outside of it
     model.sequential = False             # one frame of a video an iteration (appendix B.4)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
     model.sigma_x = 0.1                  # its scale (ours: the paper does not give it)
+    model.sigma_scale = (1.0,)           # factor of sigma_x, one per stage of schedule
     model.posterior = "exp"              # exp | log_variance | softplus: models/iodine/objective.py
     model.log_std_offset = 0.0           # of exp: log sigma = parameter + offset
     model.beta = 1.0                     # weight of the KL ...
@@ -126,7 +128,9 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores, half an hour: the recipe by which PARTS learns there."""
     config.data.name = "sim_tetrominoes/demo"
     config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
-    config.model.sigma_x = 0.4           # at .12 colours outweigh masks, and shapes are not learned
+    config.model.test_iterations = 12
+    config.model.sigma_x = 0.2
+    config.model.sigma_scale = (2.0, 1.0, 1.0)  # at .12 colours outweigh masks: no shapes
     config.model.log_std_offset = -2.0
     config.model.beta = 0.5
     config.model.beta_pixels = 64 * 64
@@ -147,14 +151,14 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (128,)
     config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (8_000, 600)
-    config.schedule.resolution = (35, 35)
-    config.schedule.learning_rate = (3e-3, 1e-3)
-    config.schedule.warmup_steps = (100, 50)
-    config.schedule.final_scale = (0.2, 0.1)
-    config.model.beta_scale = (1.0, 1.0)
-    config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
-    config.train.encoder_pooling = (1, 1)
+    config.schedule.steps = (4_000, 1_200, 200)
+    config.schedule.resolution = (35, 35, 35)
+    config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
+    config.schedule.warmup_steps = (100, 50, 20)
+    config.schedule.final_scale = (0.3, 0.3, 0.1)
+    config.model.beta_scale = (1.0, 1.0, 1.0)
+    config.train.pixels = (2, 2, 1)      # 289, in the end all of an image's 1,225 pixels
+    config.train.encoder_pooling = (1, 1, 1)
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
@@ -180,6 +184,8 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.schedule.warmup_steps = (2,)
     config.schedule.final_scale = (0.1,)
     config.model.beta_scale = (1.0,)
+    config.model.sigma_scale = (1.0,)
+    config.model.test_iterations = 3
     config.train.pixels = (2,)
     config.train.encoder_pooling = (1,)
     config.model.beta_warmup_steps = 10

@@ -21,7 +21,7 @@ from parts_jax.equations import component_likelihood, pixel_mixture, refinement
 from parts_jax.equations.notation import Gaussian
 from parts_jax.metrics import segmentation
 from parts_jax.models import contract
-from parts_jax.models.iodine import family
+from parts_jax.models.iodine import family, model
 from parts_jax.runs import checkpoint
 
 SCORES = {"fg_ari": "FG-ARI", "ari": "ARI", "fg_ari_assigned": "FG-ARI assigned",
@@ -112,7 +112,7 @@ def _trace(module: nn.Module, params: Any, x: jax.Array, noise: jax.Array) -> Tr
 
         def iterate(carry, noise):
             lambda_, memory = carry
-            score = module.score(networks, lambda_, x, noise, 1.0)
+            score = module.score(networks, lambda_, x, noise, model.IN_USE)
             update, memory = module.refinement_of(networks, lambda_, score, x, noise, memory)
             kept = _kept(module, lambda_, score, x)
             return (refinement.refine(lambda_, update), memory), kept

@@ -1,9 +1,16 @@
 """What changes with the step of training, of all families that weigh a KL."""
 
 import itertools
+from collections.abc import Sequence
 
 import ml_collections
 import optax
+
+
+def per_stage(config: ml_collections.ConfigDict, factors: Sequence[float]) -> optax.Schedule:
+    """step -> the factor of its stage, of one for each of `schedule.steps`."""
+    return optax.join_schedules([optax.constant_schedule(factor) for factor in factors],
+                                list(itertools.accumulate(config.schedule.steps))[:-1])
 
 
 def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
@@ -16,9 +23,7 @@ def beta_scale(config: ml_collections.ConfigDict) -> optax.Schedule:
       step -> factor.
     """
     c = config.model
-    stages = optax.join_schedules(
-        [optax.constant_schedule(scale) for scale in c.beta_scale],
-        list(itertools.accumulate(config.schedule.steps))[:-1])
+    stages = per_stage(config, c.beta_scale)
     if c.beta_warmup_steps == 0:  # optax would stay at the start for ever
         return stages
     warmup = optax.linear_schedule(c.beta_warmup_start, 1.0, c.beta_warmup_steps)

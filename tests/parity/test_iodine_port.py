@@ -142,7 +142,7 @@ def refine(params, data):
                                    "delta_mean", "delta_logvar")}
     keep = lambda **more: [found[name].append(array) for name, array in more.items()]
     for n in range(len(noise)):
-        score = iodine.score(networks, lambda_, x, noise[n], 1.0)
+        score = iodine.score(networks, lambda_, x, noise[n], model.IN_USE)
         keep(mean=lambda_.mean, logvar=lambda_.log_std, elbo=-score.loss / len(x))
         if n == len(noise) - 1:
             break

@@ -78,6 +78,13 @@ def test_colours_are_saturated_and_even_and_every_piece_is_drawn(scenes):
     assert set(np.concatenate([clip["shape"][0] for clip in scenes])) == set(range(17))
 
 
+def test_twins_differ_from_others_in_colour_alone():
+    for seed in range(8):
+        twins, others = (tetrominoes.scene(world, (seed,)) for world in (tetrominoes.TWINS, WORLD))
+        assert (twins["colour"] == others["colour"][:, :1]).all()
+        np.testing.assert_array_equal(twins["segmentation"], others["segmentation"])
+
+
 def test_every_place_is_used(scenes):
     covered = sum((clip["segmentation"][0] > 0).astype(int) for clip in scenes)
     assert covered.min() > 0

@@ -24,14 +24,14 @@ def create(config: ml_collections.ConfigDict) -> Model:
     """
     c = config.model
     iodine = build(config)
-    scale = schedules.beta_scale(config)
+    beta, sigma = schedules.beta_scale(config), schedules.per_stage(config, c.sigma_scale)
 
     def init(key):
         params = iodine.init(key, method="make_parameters")["params"]
         return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
 
     def noise(keys, num_frames, num_slots, num_iterations=None):
-        count = 1 if c.sequential else (num_iterations or c.num_iterations) + 1
+        count = 1 if c.sequential else (num_iterations or c.test_iterations) + 1
         shape = (num_frames, num_slots or c.num_slots, c.slot_size)
         # A key an iteration: with more iterations, the first of them are what they were.
         one = lambda key: jax.vmap(lambda n: jax.random.normal(jax.random.fold_in(key, n), shape),
@@ -39,9 +39,11 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.vmap(one)(keys)  # [B, T, N+1, K, D]
 
     def loss(params, state, clip, step):
-        of_training = (1.0,) if step is None else (scale(step),)
+        scales = model.IN_USE if step is None else model.Scales(beta(step), sigma(step))
         clamp = (c.clamp,) if c.sequential and step is None else ()
-        return iodine.apply({"params": params}, clip, state, *of_training, *clamp)
+        if not c.sequential and step is not None:  # fewer iterations in training than in use
+            clip = clip._replace(noise=clip.noise[:, :, :c.num_iterations + 1])
+        return iodine.apply({"params": params}, clip, state, scales, *clamp)
 
     def decode(params, slots, resolution):
         mixture = iodine.apply({"params": params}, slots.z, tuple(resolution), method="decode")
@@ -56,7 +58,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
     start = iodine.initial_state if c.sequential else lambda batch_size, num_slots: ()
     return Model(init, start, noise, loss, decode, c.num_slots,
                  sequences.STAGES if c.sequential else ("final",), None, assign, c.slot_size,
-                 num_iterations=None if c.sequential else c.num_iterations)
+                 num_iterations=None if c.sequential else c.test_iterations)
 
 
 def build(config: ml_collections.ConfigDict) -> model.IODINE:

@@ -14,9 +14,11 @@ KEYS = {
     "num_slots": rules.whole(1),
     "slot_size": rules.whole(1),
     "num_iterations": rules.whole(1),
+    "test_iterations": rules.whole(1),
     "sequential": rules.flag(),
     "likelihood": rules.choice(*LIKELIHOODS),
     "sigma_x": rules.positive(),
+    "sigma_scale": rules.per_stage(0.01),
     "posterior": rules.choice(*objective.POSTERIORS),
     "log_std_offset": rules.number(),
     "beta": rules.not_negative(),
@@ -57,7 +59,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; pooling of what
         an encoder sees, as there is none; no image among the refiner's inputs; several iterations
-        of a frame where each iteration has a frame of its own.
+        of a frame where each iteration has a frame of its own; fewer iterations in use than in
+        training; a last stage of another sigma_x than in use.
     """
     c = config.model
     per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
@@ -76,10 +79,20 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "
             f"have at least one of {', '.join(inputs.IMAGES)}.")
-    if c.sequential and c.num_iterations != 1:
+    if c.sequential and not c.num_iterations == c.test_iterations == 1:
         raise ValueError(
-            f"config.model.num_iterations is {c.num_iterations}, and config.model.sequential True: "
-            "on sequences each iteration sees a frame of its own, so it must be 1.")
+            f"config.model.num_iterations is {c.num_iterations} and test_iterations "
+            f"{c.test_iterations}, and config.model.sequential True: on sequences each iteration "
+            "sees a frame of its own, so both must be 1.")
+    if c.test_iterations < c.num_iterations:
+        raise ValueError(
+            f"config.model.test_iterations is {c.test_iterations}, below config.model."
+            f"num_iterations, {c.num_iterations}: in use a model refines as often as in training, "
+            "or more often.")
+    if c.sigma_scale[-1:] != (1.0,):
+        raise ValueError(
+            f"config.model.sigma_scale is {tuple(c.sigma_scale)}; its last entry must be 1.0, as "
+            "sigma_x is that of the end of training and of use.")
     if c.decoder.kind == "broadcast" and c.decoder.colour != "full":
         raise ValueError(
             f"config.model.decoder.colour is {c.decoder.colour!r}, and its kind 'broadcast', which "

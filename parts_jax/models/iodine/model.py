@@ -20,6 +20,21 @@ from parts_jax.networks.functions import Function, as_function
 WEIGHTS = ("linear", "linear_from_first")
 
 
+class Scales(NamedTuple):
+    """What changes with the step of training.
+
+    Attributes:
+      beta: factor of the weight of the KL.
+      sigma: factor of the likelihood's scale.
+    """
+
+    beta: jax.Array | float = 1.0
+    sigma: jax.Array | float = 1.0
+
+
+IN_USE = Scales()
+
+
 class Networks(NamedTuple):
     """The networks of IODINE as plain functions, and the posterior that refinement starts from."""
 
@@ -81,13 +96,13 @@ class IODINE(nn.Module):
         self.start_log_std = self.param("start_log_std", zeros, (self.slot_size,))
 
     def __call__(self, clip: Clip, state: tuple,
-                 beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
+                 scales: Scales = IN_USE) -> tuple[jax.Array, Step]:
         """Infers the slots of every image, each by itself.
 
         Args:
           clip: video [B, T, H, W, 3], T images of an example; noise [B, T, N+1, K, D].
           state: (), as nothing is carried from image to image.
-          beta_scale: factor of beta.
+          scales: factors of beta and of sigma_x.
 
         Returns:
           The mean over batch and images of sum_t w_t L^(t), L^(t) the negative ELBO in nats after
@@ -97,7 +112,7 @@ class IODINE(nn.Module):
         images = jax.tree.map(time_first, (clip.video, clip.noise, clip.pixels))
 
         def step(state, image):
-            return state, self.refine_image(networks, *image, beta_scale)
+            return state, self.refine_image(networks, *image, scales)
 
         state, (losses, *outputs) = jax.lax.scan(step, state, images)
         loss = jnp.sum(losses) / (clip.video.shape[0] * clip.video.shape[1])
@@ -105,7 +120,7 @@ class IODINE(nn.Module):
         return loss, Step(state, latents, metrics, {}, views, iterations)
 
     def refine_image(self, networks: Networks, x: jax.Array, noise: jax.Array,
-                     pixels: Pixels | None, beta_scale: jax.Array | float) -> tuple:
+                     pixels: Pixels | None, scales: Scales) -> tuple:
         """Algorithm 1: N times sample, decode, score, refine; then the last is scored.
 
         Args:
@@ -113,7 +128,7 @@ class IODINE(nn.Module):
           x: image in [0, 1], [B, H, W, 3].
           noise: epsilon, [B, N+1, K, D].
           pixels: what is explained in place of x: `Pixels` of [B, ...]; None: all of x.
-          beta_scale: factor of beta.
+          scales: factors of beta and of sigma_x.
 
         Returns:
           Its loss, summed over the batch; `Slots` of the last sample; metrics [B]; `View` of the
@@ -124,33 +139,33 @@ class IODINE(nn.Module):
 
         def iterate(carry, noise):
             lambda_, memory = carry
-            score = self.score(networks, lambda_, x, noise, beta_scale)
-            update, memory = self.refinement_of(networks, lambda_, score, x, noise, memory)
+            score = self.score(networks, lambda_, x, noise, scales)
+            update, memory = self.refinement_of(networks, lambda_, score, x, noise, memory, scales)
             shown = _without_slots(view_of(score.mixture))
             return (refinement.refine(lambda_, update), memory), (score.loss, shown)
 
         start = self.start_of(networks, noise[0])
         (lambda_, _), (losses, shown) = jax.lax.scan(
             iterate, start, noise[:-1], unroll=max(1, min(self.unroll, len(noise) - 1)))
-        score = self.score(networks, lambda_, x, noise[-1], beta_scale)
+        score = self.score(networks, lambda_, x, noise[-1], scales)
         losses = jnp.append(losses, score.loss)
         loss = jnp.sum(losses * self.weights_of(len(losses)))
 
         view, q = view_of(score.mixture), self.posterior_of(lambda_)
         latents = dict(final=Slots(gaussian.sample(q, noise[-1]), q))
         frame = x if pixels is None else pixels.colours
-        metrics = signs.frame_metrics(q, score, frame, None, self.beta_of(frame) * beta_scale)
+        metrics = signs.frame_metrics(q, score, frame, None, self.beta_of(frame) * scales.beta)
         iterations = jax.tree.map(
             lambda before, last: batch_first(jnp.concatenate([before, last[None]])),
             shown, _without_slots(view))
         return loss, latents, metrics, dict(final=view), iterations
 
     def score(self, networks: Networks, lambda_: Gaussian, x: jax.Array | Pixels,
-              noise: jax.Array, beta_scale: jax.Array | float) -> refinement.Score:
+              noise: jax.Array, scales: Scales) -> refinement.Score:
         """L^(t) and what follows from decoding a sample of lambda^(t), once.
 
         Args:
-          networks, x, beta_scale: as in `refine_image`.
+          networks, x, scales: as in `refine_image`.
           lambda_: lambda^(t), Gaussian of [B, K, D].
           noise: epsilon, [B, K, D].
         """
@@ -160,17 +175,19 @@ class IODINE(nn.Module):
             return networks.decoder.with_params(decoder_params)(z, frame.shape[1:3], *place)
 
         negative_elbo = objective.make_objective(
-            decode, self.likelihood, self.sigma_x, self.posterior_of, self.posterior)
+            decode, self.likelihood, self.posterior_of, self.posterior)
+        weights = jnp.stack([jnp.asarray(self.beta_of(frame) * scales.beta, frame.dtype),
+                             jnp.asarray(self.sigma_x * scales.sigma, frame.dtype)])
         return refinement.score(negative_elbo, networks.decoder.params, lambda_, x, noise,
-                                self.beta_of(frame) * beta_scale, self.examples_at_once)
+                                weights, self.examples_at_once)
 
     def refinement_of(self, networks: Networks, lambda_: Gaussian, score: refinement.Score,
                       x: jax.Array | Pixels, noise: jax.Array, memory: Any,
-                      clamp: float = 0.0) -> tuple[Gaussian, Any]:
+                      scales: Scales = IN_USE, clamp: float = 0.0) -> tuple[Gaussian, Any]:
         """f_phi(z, x, a) of Algorithm 1: the update of lambda, and the LSTM's new state.
 
         Args:
-          networks, lambda_, x, noise: as in `score`, which gave `score`.
+          networks, lambda_, x, noise, scales: as in `score`, which gave `score`.
           memory: the refiner's.
           clamp: bound of gradient and update; 0: none.
         """
@@ -179,7 +196,7 @@ class IODINE(nn.Module):
         if self.through_decoder:
             z = gaussian.sample(self.posterior_of(lambda_), noise)
             mixture = networks.decoder(z, frame.shape[1:3], *(() if place is None else (place,)))
-        images = inputs.image_inputs(mixture, frame, self.sigma_x, self.likelihood,
+        images = inputs.image_inputs(mixture, frame, self.sigma_x * scales.sigma, self.likelihood,
                                      self.mask_gradient, self.likelihood_form, place)
         vectors = dict(posterior=_joined(lambda_),
                        posterior_gradient=_clamped(_joined(score.gradient), clamp))

@@ -43,21 +43,22 @@ def kl_to_prior(q: Gaussian, form: str) -> jax.Array:
     return gaussian.kl(q, posterior(Gaussian(zeros, zeros), form))
 
 
-def make_objective(decode: Callable[..., PixelMixture], likelihood: str, sigma_x: float,
+def make_objective(decode: Callable[..., PixelMixture], likelihood: str,
                    posterior_of: Callable[[Gaussian], Gaussian], form: str) -> Callable:
-    """Returns objective(decoder_params, lambda_, prior, (x, noise, beta)) for `refinement.score`.
+    """Returns objective(decoder_params, lambda_, prior, (x, noise, weights)) for `score`.
 
     The loss is L = D_KL(q_lambda(z | x) | p(z)) - log p(x | z), z a sample of q, summed over the
-    batch. `prior` must be None: it is fixed. x is an image [B, H, W, 3], or `Pixels` of it.
+    batch. `prior` must be None: it is fixed. x is an image [B, H, W, 3], or `Pixels` of it. weights
+    are that of the KL, and the scale of the likelihood, sigma_x: [2].
 
     Args:
       decode: (decoder parameters, z, and the place of `Pixels`) -> PixelMixture.
-      likelihood: of a pixel under one component, and `sigma_x`: its scale.
+      likelihood: of a pixel under one component.
       posterior_of: lambda -> q.
       form: of the posterior, which says the prior.
     """
     def objective(decoder_params: Any, lambda_: Gaussian, prior: None, given: tuple) -> tuple:
-        x, noise, beta = given
+        x, noise, (beta, sigma_x) = given
         q = posterior_of(lambda_)
         frame, *place = (x.colours, x.place) if isinstance(x, Pixels) else (x,)
         mixture = decode(decoder_params, gaussian.sample(q, noise), *place)

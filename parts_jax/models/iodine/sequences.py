@@ -9,7 +9,7 @@ from parts_jax.equations import gaussian, refinement
 from parts_jax.equations.notation import Gaussian, Slots
 from parts_jax.models import signs
 from parts_jax.models.contract import Clip, Step, batch_first, time_first
-from parts_jax.models.iodine.model import IODINE, Networks, view_of
+from parts_jax.models.iodine.model import IN_USE, IODINE, Networks, Scales, view_of
 
 STAGES = ("predicted", "refined")
 
@@ -42,14 +42,14 @@ class SequentialIODINE(IODINE):
 
     num_frames: int = 2
 
-    def __call__(self, clip: Clip, state: SequenceState, beta_scale: jax.Array | float = 1.0,
+    def __call__(self, clip: Clip, state: SequenceState, scales: Scales = IN_USE,
                  clamp: float = 0.0) -> tuple[jax.Array, Step]:
         """Infers the slots of every frame, one after the other.
 
         Args:
           clip: video [B, T, H, W, 3]; noise [B, T, 1, K, D].
           state: where to go on from.
-          beta_scale: factor of beta.
+          scales: factors of beta and of sigma_x.
           clamp: bound of gradients by lambda and of updates; 0: none.
 
         Returns:
@@ -60,7 +60,7 @@ class SequentialIODINE(IODINE):
         frames = jax.tree.map(time_first, (clip.video, clip.noise, clip.pixels))
 
         def step(state, frame):
-            return self.infer_frame(networks, state, *frame, beta_scale, clamp)
+            return self.infer_frame(networks, state, *frame, scales, clamp)
 
         state, (losses, *outputs) = jax.lax.scan(
             step, state, frames, unroll=min(self.unroll, clip.video.shape[1]))
@@ -69,12 +69,12 @@ class SequentialIODINE(IODINE):
         return loss, Step(state, latents, metrics, {}, views)
 
     def infer_frame(self, networks: Networks, state: SequenceState, x: jax.Array,
-                    noise: jax.Array, pixels: Any, beta_scale: jax.Array | float,
+                    noise: jax.Array, pixels: Any, scales: Scales,
                     clamp: float) -> tuple[SequenceState, tuple]:
         """One frame: sample, decode, score, refine once.
 
         Args:
-          networks, pixels, beta_scale: as in `IODINE.refine_image`.
+          networks, pixels, scales: as in `IODINE.refine_image`.
           state: after frame t-1.
           x: frame t in [0, 1], [B, H, W, 3].
           noise: epsilon, [B, 1, K, D].
@@ -84,8 +84,9 @@ class SequentialIODINE(IODINE):
         first = state.frame[:, None, None] == 0
         start, _ = self.start_of(networks, noise)
         lambda_ = jax.tree.map(lambda new, old: jnp.where(first, new, old), start, state.posterior)
-        score = self.score(networks, lambda_, x, noise, beta_scale)
-        update, memory = self.refinement_of(networks, lambda_, score, x, noise, state.memory, clamp)
+        score = self.score(networks, lambda_, x, noise, scales)
+        update, memory = self.refinement_of(
+            networks, lambda_, score, x, noise, state.memory, scales, clamp)
         refined = refinement.refine(lambda_, update)
 
         # All clips of a stretch are as far as each other, so the weight is one for the batch.
@@ -94,7 +95,7 @@ class SequentialIODINE(IODINE):
         latents = dict(predicted=Slots(gaussian.sample(q, noise), q),
                        refined=Slots(seen.mean, seen))
         frame = x if pixels is None else pixels.colours
-        metrics = signs.frame_metrics(q, score, frame, None, self.beta_of(frame) * beta_scale)
+        metrics = signs.frame_metrics(q, score, frame, None, self.beta_of(frame) * scales.beta)
         return (SequenceState(refined, memory, state.frame + 1),
                 (weight * score.loss, latents, metrics, dict(predicted=view_of(score.mixture))))
 

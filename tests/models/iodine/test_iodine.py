@@ -16,7 +16,7 @@ from parts_jax import models
 from parts_jax.equations import refinement
 from parts_jax.equations.notation import Gaussian, Pixels
 from parts_jax.models.contract import Clip, View
-from parts_jax.models.iodine import family, objective
+from parts_jax.models.iodine import family, model, objective
 from parts_jax.runs import config_rules
 
 B, T, N, K, D, S = 2, 2, 2, 3, 3, 8
@@ -188,7 +188,7 @@ def test_the_inner_gradient_equals_finite_differences_in_float64(changes):
 
         def score(module):
             return module.score(module.networks(), Gaussian(*map(jnp.asarray, lambda_)), x, noise,
-                                0.7)
+                                model.Scales(0.7))
 
         found = jax.jit(lambda: iodine.apply({"params": params}, method=score))()
 

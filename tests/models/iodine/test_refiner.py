@@ -15,7 +15,7 @@ EVERY = tuple(inputs.INPUTS)
 
 def network(**changes) -> RefinementNetwork:
     return RefinementNetwork(**dict(
-        inputs=EVERY, channels=(4,), kernel_size=3, stride=2, mlp=(WIDTH,), lstm_size=LSTM,
+        inputs=EVERY, channels=(4,), kernel_size=3, stride=2, cells=1, mlp=(WIDTH,), lstm_size=LSTM,
         head="linear", slot_size=D, update_scale=1.0) | changes)
 
 

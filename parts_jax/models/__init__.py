@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import ml_collections
 
-from parts_jax.models import contract, iodine, parts
+from parts_jax.models import contract, iodine, parts, space
 
-FAMILIES = {"parts": parts, "iodine": iodine}
+FAMILIES = {"parts": parts, "iodine": iodine, "space": space}
 
 
 def family_of(model_config: ml_collections.ConfigDict) -> types.ModuleType:

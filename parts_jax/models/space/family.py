@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from parts_jax.models.contract import Model, Step
-from parts_jax.models.space import annealing, background, foreground, model
+from parts_jax.models.space import annealing, background, foreground, initial, model
 
 
 def create(config: ml_collections.ConfigDict) -> Model:
@@ -21,8 +21,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
     space, values_at = build(config), annealing.values_at(config)
 
     def init(key):
-        params = space.init(key, method="make_parameters")["params"]
-        return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
+        return initial.parameters(space, key, "make_parameters")
 
     def noise(keys, num_frames, num_slots):
         components = num_slots - cells if num_slots else c.background.num_components

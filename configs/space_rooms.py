@@ -5,15 +5,15 @@
 
 Variants (`--config=configs/space_rooms.py:VARIANT`):
 
-| variant           | data                                      | for                               |
-|-------------------|-------------------------------------------|-----------------------------------|
-| `paper` (default) | sim_rooms/large, 128x128, 16x16 cells     | GPUs: the paper's appendix D.2    |
-| `small`           | sim_rooms/small, 128x128, 8x8 cells       | GPUs: the other half of Table 1   |
-| `code`            | as `paper`                                | the authors' code's choices       |
-| `demo`            | sim_rooms/demo, 64x64, 8x8 cells          | 2 CPU cores, half an hour         |
-| `tiny`            | sim_rooms/tiny, 16x16                     | a smoke run: learns nothing       |
+| variant           | data                                  | for                               |
+|-------------------|---------------------------------------|-----------------------------------|
+| `paper` (default) | sim_rooms/large, 128x128, 16x16 cells | GPUs: the paper's appendix D.2    |
+| `small`           | sim_rooms/small, 128x128, 8x8 cells   | GPUs: the other half of Table 1   |
+| `code`            | as `paper`                            | the authors' code's choices       |
+| `demo`            | sim_rooms/demo, 64x64, 8x8 cells      | 2 CPU cores, half an hour         |
+| `tiny`            | sim_rooms/tiny, 16x16, 2x2 cells      | a smoke run: learns nothing       |
 
-What the paper does not give is marked `ours`; where paper and code differ, docs/space.md has both.
+What the paper does not give is marked `ours`; where paper and code differ, see docs/space.md.
 """
 
 import ml_collections
@@ -142,7 +142,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
 def make_tiny(config: ml_collections.ConfigDict) -> None:
     """A smoke run of seconds."""
     make_demo(config)
-    config.data.name = "sim_clevrer/tiny"
+    config.data.name = "sim_rooms/tiny"
     config.data.resolution = 16
     config.schedule.resolution = (16,)
     config.schedule.steps = (12,)

@@ -66,9 +66,9 @@ def test_presence_kl_is_finite_at_the_coldest_prior():
 
 
 def test_gated_kls_of_absent_cells_are_their_presences_alone():
-    q = latents.CellPosterior(jnp.zeros((1, 2)), *(
-        latents.softplus_gaussian(random(i, 1, 2, 2 * size)) for i, size in ((0, 1), (1, 2), (2, 2))))
-    what, priors = latents.softplus_gaussian(random(3, 1, 2, 6)), latents.CellPriors(0.1, -1.0, 0.1)
+    of = lambda seed, size: latents.softplus_gaussian(random(seed, 1, 2, 2 * size))
+    q = latents.CellPosterior(jnp.zeros((1, 2)), of(0, 1), of(1, 2), of(2, 2))
+    what, priors = of(3, 3), latents.CellPriors(0.1, -1.0, 0.1)
     kls = functools.partial(latents.cell_kls, q, what, priors)
     absent, present = kls(jnp.array([[0.0, 0]]), "presence"), kls(jnp.array([[1.0, 1]]), "presence")
     free = kls(jnp.array([[0.0, 0]]), "none")

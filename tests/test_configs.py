@@ -34,7 +34,7 @@ def get_config(name: str):
 # other rows switch one by one what these two do together. To trace one stage of each is enough.
 # Of SPACE, others switch numbers, cells and sizes; its hundred layers take long to trace.
 ENOUGH = {"ablations:op3_demo": 0, "ablations:s_iodine_demo": 1,
-          "space_rooms:demo": 0, "space_atari:paper": 0}
+          "space_rooms:demo": 0}
 CASES = [(name, stage) for name in SHIPPED
          for stage in range(len(get_config(name).schedule.steps))
          if not name.startswith(("ablations:", "space_")) or ENOUGH.get(name) == stage]

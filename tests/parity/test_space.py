@@ -241,8 +241,8 @@ def stepped():
         return jnp.mean(losses), (scene, metrics, glimpses, decoded, cells)
 
     params = weights_of(data)
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(params)
-    (value, seen), gradients = step.compile({"xla_backend_optimization_level": 0})(params)
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (value, seen), gradients = step(params)
     return data, *jax.device_get((value, seen, gradients))
 
 

@@ -38,6 +38,7 @@ from parts_jax.data.sets.sim_clevrer import SimClevrer
 from parts_jax.data.sets.sim_objects_room import SimObjectsRoom
 from parts_jax.data.sets.sim_playroom import SimPlayroom
 from parts_jax.data.sets.sim_robotics_arm import SimRoboticsArm
+from parts_jax.data.sets.sim_rooms import SimRooms
 from parts_jax.data.sets.sim_shapes import SimShapes
 from parts_jax.data.sets.sim_sprites import SimSprites
 from parts_jax.data.sets.sim_tetrominoes import SimTetrominoes
@@ -45,7 +46,7 @@ from parts_jax.files import lock
 
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm, SimTetrominoes,
-    SimSprites, SimShapes, SimClevr, SimObjectsRoom, SimBalls,
+    SimSprites, SimShapes, SimClevr, SimObjectsRoom, SimBalls, SimRooms,
     Rlds, Movi, MultiObject, BouncingBalls, Folder, Atari)}
 INFO = "dataset_info.json"  # TFDS writes it last
 KNOWN_NAMES = (*(f"{name}/{config.name}" for name, builder in BUILDERS.items()

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import ml_collections
 
-from parts_jax.models import contract, grid_lstm, iodine, parts
+from parts_jax.models import contract, grid_lstm, iodine, parts, space
 
-FAMILIES = {"parts": parts, "iodine": iodine, "grid_lstm": grid_lstm}
+FAMILIES = {"parts": parts, "iodine": iodine, "grid_lstm": grid_lstm, "space": space}
 
 
 def family_of(model_config: ml_collections.ConfigDict) -> types.ModuleType:

@@ -12,10 +12,11 @@ from parts_jax.data.sets import (
     sim_objects_room,
     sim_playroom,
     sim_robotics_arm,
+    sim_rooms,
     simulated,
 )
 from parts_jax.simulate import atari as games
-from parts_jax.simulate import objects_room
+from parts_jax.simulate import objects_room, rooms
 from parts_jax.simulate.clevrer import stills, world_settings
 from parts_jax.simulate.playroom import simulation as playroom
 from parts_jax.simulate.robot_arm import simulation as robot_arm
@@ -26,6 +27,7 @@ SETS = [
     (sim_robotics_arm.make_example, dataclasses.replace(robot_arm.TINY, num_frames=3)),
     (sim_clevr.make_example, stills.TINY),
     (sim_objects_room.make_example, dataclasses.replace(objects_room.TINY, num_frames=3)),
+    (sim_rooms.make_example, rooms.TINY),
     (atari.make_example, games.GameSettings(resolution=16, num_frames=3, warm_up=(2, 8))),
 ]
 
@@ -37,7 +39,7 @@ def same(one: dict, other: dict) -> bool:
 
 @pytest.mark.parametrize("make_example, world", SETS,
                          ids=["clevrer", "playroom", "robotics_arm", "clevr", "objects_room",
-                              "atari"])
+                              "rooms", "atari"])
 def test_one_and_two_processes_simulate_the_same_bytes(make_example, world):
     """More clips than a task has, so that both processes have work."""
     count = 2 * simulated.CLIPS_PER_TASK + 1

@@ -1,0 +1,58 @@
+"""What stands in `config.model` of SPACE: all its keys, and what each may be."""
+
+import ml_collections
+
+from parts_jax.models import rules
+from parts_jax.models.space import background, blocks, composition, foreground, latents, model
+from parts_jax.models.space.annealing import annealed
+
+KEYS = {
+    "name": rules.choice("space"),
+    "dtype": rules.choice("float32", "bfloat16", "float64"),
+    "image_size": rules.choice(*background.FACTORS),
+    "width": rules.positive(),
+    "likelihood": rules.choice(*model.LIKELIHOODS),
+    "foreground.grid": rules.whole(1),
+    "foreground.glimpse_size": rules.choice(*foreground.GLIMPSES),
+    "foreground.what_size": rules.whole(1),
+    "foreground.sigma_x": rules.positive(),
+    "foreground.temperature": annealed(lambda v: v > 0, "numbers above 0"),
+    "foreground.presence_prior": annealed(lambda v: 0 < v < 1, "numbers between 0 and 1"),
+    "foreground.scale_mean": annealed(lambda v: True, "finite numbers"),
+    "foreground.scale_std": rules.positive(),
+    "foreground.kl_gate": rules.choice(*latents.GATES),
+    "foreground.depth_order": rules.choice(*composition.DEPTHS),
+    "background.num_components": rules.whole(1),
+    "background.mask_size": rules.whole(1),
+    "background.component_size": rules.whole(1),
+    "background.sigma_x": rules.positive(),
+    "background.decoder": rules.choice(*background.DECODERS),
+    "background.norm": rules.choice(*blocks.NORMS),
+    "alpha.fixed_steps": rules.whole(0),
+    "alpha.fixed_value": rules.share(),
+    "boundary.form": rules.choice(*composition.BOUNDARIES),
+    "boundary.gap": rules.whole(0),
+    "boundary.weight": rules.not_negative(),
+    "boundary.steps": rules.whole(0),
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses values that are allowed, but not together.
+
+    Raises:
+      ValueError: the grid does not fit the picture, or the boundary is as wide as a glimpse.
+    """
+    c = config.model
+    size, fitting = c.image_size, [c.image_size // s for s in foreground.STRIDES
+                                   if c.image_size % s == 0 and c.image_size >= s]
+    if c.foreground.grid not in fitting:
+        raise ValueError(
+            f"config.model.foreground.grid is {c.foreground.grid}, with config.model.image_size "
+            f"{size}: the encoder has cells of {', '.join(map(str, foreground.STRIDES))} pixels, "
+            f"so it must be one of {', '.join(map(str, fitting))}.")
+    if 2 * c.boundary.gap >= c.foreground.glimpse_size:
+        raise ValueError(
+            f"config.model.boundary.gap is {c.boundary.gap}, with "
+            f"config.model.foreground.glimpse_size {c.foreground.glimpse_size}: nothing is inside "
+            "of such a boundary; it must be less than half of a glimpse.")

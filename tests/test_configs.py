@@ -32,12 +32,13 @@ def get_config(name: str):
 
 # Of the ablations, other sizes than demo switch the same networks at parts_playroom's widths, and
 # other rows switch one by one what these two do together. To trace one stage of each is enough.
-# Of SPACE, others switch numbers, cells and sizes; its hundred layers take long to trace.
+# Of PARTS' relatives, others switch numbers and sizes of the same networks.
 ENOUGH = {"ablations:op3_demo": 0, "ablations:s_iodine_demo": 1,
-          "space_rooms:demo": 0}
+          "iodine_tetrominoes:official": 0, "iodine_sprites:demo": 2, "iodine_clevr:sequence": 0,
+          "grid_lstm_balls:demo": 0, "grid_lstm_clevrer:code": 0, "space_rooms:demo": 0}
 CASES = [(name, stage) for name in SHIPPED
          for stage in range(len(get_config(name).schedule.steps))
-         if not name.startswith(("ablations:", "space_")) or ENOUGH.get(name) == stage]
+         if name.startswith("parts_") or ENOUGH.get(name) == stage]
 
 
 # What no shape and no branch of a step depends on.

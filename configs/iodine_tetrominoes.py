@@ -10,6 +10,7 @@ Variants (`--config=configs/iodine_tetrominoes.py:VARIANT`):
 | `paper` (default) | multi_object/tetrominoes, 35x35, K=4 | GPUs: the paper's appendix B          |
 | `official`        | the same                             | the authors' code's choices           |
 | `demo`            | sim_tetrominoes/demo, 35x35, K=4     | 2 CPU cores, half an hour             |
+| `short`           | demo's, its first stage, 600 steps   | 2 CPU cores: to compare many runs     |
 | `tiny`            | sim_tetrominoes/tiny, 35x35          | a smoke run: learns nothing           |
 
 Measured results stand in docs/iodine.md. What the paper does not give is marked `ours`.
@@ -19,7 +20,7 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("paper", "official", "demo", "tiny")
+VARIANTS = ("paper", "official", "demo", "short", "tiny")
 INPUTS = ("image", "means", "mask", "mask_logits", "means_gradient", "mask_gradient",
           "mask_posterior", "likelihood", "leave_one_out", "coordinates", "posterior",
           "posterior_gradient")
@@ -35,6 +36,9 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         make_official(config)
     if variant == "demo":
         make_demo(config)
+    if variant == "short":
+        make_demo(config)
+        keep_one_stage(config, steps=600)
     if variant == "tiny":
         make_tiny(config)
     return config
@@ -167,9 +171,22 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.checkpoint_every = 1_000
 
 
+def keep_one_stage(config: ml_collections.ConfigDict, steps: int) -> None:
+    """The first stage alone, of so many steps."""
+    stages = [(config.schedule, key) for key in config.schedule]
+    stages += [(config.model, "beta_scale"), (config.train, "pixels"),
+               (config.train, "encoder_pooling")]
+    for part, key in stages:
+        part[key] = part[key][:1]
+    config.schedule.steps = (steps,)
+    config.model.sigma_x *= config.model.sigma_scale[0]
+    config.model.sigma_scale = (1.0,)
+
+
 def make_tiny(config: ml_collections.ConfigDict) -> None:
     """A smoke run: everything that a run does, in seconds on one core; it learns nothing."""
     make_demo(config)
+    keep_one_stage(config, steps=20)
     config.data.name = "sim_tetrominoes/tiny"
     config.model.slot_size = 4
     config.model.num_iterations = 2
@@ -178,16 +195,8 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.cells = 2
     config.model.refiner.mlp = (8,)
     config.model.refiner.lstm_size = 8
-    config.schedule.steps = (20,)
-    config.schedule.resolution = (35,)
-    config.schedule.learning_rate = (3e-3,)
     config.schedule.warmup_steps = (2,)
-    config.schedule.final_scale = (0.1,)
-    config.model.beta_scale = (1.0,)
-    config.model.sigma_scale = (1.0,)
     config.model.test_iterations = 3
-    config.train.pixels = (2,)
-    config.train.encoder_pooling = (1,)
     config.model.beta_warmup_steps = 10
     config.train.unroll = 1
     config.train.log_every = 5

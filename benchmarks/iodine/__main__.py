@@ -3,7 +3,7 @@
     python -m benchmarks.iodine scores runs/tetrominoes-0 runs/tetrominoes-1
     python -m benchmarks.iodine iterations runs/tetrominoes-0     # figure 8
     python -m benchmarks.iodine slots runs/sprites-0              # figure 9
-    python -m benchmarks.iodine ablation --config=configs/iodine_tetrominoes.py:demo --steps=1500 \\
+    python -m benchmarks.iodine ablation --config=configs/iodine_tetrominoes.py:short --steps=600 \\
         --jobs=2                                                  # figures 29 to 36
     python -m benchmarks.iodine ambiguous runs/tetrominoes-0      # figure 10
     python -m benchmarks.iodine vae --config=configs/iodine_tetrominoes.py:demo --steps=1500 \\

@@ -68,7 +68,7 @@ def paper() -> ml_collections.ConfigDict:
     model.num_slots = 4                  # K
     model.slot_size = 32                 # D
     model.num_iterations = 5             # N of training ...
-    model.test_iterations = 5            # ... and outside of it
+    model.test_iterations = 5            # ... and outside of it; not read of sequences
     model.sequential = False             # one frame of a video an iteration (appendix B.4)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
     model.sigma_x = 0.1                  # its scale (ours: the paper does not give it)

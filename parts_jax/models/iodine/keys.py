@@ -79,11 +79,10 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.model.refiner.inputs is {tuple(c.refiner.inputs)}, without any image; it must "
             f"have at least one of {', '.join(inputs.IMAGES)}.")
-    if c.sequential and not c.num_iterations == c.test_iterations == 1:
+    if c.sequential and c.num_iterations != 1:
         raise ValueError(
-            f"config.model.num_iterations is {c.num_iterations} and test_iterations "
-            f"{c.test_iterations}, and config.model.sequential True: on sequences each iteration "
-            "sees a frame of its own, so both must be 1.")
+            f"config.model.num_iterations is {c.num_iterations}, and config.model.sequential True: "
+            "on sequences each iteration sees a frame of its own, so it must be 1.")
     if c.test_iterations < c.num_iterations:
         raise ValueError(
             f"config.model.test_iterations is {c.test_iterations}, below config.model."

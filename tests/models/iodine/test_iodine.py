@@ -21,6 +21,7 @@ from parts_jax.runs import config_rules
 
 B, T, N, K, D, S = 2, 2, 2, 3, 3, 8
 TINY = {"model.num_slots": K, "model.slot_size": D, "model.num_iterations": N,
+        "model.test_iterations": N,
         "model.decoder.kind": "broadcast", "model.decoder.colour": "full",
         "model.decoder.channels": (4,), "model.decoder.kernel_size": 3,
         "model.refiner.channels": (4,), "model.refiner.mlp": (5,), "model.refiner.lstm_size": 4,
@@ -129,6 +130,34 @@ def test_slots_iterations_and_resolution_are_free_at_call_time():
     first = jax.tree.map(lambda a: a[:, 0], step.latents["final"])
     view = jax.jit(model.decode, static_argnums=2)(params, first, (height, width))
     np.testing.assert_allclose(view.masks, step.views["final"].masks[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_refines_more_often_in_use_than_in_training():
+    model, params = build((("model.test_iterations", N + 1),))
+    clip = clip_of()._replace(noise=model.noise(jax.random.split(jax.random.key(3), B), T, None))
+    assert model.num_iterations == N + 1 and clip.noise.shape[2] == N + 2
+    run = jax.jit(lambda step: model.loss(params, (), clip, step)[1].iterations.masks)
+    used, trained = run(None), run(100)  # beta has its end by then
+    assert used.shape[2] == N + 2 and trained.shape[2] == N + 1
+    np.testing.assert_allclose(used[:, :, :N + 1], trained, atol=1e-5)
+
+
+def test_the_likelihood_is_wider_in_stages_that_say_so():
+    """Of stages of 5 steps: the loss of step 4 has twice the sigma_x of use, that of 5 the same."""
+    changes = {"schedule.steps": (5, 5), "schedule.resolution": (35, 35),
+               "schedule.learning_rate": (1e-3,) * 2, "schedule.warmup_steps": (1, 1),
+               "schedule.final_scale": (1.0, 1.0), "train.pixels": (1, 1),
+               "train.encoder_pooling": (1, 1), "model.beta_scale": (1.0, 1.0),
+               "model.beta_warmup_steps": 0}
+    narrowing, params = build(tuple((changes | {"model.sigma_scale": (2.0, 1.0)}).items()))
+    sigma_x = config_of(changes | {"model.sigma_scale": (2.0, 1.0)}).model.sigma_x
+    wide, _ = build(tuple((changes | {
+        "model.sigma_scale": (1.0, 1.0), "model.sigma_x": 2 * sigma_x}).items()))
+    clip = clip_of()
+    loss = lambda model, step: float(model.loss(params, (), clip, step)[0])
+    np.testing.assert_allclose(loss(narrowing, 4), loss(wide, None), rtol=1e-5)
+    np.testing.assert_allclose(loss(narrowing, 5), loss(narrowing, None), rtol=1e-5)
+    assert abs(loss(narrowing, 4) / loss(narrowing, 5) - 1) > 0.01
 
 
 def test_more_iterations_begin_with_the_same_ones():

@@ -44,6 +44,10 @@ def refusal(changes):
     ({"refiner.inputs": ()}, ["config.model.refiner.inputs is (), without any image"]),
     ({"sequential": True, "num_iterations": 5},
      ["config.model.num_iterations is 5, and config.model.sequential True", "so it must be 1"]),
+    ({"num_iterations": 5, "test_iterations": 4},
+     ["config.model.test_iterations is 4, below config.model.num_iterations, 5", "or more often"]),
+    ({"sigma_scale": (2.0,)},
+     ["config.model.sigma_scale is (2.0,); its last entry must be 1.0"]),
     ({"decoder.colour": "affine"},
      ["config.model.decoder.colour is 'affine', and its kind 'broadcast'", "it must be 'full'"])])
 def test_what_does_not_go_together_is_refused(changes, parts):

@@ -58,7 +58,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 32
     config.model.num_slots = 5
     config.model.slot_size = 12
-    config.model.sigma_x = 0.12          # dark sprites on dark grey have little contrast
-    config.model.sigma_scale = (1.5, 1.0, 1.0)
-    config.schedule.steps = (2_500, 800, 200)
-    config.schedule.resolution = (32, 32, 32)
+    config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
+    config.schedule.steps = (2_800, 200)
+    config.schedule.resolution = (32, 32)
+    config.train.evaluate_every = 1_400

@@ -133,8 +133,8 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_tetrominoes/demo"
     config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
     config.model.test_iterations = 12
-    config.model.sigma_x = 0.2
-    config.model.sigma_scale = (2.0, 1.0, 1.0)  # at .12 colours outweigh masks: no shapes
+    config.model.sigma_x = 0.4           # with less, colours outweigh masks, and two pieces of one
+    config.model.sigma_scale = (1.0, 1.0)  # colour share a slot
     config.model.log_std_offset = -2.0
     config.model.beta = 0.5
     config.model.beta_pixels = 64 * 64
@@ -155,20 +155,20 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (128,)
     config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (4_000, 1_200, 200)
-    config.schedule.resolution = (35, 35, 35)
-    config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
-    config.schedule.warmup_steps = (100, 50, 20)
-    config.schedule.final_scale = (0.3, 0.3, 0.1)
-    config.model.beta_scale = (1.0, 1.0, 1.0)
-    config.train.pixels = (2, 2, 1)      # 289, in the end all of an image's 1,225 pixels
-    config.train.encoder_pooling = (1, 1, 1)
+    config.schedule.steps = (1_600, 200)
+    config.schedule.resolution = (35, 35)
+    config.schedule.learning_rate = (3e-3, 5e-4)
+    config.schedule.warmup_steps = (100, 20)
+    config.schedule.final_scale = (0.1, 0.1)
+    config.model.beta_scale = (1.0, 1.0)
+    config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
+    config.train.encoder_pooling = (1, 1)
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8
-    config.train.evaluate_every = 2_000
-    config.train.checkpoint_every = 1_000
+    config.train.evaluate_every = 800
+    config.train.checkpoint_every = 400
 
 
 def keep_one_stage(config: ml_collections.ConfigDict, steps: int) -> None:

@@ -91,6 +91,10 @@ def refiner(model: ml_collections.ConfigDict, size: int) -> Cost:
         if i == 0:
             layer = dataclasses.replace(layer, to_inputs=layer.to_inputs * normalised // channels)
         cost, width = cost + layer, outputs
+    if c.cells > 1:  # two products with constants, of rows and of columns
+        for rows in (size * width, c.cells * width):
+            cost += dataclasses.replace(flops.linear(rows, size, c.cells), to_parameters=0)
+        width *= c.cells**2
     cost += flops.mlp(1, (width, *c.mlp))
     width = (width, *c.mlp)[-1] + 2 * model.slot_size * len(given & set(VECTORS))
     if c.lstm_size:

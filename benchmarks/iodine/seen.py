@@ -146,7 +146,7 @@ def trace(run: Run, images: np.ndarray, keys: jax.Array, num_slots: int | None =
       run: the model.
       images: uint8 [B, H, W, 3], or floats in [0, 1].
       keys: of the noise, one an image, [B].
-      num_slots, num_iterations: K, N; None: those of training.
+      num_slots, num_iterations: K, N; None: those of the config, in use.
     """
     noise = run.model.noise(keys, 1, num_slots, num_iterations)[:, 0]
     x = preprocess.to_float(images) if images.dtype == np.uint8 else images

@@ -155,9 +155,9 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.mlp = (128,)
     config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (1_600, 200)
+    config.schedule.steps = (1_600, 500)
     config.schedule.resolution = (35, 35)
-    config.schedule.learning_rate = (3e-3, 5e-4)
+    config.schedule.learning_rate = (3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 20)
     config.schedule.final_scale = (0.1, 0.1)
     config.model.beta_scale = (1.0, 1.0)

@@ -61,4 +61,5 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
     config.schedule.steps = (2_800, 200)
     config.schedule.resolution = (32, 32)
+    config.schedule.learning_rate = (3e-3, 5e-4)
     config.train.evaluate_every = 1_400

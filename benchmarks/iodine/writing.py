@@ -20,7 +20,7 @@ from parts_jax.files import whole
 from parts_jax.pictures import grids
 
 PAGE = page.PAGE.parent / "iodine.md"
-MOST_BYTES = 60_000  # of a file
+MOST_BYTES = 100_000  # of a file
 
 
 class Made(NamedTuple):

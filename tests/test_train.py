@@ -24,8 +24,8 @@ from parts_jax import models, train
 from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
+from parts_jax.models import schedules
 from parts_jax.models.contract import Model, Step
-from parts_jax.models.parts import family
 from parts_jax.runs import checkpoint, configuration
 from parts_jax.training import optimizer
 
@@ -306,7 +306,7 @@ def nan_run(folder, tiny):
 
     configuration.claim_workdir(str(workdir), config)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(family, "beta_scale", poisoned(
+        patch.setattr(schedules, "beta_scale", poisoned(
             lambda step: (step == 5) | (step == 6) | (step >= 14)))
         patch.setattr(split_of, "infer_split", note_evaluation)
         patch.setattr(checkpoint, "save", note_save)

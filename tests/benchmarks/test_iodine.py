@@ -250,7 +250,7 @@ def test_files_are_small_finite_and_in_their_place(page):
     assert "![x-a_b](iodine_x-a_b.png)\n\nwords" in page.read_text()
     with pytest.raises(ValueError, match="would have .* bytes, but may have 100,000"):
         writing.write(writing.Made("y", {}, "", np.random.default_rng(1).integers(
-            0, 256, (300, 300, 3), np.uint8)), page, page.parent)
+            0, 256, (500, 500, 3), np.uint8)), page, page.parent)
     assert not (page.parent / "iodine_y.json").exists()
     picture = drawing.curves("t", {"a": drawing.Curve([0, 1], np.asarray([1., 2.]), mark=1)})
     dots = (picture == drawing.colours.palette(1)[0]).all(-1)

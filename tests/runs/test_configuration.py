@@ -47,7 +47,7 @@ def test_shipped_configs_pass_on_one_and_two_devices(variant):
         ("model.beta", -1e-6, "0 or more"),
         ("train.truncation", 0, "1 or more"),
         ("model.num_refinements", 0, "1 or more"),
-        ("model.decoder.colour", "fulll", "full, affine, quadratic, shaded"),
+        ("model.decoder.colour", "fulll", "full, constant, affine, quadratic, shaded"),
         ("model.dtype", "float16", "float32, bfloat16"),
         ("model.decoder.kernel_size", 2, "odd"),
         ("model.decoder.kernel_size", -1, "1 or more"),

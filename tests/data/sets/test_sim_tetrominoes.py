@@ -58,6 +58,7 @@ def test_factors_are_read_as_cues(folder):
 def test_shipped_variants():
     configs = {config.name: config for config in sim_tetrominoes.SimTetrominoes.BUILDER_CONFIGS}
     assert {name: config.num_clips for name, config in configs.items()} == {
-        "demo": (20000, 320, 320), "full": (60000, 320, 320), "tiny": (16, 8, 8)}
+        "demo": (20000, 320, 320), "twins": (20000, 320, 320), "full": (60000, 320, 320),
+        "tiny": (16, 8, 8)}
     for config in configs.values():
         assert (config.world, config.seed) == (tetrominoes.DEFAULT, 0)

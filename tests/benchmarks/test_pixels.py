@@ -40,5 +40,5 @@ def test_ratios_are_medians_over_steps_and_the_table_has_them(monkeypatch):
 def test_blocks_that_do_not_divide_the_frame_are_refused():
     config = parts_clevrer.get_config("tiny")
     config.train.batch_size = 4
-    with pytest.raises(ValueError, match="encoder_pooling is .3,., but must be a tuple of divisors"):
+    with pytest.raises(ValueError, match="encoder_pooling is .3,., but must be .*divisors"):
         pixels.measure(config, [3], 1)

@@ -60,5 +60,6 @@ def test_shipped_variants():
     assert {name: config.num_clips for name, config in configs.items()} == {
         "demo": (20000, 320, 320), "twins": (20000, 320, 320), "full": (60000, 320, 320),
         "tiny": (16, 8, 8)}
-    for config in configs.values():
-        assert (config.world, config.seed) == (tetrominoes.DEFAULT, 0)
+    for name, config in configs.items():
+        world = tetrominoes.TWINS if name == "twins" else tetrominoes.DEFAULT
+        assert (config.world, config.seed) == (world, 0)

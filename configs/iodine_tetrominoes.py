@@ -90,6 +90,7 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.colour = "full"        # of kind coordinates: networks/decoders.py
     model.decoder.frequencies = 0        # of kind coordinates ...
     model.decoder.modulated = False      # ... slot times coordinates in its first layer
+    model.decoder.centred = False        # ... coordinates from a centre that each slot has
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
     model.refiner = ml_collections.ConfigDict()
@@ -101,6 +102,8 @@ def paper() -> ml_collections.ConfigDict:
     model.refiner.kernel_size = 5
     model.refiner.stride = 2
     model.refiner.cells = 1              # means over space, of so many parts a side
+    model.refiner.glimpse = 0            # looks at M x M points around each slot's pixels; 0: no
+    model.refiner.glimpse_spacing = 0.15  # of them, in a picture's halves
     model.refiner.mlp = (128,)
     model.refiner.lstm_size = 0          # 0: none
     model.refiner.head = "linear"        # linear | gated, of the authors' code for sequences

@@ -26,6 +26,9 @@ class RefinementNetwork(nn.Module):
       stride: of each convolution.
       cells: means over space are taken of cells x cells parts of the picture, so that the MLP is
         told where something is; 1: over all of it, as in the authors' code.
+      glimpse: M of the M x M points around each slot's own pixels that it looks at closely, beside
+        those means; 0: none. See `glimpse`.
+      glimpse_spacing: between the points, in a picture's halves.
       mlp: widths of the MLP.
       lstm_size: of the LSTM; 0: none.
       head: "linear": the update is linear in the last layer. "gated": that of the authors' code for
@@ -40,6 +43,8 @@ class RefinementNetwork(nn.Module):
     kernel_size: int
     stride: int
     cells: int
+    glimpse: int
+    glimpse_spacing: float
     mlp: Sequence[int]
     lstm_size: int
     head: str
@@ -60,12 +65,14 @@ class RefinementNetwork(nn.Module):
         Returns:
           The update of lambda, [B, K, 2 D], and the new memory.
         """
-        h = jnp.concatenate(self.given(images), axis=-1)
+        given = h = jnp.concatenate(self.given(images), axis=-1)
         for i, width in enumerate(self.channels):
             convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
                                dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
         h = layers.at_least_float32(layers.mean_over_cells(h, self.cells))
+        if self.glimpse:
+            h = jnp.concatenate([h, self.look_closely(given, images)], axis=-1)
         for i, width in enumerate(self.mlp):
             h = nn.elu(nn.Dense(width, dtype=self.dtype, name=f"mlp_{i}")(h))
         h = jnp.concatenate([layers.at_least_float32(h), *self.given(vectors)], axis=-1)
@@ -74,6 +81,19 @@ class RefinementNetwork(nn.Module):
             memory, h = lstm(memory, h)
         update = self.gated if self.head == "gated" else self.linear
         return update(h, vectors["posterior"]), memory
+
+    def look_closely(self, given: jax.Array, images: dict[str, jax.Array]) -> jax.Array:
+        """Features of what surrounds the pixels that a slot explains, [B, K, H, W, .] -> [B, K, F].
+
+        It moves with the slot, so that what it learns of a shape it knows at every place.
+        """
+        shares = (images["mask"] * images["mask_posterior"])[..., 0]
+        seen, centre = glimpse(given, shares, images["coordinates"], self.glimpse,
+                               self.glimpse_spacing)
+        convolve = nn.Conv(self.channels[0], (self.kernel_size,) * 2, dtype=self.dtype,
+                           name="glimpse")
+        features = layers.at_least_float32(nn.elu(convolve(seen)))
+        return jnp.concatenate([features.reshape(*centre.shape[:-1], -1), centre], axis=-1)
 
     def given(self, arrays: dict[str, jax.Array]) -> list[jax.Array]:
         """Those arrays that are inputs, in the table's order, layer-normalised where it says so.
@@ -113,3 +133,38 @@ class RefinementNetwork(nn.Module):
         """A linear layer of the head, in float32 or more."""
         layer = nn.Dense(width, kernel_init=layers.scaled_init(scale), dtype=self.dtype, name=name)
         return layers.at_least_float32(layer(h))
+
+
+def glimpse(images: jax.Array, shares: jax.Array, coordinates: jax.Array, points: int,
+            spacing: float) -> tuple[jax.Array, jax.Array]:
+    """What M x M Gaussian filters see around each slot's pixels: DRAW's reading (Gregor et al.,
+    2015, section 3.2), its grid centred on the mean place of the pixels that the slot explains.
+
+    F_X[m, i] = exp(-(x_i - c_x - o_m)^2 / (2 s^2)) / Z, o_m = (m - (M - 1) / 2) spacing, and so for
+    y; s is half the spacing. Z is a filter's sum over a picture without edges, so that beyond the
+    edges there are zeros.
+
+    Args:
+      images: [B, K, H, W, C].
+      shares: what a pixel counts for its slot's centre, [B, K, H, W]; divided by its sum over K.
+      coordinates: x, y of each pixel in [-1, 1], [B, K, H, W, 2].
+      points: M.
+      spacing: between neighbours, in units of coordinates.
+
+    Returns:
+      [B, K, M, M, C], and the centres, [B, K, 2]. No gradient goes to where the grid lies.
+    """
+    shares = jax.lax.stop_gradient(shares)
+    shares = shares / (jnp.sum(shares, axis=1, keepdims=True) + 1e-9)
+    total = jnp.sum(shares, axis=(-2, -1))[..., None] + 1e-9
+    centre = jnp.einsum("bkhw,bkhwc->bkc", shares, coordinates) / total
+    offsets = (jnp.arange(points) - (points - 1) / 2) * spacing
+
+    def filters(u: jax.Array, c: jax.Array) -> jax.Array:  # [B, K, S], [B, K] -> [B, K, M, S]
+        distance = u[..., None, :] - (c[..., None] + offsets)[..., None]
+        z = spacing / 2 * jnp.sqrt(2 * jnp.pi) * u.shape[-1] / 2
+        return jnp.exp(-2 * (distance / spacing) ** 2) / z
+
+    of_x = filters(coordinates[:, :, 0, :, 0], centre[..., 0])
+    of_y = filters(coordinates[:, :, :, 0, 1], centre[..., 1])
+    return jnp.einsum("bkmh,bknw,bkhwc->bkmnc", of_y, of_x, images), centre

@@ -34,6 +34,7 @@ def sizes(config: ml_collections.ConfigDict, axis: str, stage: int) -> tuple[int
 def resized(config: ml_collections.ConfigDict, axis: str, size: int) -> ml_collections.ConfigDict:
     """The config with another size along an axis; time stays unrolled if it was."""
     config = config.copy_and_resolve_references().unlock()
+    config.schedule.train_frames = config.schedule.batch_size = ()
     if axis == "frames":
         if config.train.unroll >= pipeline.train_frames(config.data):
             config.train.unroll = size

@@ -31,7 +31,7 @@ from ml_collections import config_flags
 
 from benchmarks import flops
 from parts_jax import models, train
-from parts_jax.data import pipeline
+from parts_jax.data import curriculum
 from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
 from parts_jax.runs import config_rules
@@ -118,7 +118,8 @@ def train_program(config, stage: int, mesh) -> tuple[Callable, tuple, Callable]:
         functools.partial(train.train_step, config=config, model=model, tx=tx, stage=stage),
         mesh, in_split=(False, True), out_split=(False, False), donate=(0,))
     make_state = functools.partial(train.create_state, config, model, tx)
-    batch = random_batch(config, config.train.batch_size, pipeline.train_frames(config.data))
+    read = curriculum.stages(config)[stage]
+    batch = random_batch(config, read.batch_size, read.num_frames)
 
     def start(compiled):
         state = sharding.replicate(jax.jit(make_state)(), mesh)
@@ -201,7 +202,7 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
                 "flops_over_minimum": None}
     step, arguments, _ = make(without_loops(config), stage, mesh)
     lowered = step.lower(*arguments)
-    has_loops = loops(config, name, arguments[1]["video"].shape[0] // mesh.size)
+    has_loops = loops(config, name, arguments[1]["video"].shape[0] // mesh.size, stage)
     counted = xla_flops(lowered if has_loops else compiled, mesh)
     return {"compiled_flops": xla_flops(compiled, mesh),
             "flops_of_scan_unrolled": xla_flops(lowered, mesh), "flops": counted,
@@ -209,11 +210,11 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
             "flops_over_minimum": counted / least["total"]}
 
 
-def loops(config: ml_collections.ConfigDict, name: str, examples: int) -> bool:
+def loops(config: ml_collections.ConfigDict, name: str, examples: int, stage: int = -1) -> bool:
     """Whether a step of so many examples a device has a loop over frames or parts of the batch."""
     at_once, longest = config.model.decoder.examples_at_once, config.data.num_frames
     if name == "train_step":  # chunks are not looped over where the frames of one are not
-        longest = min(pipeline.train_frames(config.data), config.train.truncation)
+        longest = min(curriculum.stages(config)[stage].num_frames, config.train.truncation)
     return config.train.unroll < longest or bool(at_once and at_once % examples)
 
 

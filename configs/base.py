@@ -39,6 +39,10 @@ def get_base() -> ml_collections.ConfigDict:
     schedule.learning_rate = (2e-4,)
     schedule.warmup_steps = (2_500,)
     schedule.final_scale = (0.1,)        # cosine decay ends at this share of learning_rate
+    schedule.train_frames = ()           # T of training ...
+    schedule.batch_size = ()             # ... and clips of a batch; (): the same in every stage,
+                                         # data.train_frames and train.batch_size, which else are
+                                         # the greatest of these
 
     train = config.train = ml_collections.ConfigDict()
     train.batch_size = 32                # of all devices together
@@ -68,6 +72,7 @@ def get_base() -> ml_collections.ConfigDict:
     evaluation.batch_size = 32           # of all devices together, which it is filled up to
     evaluation.num_sequences = 0         # 0: the whole split
     evaluation.num_pictures = 8
+    evaluation.mask_boxes = False        # score boxes around masks, too: mask_ap_50, mask_ap, ...
     evaluation.report = True             # write report/index.html after evaluation
     evaluation.burn_in = 4               # frames that are seen before a roll-out (section 4) ...
     evaluation.rollout_steps = 15        # ... and predicted in it; 0: no roll-outs are evaluated

@@ -15,7 +15,7 @@ from flax import struct
 
 from parts_jax import models
 from parts_jax.api import inference
-from parts_jax.data import pipeline, preprocess
+from parts_jax.data import curriculum, pipeline, preprocess
 from parts_jax.devices import distributed, sharding, signals
 from parts_jax.equations import truncation
 from parts_jax.equations.notation import Pixels
@@ -86,9 +86,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                           config.train.keep_checkpoints + bool(config.eval.best_by))
 
     # ---- Data -------------------------------------------------------------------------------
+    read = curriculum.stages(config)
     data = pipeline.train_iterator(
         config.data, batch_size=config.train.batch_size // jax.process_count(), seed=config.seed,
-        action_size=config.data.action_size, cues=model.cues,
+        action_size=config.data.action_size, cues=model.cues, stages=read,
         process_index=jax.process_index(), process_count=jax.process_count(),
         place=functools.partial(sharding.split_batch, mesh=mesh))
 
@@ -110,9 +111,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
         return {}
     writer = metric_writer.create_writer(workdir, resume_step=step)
     metric_writer.write_config(writer, config)
-    logging.info("From step %d of %d: %d parameters, %d devices, batch %d.", step, end,
-                 sum(p.size for p in jax.tree.leaves(state.params)), mesh.size,
-                 config.train.batch_size)
+    logging.info("From step %d of %d: %d parameters, %d devices.", step, end,
+                 sum(p.size for p in jax.tree.leaves(state.params)), mesh.size)
 
     # ---- Loop: stage after stage from coarse to fine ----------------------------------------
     log = progress.Log(writer, config, step)
@@ -124,7 +124,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
             take_step = log.announcing(sharding.data_parallel(
                 functools.partial(train_step, config=config, model=model, tx=tx, stage=stage),
                 mesh, in_split=(False, True), out_split=(False, False), donate=(0,)),
-                f"frames of {resolution} x {resolution}")
+                f"{read[stage].batch_size} clips of {read[stage].num_frames} frames of "
+                f"{resolution} x {resolution}")
             evaluator = stages.compile_stages(config, model, mesh, factor)
             while step < last_step:
                 if step > 0 and step % config.train.evaluate_every == 0:
@@ -138,7 +139,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> dict[str, f
                     batch = next(data)
                 state, metrics = take_step(state, batch)
                 step += 1
-                log.append(metrics)
+                log.append(metrics, read[stage].frames_per_step)
                 leaves = leaves_at(step)
                 saves = leaves or step == end or any(
                     step % c == 0

@@ -12,6 +12,7 @@ import pytest
 
 from configs import parts_clevrer
 from parts_jax import data, main, models, train
+from parts_jax.data import curriculum
 from parts_jax.data.sets import atari
 from parts_jax.devices import sharding
 from parts_jax.evaluation import stages
@@ -107,7 +108,7 @@ def test_train_step_can_be_traced(name, stage):
     step = sharding.data_parallel(
         functools.partial(train.train_step, config=config, model=model, tx=tx, stage=stage),
         sharding.make_mesh(jax.devices()[:2]), (False, True), (False, False), donate=(0,))
-    batch = shapes_of_batch(config, config.train.batch_size)
+    batch = shapes_of_batch(config, curriculum.stages(config)[stage].batch_size)
     after, metrics = jax.eval_shape(step, state, batch)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(
         lambda a: (a.shape, a.dtype), state)

@@ -5,6 +5,7 @@ rows p*B to (p+1)*B of it.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import ml_collections
 
 from parts_jax import data
 from parts_jax.data import prepared, preprocess, windows
+from parts_jax.data.curriculum import Stage
 from parts_jax.data.formats import limits
 
 NUM_PREFETCHED = 8  # batches
@@ -39,12 +41,14 @@ class Split:
 def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, seed: int,
                    action_size: int = 0, cues: Sequence[str] = (), process_index: int = 0,
                    process_count: int = 1, split: Split | None = None,
-                   place: Callable[[dict], Any] | None = None) -> grain.DatasetIterator:
+                   place: Callable[[dict], Any] | None = None,
+                   stages: Sequence[Stage] = ()) -> grain.DatasetIterator:
     """Endless shuffled batches of random windows.
 
     Every epoch has an order of its own. What is drawn depends on `seed` and the position in the
-    stream alone. The state of the iterator is saved and restored with
-    `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
+    stream of clips alone: stages with clips of other lengths, and more or fewer of them a batch,
+    take theirs from one stream, each from where the one before it ended. The state of the iterator
+    is saved and restored with `grain.checkpoint.CheckpointSave` and `CheckpointRestore`.
 
     Args:
       data_config: `name`, `data_dir`, `train_split`, `num_frames` (T) or another `train_frames`,
@@ -62,6 +66,8 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
       place: what puts a batch on the devices; done two batches ahead, in a thread of its own, so
         that no step waits for the transfer. The iterator's state stays that of the batches
         handed out.
+      stages: what is read, stage after stage, in place of endless batches of `batch_size` clips of
+        `train_frames` frames; each stage's batch size is that of all processes together.
 
     Returns:
       A grain iterator over dicts of numpy arrays, or what `place` makes of them: `video` uint8
@@ -82,16 +88,24 @@ def train_iterator(data_config: ml_collections.ConfigDict, *, batch_size: int, s
     _check_train_frames(split, data_config, action_size, cues)
     shapes = _check_cues(split, cues, flip=data_config.flip)
     keys = ("video", "actions") if action_size else ("video",)
-    reader = windows.Training(
-        split.examples, split.mirrored_actions, keys, train_frames(data_config), data_config.stride,
-        data_config.resolution, data_config.flip, shapes)
-    dataset = (grain.MapDataset.range(len(split.examples))
-               .seed(seed)
-               .shuffle()
-               .repeat()
-               .random_map(reader)
-               .batch(batch_size)
-               .slice(slice(process_index, None, process_count)))
+    order = grain.MapDataset.range(len(split.examples)).seed(seed).shuffle().repeat()
+
+    def windows_of(num_frames: int) -> grain.MapDataset:
+        return order.random_map(windows.Training(
+            split.examples, split.mirrored_actions, keys, num_frames, data_config.stride,
+            data_config.resolution, data_config.flip, shapes))
+
+    def share_of(clips: grain.MapDataset, size: int) -> grain.MapDataset:
+        return clips.batch(size).slice(slice(process_index, None, process_count))
+
+    if stages:
+        ends = [0, *itertools.accumulate(stage.steps * stage.batch_size for stage in stages)]
+        dataset = grain.MapDataset.concatenate([
+            share_of(windows_of(stage.num_frames).slice(slice(*of_stage)),
+                     stage.batch_size // process_count)
+            for stage, of_stage in zip(stages, itertools.pairwise(ends), strict=True)])
+    else:
+        dataset = share_of(windows_of(train_frames(data_config)), batch_size)
     dataset = dataset.to_iter_dataset(_read_options(data_config))
     if place is not None:
         dataset = grain.experimental.ThreadPrefetchIterDataset(

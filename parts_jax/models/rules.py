@@ -142,3 +142,9 @@ def per_stage(least: float, most: float | None = None) -> Rule:
     limit = "" if most is None else f" and {most} or less"
     kind = "finite numbers" if isinstance(least, float) else "whole numbers"
     return Rule(allows, f"a tuple of {kind}, one per stage, each {least} or more{limit}", True)
+
+
+def per_stage_or_none(least: int) -> Rule:
+    """The same of whole numbers, or an empty tuple; how many there are is for others to check."""
+    rule = per_stage(least)
+    return Rule(rule.allows, f"() or {rule.words}")

@@ -43,6 +43,8 @@ RULES = {
     "schedule.learning_rate": rules.per_stage(0.0),
     "schedule.warmup_steps": rules.per_stage(0),
     "schedule.final_scale": rules.per_stage(0.0, 1.0),
+    "schedule.train_frames": rules.per_stage_or_none(1),
+    "schedule.batch_size": rules.per_stage_or_none(1),
     "optimizer.name": rules.choice("rmsprop", "adam"),
     "optimizer.decay": rules.decay(),
     "optimizer.momentum": rules.decay(),
@@ -71,6 +73,7 @@ RULES = {
     "eval.batch_size": rules.whole(1),
     "eval.num_sequences": rules.whole(0),
     "eval.num_pictures": rules.whole(0),
+    "eval.mask_boxes": rules.flag(),
     "eval.report": rules.flag(),
     "eval.burn_in": rules.whole(1),
     "eval.rollout_steps": rules.whole(0),
@@ -111,6 +114,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
         rule.check(key, values[key])
     _check_groups(config.optimizer.get("groups", {}))
     _check_stages(values, [key for key, rule in every.items() if rule.per_stage])
+    _check_curriculum(values)
     for key in ("train.pixels", "train.encoder_pooling"):
         if max(values[key]) > 1 and not getattr(family, "SCORES_PIXELS", False):
             raise ValueError(f"{key} is {values[key]}, but models of the family "
@@ -122,10 +126,14 @@ def check(config: ml_collections.ConfigDict, num_devices: int | None) -> None:
     if values["eval.watch"] and values["eval.step"] != -1:
         raise ValueError(f"eval.step is {values['eval.step']}, but eval.watch evaluates every "
                          "checkpoint: eval.step must be -1 with it.")
-    batch_size = values["train.batch_size"]
-    if num_devices and batch_size % num_devices:
-        raise ValueError(f"train.batch_size is {batch_size}, which cannot be divided evenly over "
-                         f"{num_devices} devices; it must be a multiple of {num_devices}.")
+    for key, sizes in (("train.batch_size", [values["train.batch_size"]]),
+                       ("schedule.batch_size", values["schedule.batch_size"])):
+        for size in sizes:
+            if num_devices and size % num_devices:
+                raise ValueError(
+                    f"{key} is {values[key]}, {'' if size == values[key] else f'of which {size} '}"
+                    f"cannot be divided evenly over {num_devices} devices; it must be a multiple "
+                    f"of {num_devices}.")
 
 
 def _check_complete(values: Mapping[str, Any]) -> None:
@@ -143,13 +151,15 @@ def _check_rollout(values: dict, family_name: str, scores_unseen: bool) -> None:
     if not scores_unseen:
         raise ValueError(f"train.rollout is {rollout}, but models of the family {family_name!r} "
                          "see every frame: it must be 0.")
-    num_frames = values["data.train_frames"] or values["data.num_frames"]
+    num_frames = min(values["schedule.train_frames"], default=(
+        values["data.train_frames"] or values["data.num_frames"]))
     if least + rollout > num_frames or most > num_frames:
         raise ValueError(
             f"train.burn_in is {(least, most)} and train.rollout is {rollout}, but clips of "
-            f"training have {num_frames} frames (data.train_frames, or else data.num_frames): the "
-            "first number of train.burn_in and train.rollout must be as many together at the most, "
-            "and neither number of train.burn_in more.")
+            f"training have {num_frames} frames (the fewest of schedule.train_frames, or else "
+            "data.train_frames, or else data.num_frames): the first number of train.burn_in and "
+            "train.rollout must be as many together at the most, and neither number of "
+            "train.burn_in more.")
 
 
 def _check_moved(values: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -224,3 +234,23 @@ def _check_stages(values: Mapping[str, Any], keys: Iterable[str]) -> None:
     Rule(lambda warmup: all(w < s for w, s in zip(warmup, steps, strict=False)),
          f"below schedule.steps, which is {steps}, stage by stage").check(
              "schedule.warmup_steps", warmup)
+
+
+def _check_curriculum(values: Mapping[str, Any]) -> None:
+    """Refuses lengths of clips and sizes of batches by stage that do not go with the rest.
+
+    The greatest are those that are given for the whole run: so who sets one of the two, and does
+    not know of the other, is told; and what a run was trained on at the most stands in one place.
+    """
+    stages = len(values["schedule.steps"])
+    whole = {"schedule.train_frames": ("data.train_frames (or, where that is 0, data.num_frames)",
+                                       values["data.train_frames"] or values["data.num_frames"]),
+             "schedule.batch_size": ("train.batch_size", values["train.batch_size"])}
+    for key, (name, most) in whole.items():
+        found = values[key]
+        if found and len(found) != stages:
+            raise ValueError(f"{key} is {found}, but must be () or have one entry per stage, of "
+                             f"which schedule.steps has {stages}.")
+        if found and max(found) != most:
+            raise ValueError(f"{key} is {found}, but its greatest must be {name}, which is {most}: "
+                             f"{name.split()[0]} is for the stage that has most.")

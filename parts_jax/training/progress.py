@@ -36,20 +36,25 @@ class Log:
     def __init__(self, writer, config: ml_collections.ConfigDict, step: int):
         self.writer = writer
         self.last_step = sum(config.schedule.steps)
-        self.frames_per_step = config.train.batch_size * (
-            config.data.train_frames or config.data.num_frames)
         self.thread = futures.ThreadPoolExecutor(1, thread_name_prefix="log")
         self.writing = self.newest = None
         self.latest, self.evaluated = {}, ""
         self.bar = tqdm.tqdm(total=self.last_step, initial=step, unit=" steps", file=sys.stderr,
                              dynamic_ncols=True, disable=None)  # None: unless on a terminal
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
+        self.frames = 0  # since the last write
         self.since = time.monotonic()
         jax.monitoring.register_event_duration_secs_listener(self._note_duration)
 
-    def append(self, metrics: dict[str, jax.Array]) -> None:
-        """Keeps the metrics of one step, scalars on the device; waits if it is too far ahead."""
+    def append(self, metrics: dict[str, jax.Array], num_frames: int) -> None:
+        """Keeps the metrics of one step; waits if the host is too far ahead of the device.
+
+        Args:
+          metrics: scalars on the device.
+          num_frames: that were trained on, of all clips and devices together.
+        """
         self.metrics.append(metrics)
+        self.frames += num_frames
         self.bar.update()
         self.newest = jax.tree.leaves(metrics)[0]
         if len(self.metrics) > STEPS_AHEAD:
@@ -63,8 +68,10 @@ class Log:
         """
         self.wait()
         self.writing = self.thread.submit(
-            self._write, step, step - self.step, self.metrics, self.waited, self.compiled)
+            self._write, step, step - self.step, self.frames, self.metrics, self.waited,
+            self.compiled)
         self.metrics, self.step, self.waited, self.compiled = [], step, 0.0, 0.0
+        self.frames = 0
 
     def note_evaluation(self, step: int, metrics: dict[str, float]) -> None:
         """Takes the metrics of an evaluation: lines show the newest, and of which step they are."""
@@ -78,7 +85,7 @@ class Log:
             self.latest = self.writing.result()
             self.writing = None
 
-    def _write(self, step: int, num_steps: int, metrics: list, waited: float,
+    def _write(self, step: int, num_steps: int, num_frames: int, metrics: list, waited: float,
                compiled: float) -> dict[str, Any]:
         fetched = jax.device_get(metrics)  # waits for the last of the steps
         now = time.monotonic()
@@ -86,7 +93,7 @@ class Log:
         means = {k: float(np.mean([m[k] for m in fetched])) for k in fetched[0]}
         steps_per_second = num_steps / seconds
         means |= {"steps_per_second": steps_per_second,
-                  "frames_per_second": steps_per_second * self.frames_per_step,
+                  "frames_per_second": num_frames / seconds,
                   "waiting_share": waited / seconds, "compile_seconds": compiled}
         self.writer.write_scalars(step, {f"train/{k}": v for k, v in means.items()})
         self._say_skipped(step, fetched)

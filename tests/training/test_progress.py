@@ -14,9 +14,7 @@ import pytest
 from parts_jax.metrics import table
 from parts_jax.training import progress
 
-CONFIG = ml_collections.ConfigDict(
-    {"schedule": {"steps": (10, 10)}, "train": {"batch_size": 4},
-     "data": {"num_frames": 6, "train_frames": 0}})
+CONFIG = ml_collections.ConfigDict({"schedule": {"steps": (10, 10)}})
 
 
 class Writer:
@@ -45,11 +43,11 @@ def metrics(**values):
 
 
 def test_means_since_the_last_write_and_speed(log):
-    for loss in (1.0, 2.0, 6.0):
-        log.append(metrics(loss=loss))
+    for loss, frames in ((1.0, 16), (2.0, 16), (6.0, 40)):
+        log.append(metrics(loss=loss), frames)
     time.sleep(0.2)
     log.write(6)
-    log.append(metrics(loss=5.0))
+    log.append(metrics(loss=5.0), 24)
     log.write(7)
     log.wait()
     (first, means), (second, later) = log.writer.written
@@ -57,15 +55,15 @@ def test_means_since_the_last_write_and_speed(log):
     assert means["train/loss"] == 3.0 and later["train/loss"] == 5.0
     assert 0 < means["train/steps_per_second"] < 3 / 0.2
     frames = means["train/frames_per_second"] / means["train/steps_per_second"]
-    assert frames == pytest.approx(4 * 6)
+    assert frames == pytest.approx((16 + 16 + 40) / 3)
     assert log.latest["step"] == 7 and log.latest["loss"] == 5.0
 
 
 def test_a_write_does_not_hold_up_the_steps_after_it(log):
-    log.append(metrics(loss=1.0))
+    log.append(metrics(loss=1.0), 24)
     log.writer.gate.clear()
     log.write(4)  # returns, though the writer stands still
-    log.append(metrics(loss=2.0))
+    log.append(metrics(loss=2.0), 24)
     assert log.writer.written == [] and log.latest == {}
     log.writer.gate.set()
     log.wait()
@@ -74,9 +72,9 @@ def test_a_write_does_not_hold_up_the_steps_after_it(log):
 
 def test_an_error_of_a_write_is_not_lost(log):
     log.writer.write_scalars = lambda *_: (_ for _ in ()).throw(OSError("The disk is full."))
-    log.append(metrics())
+    log.append(metrics(), 24)
     log.write(4)
-    log.append(metrics())
+    log.append(metrics(), 24)
     with pytest.raises(OSError, match="The disk is full"):
         log.write(5)
 
@@ -85,7 +83,7 @@ def test_the_host_stays_few_steps_ahead(log, monkeypatch):
     waited_for = []
     monkeypatch.setattr(jax, "block_until_ready", lambda m: waited_for.append(float(m["loss"])))
     for step in range(5):
-        log.append(metrics(loss=step))
+        log.append(metrics(loss=step), 24)
     assert waited_for == [0.0, 1.0, 2.0]  # after step n, for step n - 2
 
 
@@ -95,7 +93,7 @@ def test_waiting_pausing_and_compiling_are_told_apart(log):
     with log.paused():
         time.sleep(0.5)
     jax.jit(lambda x: jnp.sin(x) * 3.25 + 1.125)(np.ones(7, np.float32))
-    log.append(metrics())
+    log.append(metrics(), 24)
     log.write(4)
     log.wait()
     (_, means), = log.writer.written
@@ -120,7 +118,7 @@ def test_compiling_is_announced_and_left_out_of_the_speed(log, caplog):
     step = log.announcing(take_step, "frames of 8 x 8")
     start = time.monotonic()
     for number in range(3):
-        log.append(step(None, number)[1])
+        log.append(step(None, number)[1], 24)
     log.write(6)
     log.wait()
     assert calls == [0, 1, 2]
@@ -150,12 +148,12 @@ def test_a_closed_log_listens_no_more():
 
 def test_a_line_shows_loss_scores_speed_and_time_left(log, caplog):
     caplog.set_level("INFO", logger="absl")
-    log.append(metrics(loss=1.5))
+    log.append(metrics(loss=1.5), 24)
     log.write(4)
     log.wait()
     assert "fg_ari" not in caplog.messages[-1]
     log.note_evaluation(4, {"fg_ari_last": 0.8125, "ari_last": 0.5, "mse": 0.1})
-    log.append(metrics(loss=2.5))
+    log.append(metrics(loss=2.5), 24)
     log.write(5)
     log.wait()
     assert re.fullmatch(
@@ -165,10 +163,10 @@ def test_a_line_shows_loss_scores_speed_and_time_left(log, caplog):
 
 def test_what_another_model_does_not_give_is_left_out_and_its_own_is_written(log, caplog):
     caplog.set_level("INFO", logger="absl")
-    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
+    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)}, 24)
     log.write(4)
     log.note_evaluation(4, {"average_precision": 0.5})
-    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)})
+    log.append({"loss": jnp.float32(1.5), "glimpses": jnp.float32(3.0)}, 24)
     log.write(5)
     log.wait()
     assert re.fullmatch(r"step 5/20: loss 1.5, \S+ steps/s, .*", caplog.messages[-1])
@@ -180,7 +178,7 @@ def shown_on(stream, monkeypatch) -> str:
     monkeypatch.setattr("sys.stderr", stream)
     log = progress.Log(Writer(), CONFIG, 3)
     for step in (4, 5):
-        log.append(metrics())
+        log.append(metrics(), 24)
         log.write(step)
     log.close()
     return stream.getvalue()
@@ -197,13 +195,13 @@ def test_a_bar_stands_on_terminals_alone(monkeypatch):
 
 def test_skipped_batches_are_said_with_their_count(log, caplog):
     for in_a_row, total in ((0, 3), (1, 4), (2, 5)):
-        log.append(metrics(skipped_in_a_row=in_a_row, skipped_steps=total))
+        log.append(metrics(skipped_in_a_row=in_a_row, skipped_steps=total), 24)
     log.write(6)
     log.wait()
     assert "step 6/20: 2 of the last 3 batches were skipped, as loss or gradient was not finite; " \
         "5 so far." in caplog.text
     caplog.clear()
-    log.append(metrics(skipped_in_a_row=0, skipped_steps=5))
+    log.append(metrics(skipped_in_a_row=0, skipped_steps=5), 24)
     log.write(7)
     log.wait()
     assert "skipped" not in caplog.text

@@ -90,7 +90,7 @@ Metrics = Callable[[jax.Array, jax.Array], dict[str, jax.Array]]
 
 
 def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Metrics,
-          unroll: int = 1, seen: bool = True) -> dict[str, jax.Array]:
+          unroll: int = 1, seen: bool = True, sure: bool = False) -> dict[str, jax.Array]:
     """Decodes latents frame by frame and keeps of each frame what it is judged by.
 
     Args:
@@ -101,18 +101,19 @@ def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Me
       metrics: (true frames [..., H, W, 3], pictures [..., H, W, 3]) -> metrics by name, [...] each.
       unroll: frames without a loop in the compiled program.
       seen: whether pixels are assigned to slots, too: of frames that were not seen they are not.
+      sure: as for `judge_view`.
 
     Returns:
       As `judge_view`; and, where `seen` and the family has `assign`, `assigned`: the slot that
-      explains a pixel best, of the type and shape of `ids`.
+      explains a pixel best, of the type and shape of `ids`; with `sure`, `assigned_sure`, too.
     """
     def frame(_: None, inputs: tuple[Any, jax.Array]) -> tuple[None, dict[str, jax.Array]]:
         latents, x = inputs
         height, width = x.shape[1:3]
         view = model.decode(params, latents, (height, width))
-        kept = judge_view(view, x, metrics)
+        kept = judge_view(view, x, metrics, sure)
         if seen and model.assign is not None:
-            kept["assigned"] = most_likely(model.assign(view, x))
+            kept |= _of_assigned(model.assign(view, x), sure)
         return None, kept
 
     frames = jax.tree.map(time_first, (latents, video))
@@ -120,19 +121,23 @@ def judge(model: Model, params: Any, latents: Any, video: jax.Array, metrics: Me
     return jax.tree.map(batch_first, kept)
 
 
-def judge_view(view: View, x: jax.Array, metrics: Metrics) -> dict[str, jax.Array]:
+def judge_view(view: View, x: jax.Array, metrics: Metrics,
+               sure: bool = False) -> dict[str, jax.Array]:
     """What decoded frames are judged by.
 
     Args:
       view: of frames, [..., H, W] where `View` has [B, H, W].
       x: the true frames in [0, 1], [..., H, W, 3].
       metrics: as for `judge`.
+      sure: whether it is kept how sure the masks are.
 
     Returns:
       The metrics, [...] each; `ids`, the slot with the greatest mask, whole numbers [..., H, W];
-      and `boxes`, [..., K, 5], if the family has any.
+      `boxes`, [..., K, 5], if the family has any; and with `sure` what `sureness` returns.
     """
     kept = metrics(x, view.recon) | {"ids": most_likely(view.masks)}
+    if sure:
+        kept["sure"] = sureness(view.masks)
     return kept if view.boxes is None else kept | {"boxes": view.boxes}
 
 
@@ -142,17 +147,29 @@ def most_likely(masks: jax.Array) -> jax.Array:
     return jnp.argmax(masks, axis=-3).astype(jnp.uint8 if small else jnp.uint16)
 
 
-def judge_decoded(model: Model, view: View, video: jax.Array,
-                  metrics: Metrics) -> dict[str, jax.Array]:
+def sureness(masks: jax.Array) -> jax.Array:
+    """Each slot's mean mask where it is the greatest, [..., K, H, W] -> [..., K]; 0: nowhere."""
+    own = jax.nn.one_hot(jnp.argmax(masks, axis=-3), masks.shape[-3], dtype=bool, axis=-3)
+    return jnp.sum(jnp.where(own, masks, 0), axis=(-2, -1)) / jnp.maximum(
+        jnp.sum(own, axis=(-2, -1)), 1)
+
+
+def judge_decoded(model: Model, view: View, video: jax.Array, metrics: Metrics,
+                  sure: bool = False) -> dict[str, jax.Array]:
     """What `judge` returns, of frames that were seen and are decoded already.
 
     Args:
-      model, video, metrics: as for `judge`.
+      model, video, metrics, sure: as for `judge`.
       view: of the frames, [B, T, ...].
     """
-    kept = judge_view(view, video, metrics)
-    return kept if model.assign is None else kept | {
-        "assigned": most_likely(assign(model, view, video))}
+    kept = judge_view(view, video, metrics, sure)
+    return kept if model.assign is None else kept | _of_assigned(assign(model, view, video), sure)
+
+
+def _of_assigned(weights: jax.Array, sure: bool) -> dict[str, jax.Array]:
+    """What is kept of responsibilities [..., K, H, W]."""
+    kept = {"assigned": most_likely(weights)}
+    return kept | {"assigned_sure": sureness(weights)} if sure else kept
 
 
 def segment(model: Model, params: Any, state: Any, video: jax.Array, actions: jax.Array,

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from parts_jax.evaluation.stages import ROLLOUT
-from parts_jax.metrics import constant_velocity, pictures, segmentation, table
+from parts_jax.evaluation.stages import BOXES, ROLLOUT
+from parts_jax.metrics import boxes, constant_velocity, pictures, segmentation, table
 
 
 def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str, np.ndarray]:
@@ -27,9 +27,10 @@ def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str,
       float64 [B] each: of every stage `mse`, its mean over frames, `mse_last`, that of the last
       frame, and, where true masks are known, `segmentation.segmentation_metrics`, of its masks and,
       if the family has `assign`, of its assigned pixels; and the mean over frames of all that the
-      model itself tells.
+      model itself tells. Where true boxes or masks are known, `boxes.box_metrics` of the boxes that
+      a stage has, and as `mask_...` of those around its masks, if these were judged `sure`.
     """
-    metrics = {}
+    metrics, true = {}, true_boxes(output)
     for stage in stages:
         judged = output["judged"][stage]
         error = judged["mse"].astype(np.float64)
@@ -38,15 +39,49 @@ def metrics_of_clips(output: dict[str, Any], stages: Sequence[str]) -> dict[str,
             found |= segmentation.segmentation_metrics(output["segmentation"], judged["ids"])
             if stage != stages[0]:
                 del found["empty_foreground"]  # it is of the truth, once
+        if true is not None and BOXES in judged:
+            found |= of_boxes(judged[BOXES], true)
+        if true is not None and "sure" in judged:
+            found |= of_masks(judged["ids"], judged["sure"], true)
         by_stage = {stage: found}
         if "segmentation" in output and "assigned" in judged:
             assigned = segmentation.segmentation_metrics(output["segmentation"], judged["assigned"])
             del assigned["empty_foreground"]
+            if true is not None and "assigned_sure" in judged:
+                assigned |= of_masks(judged["assigned"], judged["assigned_sure"], true)
             by_stage[table.assignment_of(stage, stages)] = assigned
         metrics |= {table.with_stage(name, at, stages): values
                     for at, found in by_stage.items() for name, values in found.items()}
     own = {name: values.astype(np.float64).mean(-1) for name, values in output["metrics"].items()}
     return own | metrics
+
+
+Boxes = list[list[np.ndarray]]  # by clip and frame
+
+
+def true_boxes(output: dict[str, Any]) -> Boxes | None:
+    """True boxes, [N, 4] each: of the set, or around its masks; None: it has neither."""
+    if BOXES in output:
+        return [[frame[(frame[:, 2:] > frame[:, :2]).all(-1)] for frame in clip]
+                for clip in output[BOXES]]
+    if "segmentation" in output:
+        return [[boxes.boxes_of_masks(frame) for frame in clip] for clip in output["segmentation"]]
+    return None
+
+
+def of_boxes(predicted: np.ndarray, true: Boxes) -> dict[str, np.ndarray]:
+    """`boxes.box_metrics` of what is detected among a model's boxes, [B, T, K, 5]."""
+    found = [[boxes.detected(frame) for frame in clip] for clip in predicted]
+    return boxes.box_metrics(found, true, predicted.shape[1] * predicted.shape[2])
+
+
+def of_masks(ids: np.ndarray, sureness: np.ndarray, true: Boxes) -> dict[str, np.ndarray]:
+    """The same of boxes around slots, as `mask_...`: ids [B, T, H, W], sureness [B, T, K]."""
+    found = [[boxes.boxes_of_slots(*frame) for frame in zip(*clip, strict=True)]
+             for clip in zip(ids, sureness, strict=True)]
+    capacity = sureness.shape[1] * sureness.shape[2]
+    return {f"mask_{name}": values
+            for name, values in boxes.box_metrics(found, true, capacity).items()}
 
 
 def metrics_by_horizon(output: dict[str, Any], burn_in: int) -> dict[str, np.ndarray]:
@@ -64,7 +99,7 @@ def metrics_by_horizon(output: dict[str, Any], burn_in: int) -> dict[str, np.nda
     """
     judged = dict(output["judged"][ROLLOUT])
     ids = judged.pop("ids")
-    judged.pop("boxes", None)
+    judged.pop(BOXES, None)
     metrics = with_psnr(judged)
     metrics |= {f"repeat_{name}": values for name, values in with_psnr(output["repeated"]).items()}
     if "segmentation" in output:

@@ -10,7 +10,7 @@ import numpy as np
 from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.evaluation import by_clip
-from parts_jax.evaluation.stages import ROLLOUT, Evaluator
+from parts_jax.evaluation.stages import BOXES, ROLLOUT, Evaluator
 
 ITERATIONS = ("iterations_recon", "iterations_masks")  # among what is shown
 
@@ -28,8 +28,9 @@ def infer_split(evaluator: Evaluator, params: Any, split: str | pipeline.Split,
     Returns:
       Metrics of each clip, float64 [number of clips] each, and what is shown of the first ones:
       video, segmentation if there is, what `View` has of the first stage, and `assigned`, the slots
-      that pixels are assigned to by the last stage, if the family has `assign`; a row a clip. And
-      as ITERATIONS, `recon` and `masks` of each iteration, if the family has any.
+      that pixels are assigned to by the last stage, if the family has `assign`; a row a clip; as
+      `true_boxes`, those of the set, [., T, M, 4], if the family has boxes, and the set. And as
+      ITERATIONS, `recon` and `masks` of each iteration, if the family has any.
     """
     stages = evaluator.model.stages
     return _run(evaluator, evaluator.infer, params, split, evaluator.config.data.num_frames,
@@ -99,11 +100,14 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipe
     config = evaluator.config
     data_config = config.data.copy_and_resolve_references()
     data_config.num_frames = num_frames
+    if isinstance(split, str):
+        split = pipeline.open_split(data_config, split)
+    boxes = (BOXES,) if has_boxes(split) and BOXES not in evaluator.model.cues else ()
     batches = pipeline.eval_iterator(
         data_config, split,
         batch_size=divisible(config.eval.batch_size, evaluator.mesh.size) // jax.process_count(),
         num_sequences=config.eval.num_sequences, action_size=config.data.action_size,
-        cues=evaluator.model.cues, process_index=jax.process_index(),
+        cues=(*evaluator.model.cues, *boxes), process_index=jax.process_index(),
         process_count=jax.process_count())
     metrics, shown, missing = [], [], num_shown
     for batch in batches:
@@ -124,12 +128,20 @@ def _run(evaluator: Evaluator, program: Callable, params: Any, split: str | pipe
                       (arrays | {"video": sharding.fetch(video)}).items()}
             if "segmentation" in numbers:
                 arrays["segmentation"] = numbers["segmentation"][:missing]
+            if BOXES in numbers and BOXES in arrays:
+                arrays["true_boxes"] = numbers[BOXES][:missing]
             last = numbers["judged"].get(evaluator.model.stages[-1], {})  # none of a roll-out
             if "assigned" in last:
                 arrays["assigned"] = last["assigned"][:missing]
             shown.append(arrays)
             missing -= min(missing, int(valid.sum()))
     return concatenate(metrics), concatenate(shown)
+
+
+def has_boxes(split: pipeline.Split) -> bool:
+    """Whether examples of a split have true boxes, [T, M, 4]."""
+    boxes = split.examples[0].get(BOXES) if len(split.examples) else None
+    return np.ndim(boxes) == 3 and np.shape(boxes)[-1] == 4
 
 
 def divisible(batch_size: int, num_devices: int) -> int:

@@ -25,6 +25,7 @@ from parts_jax.models import contract
 from parts_jax.models.contract import Model, Step, View
 
 ROLLOUT = "rollout"
+BOXES = "boxes"  # true ones, a cue: y0, x0, y1, x1 as shares of the picture; without area: none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,23 +97,27 @@ def infer_clips(params: Any, batch: dict, *, config, model: Model, factor: int) 
 
     Args:
       params: replicated.
-      batch: video uint8 [B, T, H, W, 3], index int32 [B], valid bool [B]; segmentation, actions and
-        cues if there are.
+      batch: video uint8 [B, T, H, W, 3], index int32 [B], valid bool [B]; segmentation, BOXES,
+        actions and cues if there are.
       config, model, factor: as in `compile_stages`.
 
     Returns:
       Per example: `valid`; `metrics` of the model, [B, T] each; by stage, in `judged`, what
       `inference.judge` returns, with `mse` and `assigned`, and in `latents` what it was decoded
-      from; `video` as the model saw it; and `segmentation` [B, T, H, W] if there is.
+      from; `video` as the model saw it; and `segmentation` [B, T, H, W] and `boxes` [B, T, M, 4]
+      if there are any.
     """
     params = sharding.vary(params)
     video, step = _see(params, batch, config, model, factor)
-    judged = {stage: inference.judge_decoded(model, step.views[stage], video, only_mse)
+    sure = config.eval.mask_boxes
+    judged = {stage: inference.judge_decoded(model, step.views[stage], video, only_mse, sure)
               if stage in step.views else
               inference.judge(model, params, step.latents[stage], video, only_mse,
-                              config.train.unroll) for stage in model.stages}
+                              config.train.unroll, sure=sure) for stage in model.stages}
     result = dict(valid=batch["valid"], metrics=step.metrics, judged=judged, latents=step.latents,
                   video=video)
+    if BOXES in batch:
+        result[BOXES] = batch[BOXES]
     if "segmentation" in batch:
         result["segmentation"] = preprocess.majority_pool(batch["segmentation"], factor, 256) \
             if factor > 1 else batch["segmentation"]

@@ -202,10 +202,10 @@ def columns(ids: Callable[[int], list[str]],
 
     Args:
       ids: of so many clips, their ids.
-      clips: scores by name, float64 [number of clips] each.
+      clips: scores by name, float64 [number of clips] each, or what a metric's `reduce` takes.
     """
     count = len(next(iter(clips.values())))
-    return {"clip": range(count), "id": ids(count)} | clips
+    return {"clip": range(count), "id": ids(count)} | intervals.by_sequence(clips)
 
 
 def is_written(config: ml_collections.ConfigDict, workdir: str | Path, step: int,

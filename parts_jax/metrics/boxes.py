@@ -4,12 +4,14 @@ Boxes are y0, x0, y1, x1, in whatever unit the true and the predicted ones share
 of a picture is what its model is surer of than of the contrary: `detected`.
 
 Average precision is a number of a whole set, not a mean over pictures: `average_precision` takes
-all of them at once.
+all of them at once. An evaluation keeps of each clip what `kept` returns, from which `reduced` has
+the number of any of them together.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))  # .5:.05:.95
 # Theirs to the last bit: the fourth is a little more than .3, which 3 of 10 objects do not reach.
@@ -88,17 +90,70 @@ def average_precision(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray
       ValueError: there are not as many pictures predicted as true, or boxes are not of 5 and 4.
     """
     predicted, true = _pictures(predicted, true)
-    confidence = np.concatenate([boxes[:, 4] for boxes in predicted]) if predicted else np.zeros(0)
-    order, found = np.argsort(-confidence, kind="stable"), []
-    count = sum(map(len, true))
-    for threshold in thresholds:
-        right = [hits(boxes, of_picture, threshold)
-                 for boxes, of_picture in zip(predicted, true, strict=True)]
-        right = np.cumsum(np.concatenate(right)[order]) if len(order) else np.zeros(0)
-        precision, recall = right / (np.arange(len(right)) + 1), right / max(count, 1)
-        best = [np.max(precision[recall >= least], initial=0.0) for least in RECALLS]
-        found.append(np.mean(best) if count else np.nan)
-    return np.array(found)
+    capacity = sum(map(len, predicted))
+    return reduced(kept(predicted, true, capacity, thresholds)[None], np.ones((1, 1)))[0]
+
+
+def kept(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray], capacity: int,
+         thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+    """What average precision needs of some pictures, such as the frames of a clip.
+
+    Args:
+      predicted, true, thresholds: as of `average_precision`; confidence is above 0.
+      capacity: rows for predicted boxes, so that all clips have as many.
+
+    Returns:
+      [1 + capacity, 1 + len(thresholds)]. The first row has the number of true boxes; each other is
+      of a predicted box: its confidence, and by threshold 1 where it is right; 0 after the last.
+
+    Raises:
+      ValueError: as of `average_precision`, or there are more boxes than rows.
+    """
+    predicted, true = _pictures(predicted, true)
+    rows = np.zeros((1 + capacity, 1 + len(thresholds)))
+    count = sum(map(len, predicted))
+    if count > capacity:
+        raise ValueError(f"There are {count} predicted boxes, but capacity is {capacity}.")
+    rows[0, 0] = sum(map(len, true))
+    if count:
+        rows[1:1 + count, 0] = np.concatenate([boxes[:, 4] for boxes in predicted])
+        rows[1:1 + count, 1:] = np.stack([np.concatenate([
+            hits(boxes, of_picture, threshold)
+            for boxes, of_picture in zip(predicted, true, strict=True)])
+            for threshold in thresholds], axis=1)
+    return rows
+
+
+def reduced(clips: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Average precision of what was `kept` of clips, each counted as often as is said.
+
+    Args:
+      clips: [N, rows, 1 + thresholds].
+      counts: how often each clip is there, whole numbers, [R, N], of R sets of them.
+
+    Returns:
+      [R, thresholds]; NaN where a set has no true box.
+    """
+    clip, row = np.nonzero(clips[:, 1:, 0] > 0)
+    order = np.argsort(-clips[clip, 1 + row, 0], kind="stable")
+    clip, right = clip[order], clips[clip, 1 + row, 1:][order] > 0
+    # Precision is greatest where a box is right, so that nothing else is looked at.
+    places = [np.flatnonzero(right[:, i]) for i in range(right.shape[1])]
+    found = np.full((len(counts), len(places)), np.nan)
+    for i, (often, true) in enumerate(zip(counts, counts @ clips[:, 0, 0], strict=True)):
+        weights = often[clip]
+        ranks = np.cumsum(weights)
+        for j, at in enumerate(places if true else ()):
+            hit = np.cumsum(weights[at])
+            precision = np.append(hit / np.maximum(ranks[at], 1), 0.0)
+            best = np.maximum.accumulate(precision[::-1])[::-1]
+            found[i, j] = np.mean(best[np.searchsorted(hit / true, RECALLS)])
+    return found
+
+
+def mean_reduced(clips: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean of `reduced` over thresholds, [R]."""
+    return reduced(clips, counts).mean(-1)
 
 
 def count_error(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> np.ndarray:
@@ -134,13 +189,51 @@ def boxes_of_masks(segmentation: np.ndarray, background: int | None = 0) -> np.n
     if segmentation.ndim != 2 or segmentation.dtype.kind not in "iu":
         raise ValueError("A segmentation must be ids, whole numbers [H, W]; got "
                          f"{segmentation.dtype} of shape {segmentation.shape}.")
-    boxes = []
-    for id in np.unique(segmentation):
-        if id != background:
-            rows, columns = np.nonzero(segmentation == id)
-            boxes.append([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
+    ids, numbers = np.unique(segmentation, return_inverse=True)
+    found = ndimage.find_objects(numbers.reshape(segmentation.shape) + 1)
+    boxes = [[rows.start, columns.start, rows.stop, columns.stop]
+             for id, (rows, columns) in zip(ids, found, strict=True) if id != background]
     height, width = segmentation.shape
     return np.array(boxes, np.float64).reshape(-1, 4) / [height, width, height, width]
+
+
+def boxes_of_slots(ids: np.ndarray, sureness: np.ndarray) -> np.ndarray:
+    """Boxes around the slots of a picture, of a model that has masks and no boxes.
+
+    No slot is known to be the background: that with most pixels is taken for it, and has no box. So
+    a background in several slots gives boxes that are wrong.
+
+    Args:
+      ids: the slot of each pixel, whole numbers [H, W].
+      sureness: of each slot, above 0 where it has a pixel: the confidence, [K].
+
+    Returns:
+      [M, 5], of the M slots with pixels but one.
+    """
+    slots, counts = np.unique(ids, return_counts=True)
+    largest = slots[np.argmax(counts)]
+    return np.concatenate([boxes_of_masks(ids, int(largest)),
+                           sureness[slots[slots != largest], None]], axis=1)
+
+
+def box_metrics(predicted: Sequence[Sequence[np.ndarray]], true: Sequence[Sequence[np.ndarray]],
+                capacity: int) -> dict[str, np.ndarray]:
+    """Metrics of the boxes of clips.
+
+    Args:
+      predicted: by clip and frame, [M, 5].
+      true: the same, [N, 4].
+      capacity: the most boxes that may be predicted of a clip.
+
+    Returns:
+      By clip: `ap_50` and `ap`, what `mean_reduced` takes, of the threshold .5 and of all of
+      `THRESHOLDS`, float32 [B, 1 + capacity, 2] and [B, 1 + capacity, 11]; `count_error`, the mean
+      over frames, float64 [B].
+    """
+    clips = np.stack([kept(*clip, capacity) for clip in zip(predicted, true, strict=True)])
+    clips = clips.astype(np.float32)
+    return {"ap_50": clips[..., :2], "ap": clips, "count_error": np.array(
+        [count_error(*clip).mean() for clip in zip(predicted, true, strict=True)])}
 
 
 def _pictures(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> tuple[list, list]:

@@ -4,7 +4,7 @@ A metric is the mean over sequences, or what its `reduce` makes of all of them, 
 precision, which no single sequence has. Intervals are percentile bootstraps over sequences.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +65,24 @@ def values(examples: Mapping[str, np.ndarray],
     """
     found = {name: table.find(name, metrics) for name in examples}
     return {name: float(each.mean() if not found[name] or found[name].reduce is None
-                        else found[name].reduce(each)) for name, each in examples.items()}
+                        else found[name].reduce(each, np.ones((1, len(each))))[0])
+            for name, each in examples.items()}
+
+
+def by_sequence(examples: Mapping[str, np.ndarray],
+                metrics: Iterable[table.Metric] = table.TABLE) -> dict[str, np.ndarray]:
+    """The value of each sequence alone, which of a mean is what it is, [N, ...].
+
+    Args:
+      examples, metrics: as for `summarise`.
+    """
+    found = {name: table.find(name, metrics) for name in examples}
+    return {name: values if not found[name] or found[name].reduce is None
+            else _alone(values, found[name].reduce) for name, values in examples.items()}
+
+
+def _alone(values: np.ndarray, reduce: table.Reduce) -> np.ndarray:
+    return np.concatenate([reduce(values[i:i + 1], np.ones((1, 1))) for i in range(len(values))])
 
 
 def confidence_interval(values: np.ndarray, level: float = LEVEL, seed: int = 0) -> np.ndarray:
@@ -115,14 +132,14 @@ def confidence_intervals(examples: Mapping[str, np.ndarray]) -> dict[str, np.nda
     return result
 
 
-def _reduced(values: np.ndarray, reduce: Callable[[np.ndarray], np.ndarray]) -> Summary:
+def _reduced(values: np.ndarray, reduce: table.Reduce) -> Summary:
     """The summary of a metric that is a number of all sequences, from the resamples of means."""
-    value = np.asarray(reduce(values), np.float64)
-    alone = np.stack([reduce(values[i:i + 1]) for i in range(len(values))])
+    value = np.asarray(reduce(values, np.ones((1, len(values))))[0], np.float64)
+    alone = _alone(values, reduce)
     nothing, fine = np.full(value.shape, np.nan), len(values) >= 2
     if fine:
-        resampled = np.stack([reduce(np.repeat(values, draw, axis=0))
-                              for draws in _resamples(len(values), seed=0) for draw in draws])
+        resampled = np.concatenate([reduce(values, draws)
+                                    for draws in _resamples(len(values), seed=0)])
         fine = bool(np.isfinite(resampled).all())
     if not fine:
         return Summary(value, np.median(alone, axis=0), nothing, None)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from parts_jax.metrics import boxes
+
 # Of evaluations that do not say it; and what the stages that are known are called in a report.
 STAGES = ("predicted", "refined")
 ASSIGNED = "assigned"
@@ -27,15 +29,20 @@ WORDS_OF_STAGES = {"predicted": "masks of the prediction (the paper's score)",
 # Learning curves in their order, by the titles of their charts.
 CURVES = ("Loss", "Negative log-likelihood, nats a frame", "KL, nats a frame", "Mean squared error",
           "Masks of held-out clips, last frame", "Mask entropy, nats a pixel", "Effective slots",
-          "Speed, steps a second")
+          "Boxes of held-out images", "Speed, steps a second")
 ASSIGNED_MASKS = "Assigned pixels of held-out clips, last frame"  # after those of MASKS
-LOSS, NLL, KL, MSE, MASKS, ENTROPY, SLOTS, SPEED = CURVES
+LOSS, NLL, KL, MSE, MASKS, ENTROPY, SLOTS, BOXES, SPEED = CURVES
 
 # The first that is scored says which clip is worse, where the run's own choice is not scored.
 RANKS_CLIPS = ("miou_last_assigned", "miou_last", "neg_elbo", "mse_last")
 
 # Names of before: what they are called now, and the factor that their values take.
 RENAMED = {"log_likelihood": ("nll", -1.0), "negative_elbo": ("neg_elbo", 1.0)}
+
+
+# What evaluation keeps of each clip, [N, ...], and how often each clip counts, in R sets of them,
+# [R, N] -> the number of each set, [R, ...].
+Reduce = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +65,7 @@ class Metric:
       horizon: title of the chart of roll-outs that it is drawn in, and what stands beside its line.
       ends: whether training gives its value at the first and at the last frame too, as
         `<name>_first` and `<name>_last`.
-      reduce: the number of many clips, from what evaluation keeps of each: [N, ...] -> [...];
-        None: the mean over clips.
+      reduce: the number of many clips, see `Reduce`; None: the mean over clips.
     """
 
     name: str
@@ -74,7 +80,7 @@ class Metric:
     lines: tuple[tuple[str, str], ...] = (("train", "train"),)
     horizon: tuple[str, str] | None = None
     ends: bool = False
-    reduce: Callable[[np.ndarray], np.ndarray] | None = None
+    reduce: Reduce | None = None
 
 
 # In the order of every table.
@@ -95,6 +101,20 @@ TABLE = (
            "last frame (intersection over union). 1: exactly.", evaluated=True, of_ids=True,
            headline=True, curve=MASKS, lines=(("mIoU", "eval"),)),
     Metric("miou", 1, "The same, mean over all frames.", evaluated=True, of_ids=True),
+    Metric("ap_50", 1, "Average precision of boxes: 1 where all objects, and nothing else, have a "
+           "box that overlaps theirs by more than .5 (intersection over union).", evaluated=True,
+           curve=BOXES, lines=(("AP at .5", "eval"),), reduce=boxes.mean_reduced),
+    Metric("ap", 1, "The same, mean over overlaps of more than .5, .55, ..., .95.", evaluated=True,
+           curve=BOXES, lines=(("AP at .5:.95", "eval"),), reduce=boxes.mean_reduced),
+    Metric("count_error", -1, "How far the number of boxes is off, as a share of the number of "
+           "objects.", evaluated=True, curve=BOXES, lines=(("count error", "eval"),)),
+    Metric("mask_ap_50", 1, "As ap_50, of boxes around the masks of slots; the largest slot is "
+           "taken for the background, and has none.", evaluated=True, of_ids=True,
+           reduce=boxes.mean_reduced),
+    Metric("mask_ap", 1, "As ap, of the same boxes.", evaluated=True, of_ids=True,
+           reduce=boxes.mean_reduced),
+    Metric("mask_count_error", -1, "As count_error, of the same boxes.", evaluated=True,
+           of_ids=True),
     Metric("mse_last", -1, "Mean squared error of the last frame's picture; colours go from 0 to "
            "1.", evaluated=True),
     Metric("mse", -1, "The same, mean over all frames.", evaluated=True, progress=("train", 4),

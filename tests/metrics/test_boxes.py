@@ -115,3 +115,32 @@ def test_boxes_of_masks():
 def test_detected_are_those_above_the_threshold():
     rows = np.array([[0, 0, 1, 1, 0.5], [0, 0, 1, 1, 0.51]])
     np.testing.assert_array_equal(boxes.detected(rows), rows[1:])
+
+
+def test_clips_counted_twice_are_clips_there_twice():
+    """`reduced` by counts against `average_precision` of the pictures, written out."""
+    random = np.random.default_rng(3)
+    true = [random_boxes(random, count) for count in (2, 0, 3, 1)]
+    predicted = []
+    for of_picture in true:
+        near = np.concatenate([of_picture + random.normal(0, 0.03, of_picture.shape),
+                               random_boxes(random, 2)])
+        predicted.append(np.concatenate([near, random.random((len(near), 1)) / 2 + 0.5], 1))
+    clips = np.stack([boxes.kept([p], [t], 7) for p, t in zip(predicted, true, strict=True)])
+    counts = np.array([[1, 1, 1, 1], [2, 0, 3, 1], [0, 1, 0, 0], [0, 0, 0, 4]])
+    found = boxes.reduced(clips, counts)
+    for often, values in zip(counts, found, strict=True):
+        order = np.repeat(np.arange(4), often)
+        expected = boxes.average_precision([predicted[i] for i in order], [true[i] for i in order])
+        np.testing.assert_allclose(values, expected, rtol=1e-12)
+    assert np.isnan(found[2]).all() and 0 < found[1, 0] < 1
+    with pytest.raises(ValueError, match="There are 5 predicted boxes, but capacity is 4"):
+        boxes.kept(predicted[2:3], true[2:3], 4)
+
+
+def test_boxes_of_slots_leave_the_largest_out():
+    ids = np.zeros((4, 8), np.uint8)
+    ids[:2, :2], ids[3, 7] = 2, 5
+    found = boxes.boxes_of_slots(ids, np.array([0.9, 0, 0.8, 0, 0, 0.7]))
+    np.testing.assert_allclose(found, [[0, 0, 0.5, 0.25, 0.8], [0.75, 0.875, 1, 1, 0.7]])
+    assert boxes.boxes_of_slots(ids * 0, np.ones(1)).shape == (0, 5)

@@ -53,10 +53,10 @@ def test_intervals_of_many_metrics_are_those_of_each_alone_and_cheap():
         "a": None, "b": None}
 
 
-def ratio(values: np.ndarray) -> np.ndarray:
-    """A sum over a sum, as a precision of a whole set: [N, ..., 2] -> [...]."""
+def ratio(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A sum over a sum, as a precision of a whole set: [N, ..., 2] and [R, N] -> [R, ...]."""
     with np.errstate(invalid="ignore"):
-        return values[..., 0].sum(0) / values[..., 1].sum(0)
+        return np.divide(*(np.tensordot(counts, values[..., i], 1) for i in range(2)))
 
 
 RATIO = table.Metric("ratio", 1, reduce=ratio)
@@ -113,7 +113,7 @@ def test_a_ratio_of_sums_is_that_of_all_sequences_and_its_interval_is_scipys():
 def test_a_mean_as_a_reduction_has_the_interval_of_the_mean():
     """By the same resamples, at every stage and horizon; the standard error is a bootstrap's."""
     values = np.random.default_rng(8).random((30, 3))
-    mean = table.Metric("own", reduce=lambda values: values.mean(0))
+    mean = table.Metric("own", reduce=lambda values, counts: counts @ values / len(values))
     found = intervals.summarise({"own_refined": values, "other": values}, (mean,))
     for part in range(4):
         np.testing.assert_allclose(found["own_refined"][part], found["other"][part], rtol=0.06)

@@ -40,6 +40,7 @@ def test_charts_of_roll_outs_are_of_what_was_scored():
 @pytest.mark.parametrize("name, better", [
     ("fg_ari_last", 1), ("fg_ari_last_refined", 1), ("mse", -1), ("mse_last", -1),
     ("mse_last_of_another_stage", -1), ("neg_elbo", -1), ("nll_first", -1), ("nll_refined", -1),
+    ("ap_50", 1), ("ap", 1), ("count_error", -1), ("mask_ap_50_assigned", 1), ("apx", 0),
     ("kl", 0), ("kl_greatest_share", 0), ("klx", 0), ("precision", 0), ("", 0)])
 def test_direction_whatever_the_stage(name, better):
     assert table.direction(name) == better
@@ -55,12 +56,14 @@ def test_what_can_choose_a_checkpoint():
     names = table.choosing()
     assert set(names) == {
         *(f"{name}_{kind}" for name in ("fg_ari", "ari") for kind in ("last", "frame", "video")),
+        *(f"{kind}{name}" for kind in ("", "mask_") for name in ("ap_50", "ap", "count_error")),
         "miou_last", "miou", "mse", "mse_last", "nll", "neg_elbo"}
     assert table.choosing("refined")[len(names):] == tuple(f"{name}_refined" for name in names)
     assigned = table.choosing("assigned")[len(names):]
     assert assigned == tuple(f"{name}_assigned" for name in names
-                             if not name.startswith(("mse", "nll", "neg_elbo")))
-    assert len(assigned) == 8 and all(table.direction(name) == 1 for name in assigned)
+                             if not name.startswith(("mse", "nll", "neg_elbo", "ap", "count")))
+    assert len(assigned) == 11 and all(
+        table.direction(name) == (-1 if "error" in name else 1) for name in assigned)
     assert table.choosing("final_assigned")[len(names):] == tuple(
         name.replace("assigned", "final_assigned") for name in assigned)
 

@@ -100,6 +100,17 @@ def back(masks: np.ndarray, place: Place) -> np.ndarray:
     return placed
 
 
+def boxes_back(boxes: np.ndarray, place: Place) -> np.ndarray:
+    """Boxes of one frame in its pixels: of the model's square, as shares of it, [K, 5] -> [K, 5].
+
+    y0, x0, y1, x1 become pixels of the frame, whose edges they may pass where the square does; what
+    stands after them, the probability of presence, stays.
+    """
+    scale = np.array([place.box_height, place.box_width] * 2)
+    corners = boxes[:, :4] * scale + [place.top, place.left] * 2
+    return np.concatenate([corners, boxes[:, 4:]], axis=1).astype(np.float32)
+
+
 def ids(masks: np.ndarray) -> np.ndarray:
     """The slot with the greatest mask, and `void` where all are 0.
 

@@ -230,13 +230,13 @@ class PretrainedModel:
                                                     seed, numbers, slots, num_iterations)
         if kind == masks_of.ASSIGNED:
             view = view._replace(masks=self._assign(view, frames))
-        posterior, before, maps, state, last, video, iterations = results.as_numpy(
+        posterior, before, maps, state, last, video, iterations, boxes = results.as_numpy(
             (_posterior(latents), before, step.maps, step.state, actions[:, -1], video,
-             of_view(step.iterations)), single)
+             of_view(step.iterations), view.boxes), single)
         return Segmentation(
             video=video, posterior=posterior, maps=maps, state=state, last_action=last,
             segmentation=masks_of.ids(view, single), num_frames=start + previous.shape[1],
-            masks_are=kind, predicted_masks=before, iterations=iterations,
+            masks_are=kind, predicted_masks=before, iterations=iterations, boxes=boxes,
             **masks_of.shown(view, single))
 
     def predict(self, video: np.ndarray, actions: np.ndarray | None, num_steps: int,

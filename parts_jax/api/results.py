@@ -17,10 +17,9 @@ from flax import struct
 from parts_jax.api import saving
 from parts_jax.api.iterations import Iterations
 from parts_jax.equations.notation import Gaussian
-from parts_jax.pictures import colours, grids
+from parts_jax.pictures import boxes, colours, grids
 
-MOST_CLIPS = 4
-MOST_ROWS = 8
+MOST_CLIPS, MOST_ROWS = 4, 8
 TILE = 64  # pixels of a tile's height on the screen, at the least
 
 
@@ -67,6 +66,8 @@ class Segmentation:
         scores. None where the family has one stage alone.
       iterations: what each of the N + 1 decodings of a frame showed, the first guess first: its
         recon [T, N+1, H, W, 3] and masks [T, N+1, K, H, W]. None where the family has none.
+      boxes: of each slot y0, x0, y1, x1 as shares of the frame, and the probability that an object
+        is there, [T, K, 5]. None where the family has none.
       of_images: whether it is of images without T, and a batch of them no video.
     """
 
@@ -83,6 +84,7 @@ class Segmentation:
     masks_are: str = struct.field(pytree_node=False, default="decoder")
     predicted_masks: np.ndarray | None = None
     iterations: Iterations | None = None
+    boxes: np.ndarray | None = None
     of_images: bool = struct.field(pytree_node=False, default=False)
 
     @property
@@ -139,6 +141,8 @@ class Segmentation:
         columns = {"frame": colours.to_uint8(_clip(shown.video, 4, clip))}
         if truth is not None:
             columns["truth"] = colours.colour_segmentation(truth).reshape(columns["frame"].shape)
+        if shown.boxes is not None:
+            columns["boxes"] = boxes.over(columns["frame"], _clip(shown.boxes, 3, clip))
         return columns | _columns(shown, clip, "recon")
 
     def _words(self) -> str:

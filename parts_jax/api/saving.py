@@ -37,6 +37,8 @@ class Frame(NamedTuple):
       slots, log_std: the posterior's mean and log standard deviation, [K, D] each; None where the
         family has no slots.
       exact: whether the masks are as the model gave them, not interpolated.
+      boxes: y0, x0, y1, x1 in pixels of the frame, and the probability of presence, [K, 5]; None
+        where the family has none.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Frame(NamedTuple):
     slots: np.ndarray | None
     log_std: np.ndarray | None
     exact: bool
+    boxes: np.ndarray | None = None
 
 
 Append = Callable[[Frame], None]
@@ -63,7 +66,9 @@ def frame_of(result: Any, index: int, number: int, place: Place) -> Frame:
     if result.posterior is not None:
         slots, log_std = result.posterior.mean[index], result.posterior.log_std[index]
     exact = place.is_whole and result.masks.shape[-2:] == place[:2]
-    return Frame(number, place, places.back(result.masks[index], place), slots, log_std, exact)
+    boxes = None if result.boxes is None else places.boxes_back(result.boxes[index], place)
+    return Frame(number, place, places.back(result.masks[index], place), slots, log_std, exact,
+                 boxes)
 
 
 def save(result: Any, path: str | os.PathLike, size: tuple[int, int] | None, crop: str,
@@ -192,6 +197,8 @@ def _dtype(frame: Frame) -> np.dtype:
 def _small_arrays(frames: list[Frame]) -> dict[str, np.ndarray]:
     arrays = {"frames": np.array([frame.number for frame in frames]),
               "size": np.array(frames[0].place[:2]), "place": np.array(frames[0].place[2:])}
+    if frames[0].boxes is not None:
+        arrays["boxes"] = np.stack([frame.boxes for frame in frames])
     slots = [frame.slots for frame in frames if frame.slots is not None]
     log_stds = [frame.log_std for frame in frames if frame.log_std is not None]
     if not slots and not log_stds:

@@ -264,7 +264,8 @@ def _open_writers(job: Job, rate: float, num_slots: int, flags: argparse.Namespa
                 to_save(kept)
             if to_overlay:
                 _check_size(frame, sizes, job)
-                to_overlay(overlay.overlay(frame, places.ids(kept.masks), num_slots))
+                to_overlay(overlay.overlay(frame, places.ids(kept.masks), num_slots,
+                                           boxes=kept.boxes))
 
     return append
 

@@ -90,7 +90,7 @@ def _write(evaluator: Evaluator, step: int, split: str, workdir: str | Path, wri
     writer.write_scalars(step, {f"{name}/{k}": v for k, v in metrics.items()})
     if jax.process_index() == 0:
         iterations = [shown[k] for k in split_of.ITERATIONS if k in shown]
-        shown = {k: v for k, v in shown.items() if k not in ("boxes", *split_of.ITERATIONS)}
+        shown = {k: v for k, v in shown.items() if k not in split_of.ITERATIONS}
         grid = grids.picture_grid(**shown) if shown else None
         metric_writer.write_evaluation(
             workdir, f"{name}-{step}", make_record(evaluator, step, split, clips) | made_by(), grid,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from parts_jax.pictures import boxes as boxes_of
 from parts_jax.pictures.colours import (
     WHITE,
     colour_masks,
@@ -29,10 +30,13 @@ def picture_grid(
     frames: Sequence[int] = (-1,),
     scale: int = 2,
     assigned: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    true_boxes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws one row per clip and frame: frame, masks, reconstruction, slot after slot.
 
-    With `assigned` it stands before the masks, which are called "predicted" then.
+    With `assigned` it stands before the masks, which are called "predicted" then; with `boxes` the
+    frame with these over it comes after the truth.
 
     Args:
       video: uint8 or float [N, T, H, W, 3].
@@ -43,6 +47,8 @@ def picture_grid(
       frames: which frames of each clip; negative ones count from the end.
       scale: whole number that every pixel is enlarged by.
       assigned: the slot that each pixel of the seen frame is assigned to, [N, T, H, W], or None.
+      boxes: of the slots, [N, T, K, 5], or None; see boxes.py.
+      true_boxes: drawn in white with `boxes`, [N, T, M, 4], or None.
 
     Returns:
       uint8 [height, width, 3].
@@ -52,7 +58,8 @@ def picture_grid(
     """
     video, masks = np.asarray(video), np.asarray(masks)
     _check_shapes(video, masks, recon, segmentation, slots, assigned)
-    titles = ["frame", *(["truth"] if segmentation is not None else [])]
+    titles = ["frame", *(["truth"] if segmentation is not None else []),
+              *(["boxes"] if boxes is not None else [])]
     titles += ["masks", "recon"] if assigned is None else ["assigned", "predicted", "recon"]
     titles += [f"slot {k + 1}" for k in range(masks.shape[2])] if slots is not None else []
     rows = []
@@ -62,6 +69,9 @@ def picture_grid(
             tiles = [to_uint8(video[at])]
             if segmentation is not None:
                 tiles.append(colour_segmentation(np.asarray(segmentation)[at]))
+            if boxes is not None:
+                tiles.append(boxes_of.over(video[at], np.asarray(boxes)[at],
+                                           None if true_boxes is None else true_boxes[at]))
             if assigned is not None:
                 tiles.append(palette(masks.shape[2])[np.asarray(assigned)[at]])
             tiles += [colour_masks(masks[at]), to_uint8(np.asarray(recon)[at])]
@@ -110,17 +120,21 @@ def side_by_side(
     slots: np.ndarray | None = None,
     scale: int = 2,
     assigned: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    true_boxes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws `picture_grid` of every frame in turn, all clips at once: a video of the same rows.
 
     Args:
-      video, masks, recon, segmentation, slots, scale, assigned: as for `picture_grid`.
+      video, masks, recon, segmentation, slots, scale, assigned, boxes, true_boxes: as for
+        `picture_grid`.
 
     Returns:
       uint8 [T, height, width, 3].
     """
     return np.stack([
-        picture_grid(video, masks, recon, segmentation, slots, (t,), scale, assigned)
+        picture_grid(video, masks, recon, segmentation, slots, (t,), scale, assigned, boxes,
+                     true_boxes)
         for t in range(np.shape(video)[1])
     ])
 

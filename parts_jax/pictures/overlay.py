@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from parts_jax.pictures import boxes as boxes_of
 from parts_jax.pictures.colours import palette, to_uint8
 
 OPACITY = 0.5
@@ -13,8 +14,8 @@ MOST_COLOURS = VOID
 
 
 def overlay(frame: np.ndarray, ids: np.ndarray, num_slots: int,
-            opacity: float = OPACITY) -> np.ndarray:
-    """Lays the slots' colours over a frame.
+            opacity: float = OPACITY, boxes: np.ndarray | None = None) -> np.ndarray:
+    """Lays the slots' colours over a frame, and their boxes, if there are any.
 
     Args:
       frame: uint8 [H, W, 3].
@@ -22,6 +23,7 @@ def overlay(frame: np.ndarray, ids: np.ndarray, num_slots: int,
         stays as it is.
       num_slots: K.
       opacity: of the colours, from 0 to 1.
+      boxes: y0, x0, y1, x1 in pixels of the frame, and presence, [K, 5]; or None.
 
     Returns:
       uint8 [H, W, 3].
@@ -29,7 +31,12 @@ def overlay(frame: np.ndarray, ids: np.ndarray, num_slots: int,
     coloured = ids < num_slots
     colours = palette(num_slots)[np.where(coloured, ids, 0)].astype(np.float32)
     mixed = (1 - opacity) * frame.astype(np.float32) + opacity * colours
-    return np.where(coloured[..., None], to_uint8(mixed / 255), frame)
+    mixed = np.where(coloured[..., None], to_uint8(mixed / 255), frame)
+    if boxes is None:
+        return mixed
+    there, shares = boxes[:, 4] > boxes_of.LEAST, boxes[:, :4] / (frame.shape[:2] * 2)
+    return boxes_of.outlined(mixed, shares[there], palette(len(boxes))[there],
+                             max(1, min(frame.shape[:2]) // 128))
 
 
 def encode_palette_png(ids: np.ndarray, num_slots: int) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 
 from parts_jax.api.pretrained_model import PretrainedModel
 from parts_jax.api.results import Prediction, Segmentation
-from parts_jax.pictures import colours, grids
+from parts_jax.pictures import boxes, colours, grids
 from parts_jax.report.clips import Clips
 
 # How large sections may be, which keeps a page below 8 MB.
@@ -71,6 +71,8 @@ def clip_section(seen: Segmentation, clips: Clips, shown: list[int], name: str =
         columns = {"frame": clips.video[i]}
         if clips.segmentation is not None:
             columns["truth"] = colours.colour_segmentation(clips.segmentation[i])
+        if seen.boxes is not None:
+            columns["boxes"] = boxes.over(clips.video[i], seen.boxes[i])
         columns[CALLED[seen.masks_are]] = _masks(seen.masks[i])
         if seen.predicted_masks is not None:
             columns[PREDICTED] = _masks(seen.predicted_masks[i])

@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,33 +11,14 @@ from parts_jax.devices import sharding
 from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import intervals
-from parts_jax.models.contract import Model, Step, View
-from tests.models import blobs_config
+from tests.models import boxes_by_hand
+from tests.models.boxes_by_hand import FIRST, SECOND, S
 
-S = 8
-FIRST, SECOND, THIRD = [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1], [0, 0.5, 0.5, 1]
-NONE = [0, 0, 0, 0]
+THIRD, NONE = (0, 0.5, 0.5, 1), (0, 0, 0, 0)
 TRUE = np.array([[FIRST, SECOND], [FIRST, NONE], [THIRD, NONE]], np.float32)
 # The surest first: right, right, wrong (.9 each); right, wrong, wrong (.8). Of 4 objects.
 AP = (6 * 1 + 2 * 3 / 4) / 11
 COUNT_ERROR = (0 + 1 + 1) / 3
-
-
-def hand_made() -> Model:
-    """Three slots: what is left, the upper left quarter and the lower right, with boxes."""
-    def decode(params, latents, resolution):
-        masks = np.zeros((3, S, S), np.float32)
-        masks[1, :4, :4], masks[2, 4:, 4:] = 0.9, 0.8
-        masks[0] = 1 - masks.sum(0)
-        boxes = np.array([[0, 0, 1, 1, 0], [*FIRST, 0.9], [*SECOND, 0.8]], np.float32)
-        each = lambda a: jnp.broadcast_to(a, (len(latents), *a.shape)) + 0 * latents[0, 0, 0, 0]
-        return View(latents, each(masks), None, each(boxes))
-
-    def loss(params, state, clip, step):
-        return jnp.zeros(()), Step(state, {"final": clip.video}, {}, {})
-
-    noise = lambda keys, num_frames, num_slots: jnp.zeros((len(keys), num_frames))
-    return Model(None, lambda *_: (), noise, loss, decode, 3, ("final",))
 
 
 def examples(**arrays: np.ndarray) -> Split:
@@ -48,10 +28,10 @@ def examples(**arrays: np.ndarray) -> Split:
 
 
 def evaluator_of(mask_boxes: bool) -> stages.Evaluator:
-    config = blobs_config.get_config()
-    config.data.resolution, config.eval.batch_size, config.eval.num_sequences = S, 2, 0
+    config = boxes_by_hand.get_config()
     config.eval.mask_boxes = mask_boxes
-    return stages.compile_stages(config, hand_made(), sharding.make_mesh(jax.devices()[:1]))
+    return stages.compile_stages(config, boxes_by_hand.create(config),
+                                 sharding.make_mesh(jax.devices()[:1]))
 
 
 def test_known_boxes_give_the_known_precision_and_files(tmp_path):

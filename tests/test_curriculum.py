@@ -2,12 +2,14 @@
 
 import logging
 
+import jax
 import numpy as np
 import pytest
 
 from benchmarks import kills
 from configs import grid_lstm_balls
 from parts_jax import train
+from parts_jax.devices import sharding
 from parts_jax.runs import configuration
 from parts_jax.training import progress
 
@@ -28,7 +30,8 @@ class Stopped(Exception):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Trains in a folder, to the end or until a step's metrics are noted."""
-    append = progress.Log.append
+    append, make_mesh = progress.Log.append, sharding.make_mesh
+    monkeypatch.setattr(sharding, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
 
     def call(name: str, stop: int | None = None) -> None:
         config = grid_lstm_balls.get_config("tiny")

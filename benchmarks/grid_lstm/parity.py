@@ -1,6 +1,6 @@
 """Gradients of the 2D-LSTM model against those of the authors' code: norms, parameter by parameter.
 
-    python -m benchmarks.grid_lstm_parity
+    python -m benchmarks.grid_lstm.parity
 
 Prints a line a parameter of `tests/parity/provide_full_forward.npz`: the norm of the gradient of
 the whole loss there and here, and by what share they differ; ends with an error where that is more

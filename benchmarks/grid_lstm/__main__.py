@@ -1,0 +1,124 @@
+"""Experiments of the 2D-LSTM model's paper, of what was trained here; into docs/grid_lstm.md.
+
+    python -m benchmarks.grid_lstm table1 runs/balls-0 runs/balls-1 runs/iodine-0 runs/parts-0
+    python -m benchmarks.grid_lstm table2 runs/balls-0 runs/balls-1
+    python -m benchmarks.grid_lstm prediction runs/balls-0 runs/parts-0     # figures 4 and 5
+    python -m benchmarks.grid_lstm ablation --config=configs/grid_lstm_balls.py:demo --steps=2000
+    python -m benchmarks.grid_lstm refinements --config=configs/grid_lstm_balls.py:demo --steps=2000
+    python -m benchmarks.grid_lstm cost --config=configs/grid_lstm_balls.py:demo
+
+Each prints what it found and writes grid_lstm_<what>-<set>.json, and .png, beside the page. Runs
+given together are of one set; those that differ in their seed alone are one row. `ablation`
+(Table 3) and `refinements` (Table 4) train what is missing in --folder, and may be stopped: the
+same command goes on. Flags that begin with --config. go to their runs, and to the config of `cost`.
+Gradients are compared with the authors' code by `python -m benchmarks.grid_lstm.parity`.
+"""
+
+import argparse
+import importlib
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks.grid_lstm import writing
+from parts_jax.runs import checkpoint, quiet
+
+OF_RUNS = {"table1": "decomposition.make_table1", "table2": "decomposition.make_table2",
+           "prediction": "prediction.make"}
+OF_A_CONFIG = {"ablation": "ablation.make_table3", "refinements": "ablation.make_table4",
+               "cost": "cost.make"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m benchmarks.grid_lstm",
+                                    description=__doc__.splitlines()[0], allow_abbrev=False)
+    commands = found.add_subparsers(dest="what", required=True)
+    for what in OF_RUNS | OF_A_CONFIG:
+        command = commands.add_parser(what, allow_abbrev=False)
+        command.add_argument("--page", type=pathlib.Path, default=writing.PAGE,
+                             help="what is written")
+        command.add_argument("--out", type=pathlib.Path, help="folder of JSON and picture; else "
+                             "that of the page")
+        if what in OF_A_CONFIG:
+            command.add_argument("--config", required=True, help="FILE or FILE:variant")
+        else:
+            command.add_argument("runs", nargs="+", help="workdirs")
+            command.add_argument("--step", type=int, default=checkpoint.NEWEST,
+                                 help="which checkpoint; -1: the newest; -2: the best")
+            command.add_argument("--batch_size", type=at_least(1), default=8,
+                                 help="clips at a time")
+            command.add_argument("--clips", type=at_least(0), default=0,
+                                 help="of the test split; 0: all")
+    sub = commands.choices
+    for what, frames in (("table1", "10,20,30,40"), ("table2", "10,40"), ("cost", "5,10,20,40")):
+        sub[what].add_argument("--frames", type=numbers(1), default=frames, help="lengths T")
+    sub["table2"].add_argument("--slots", type=numbers(1), default="5,6,7,8,9", help="K")
+    sub["table2"].add_argument("--sets", type=lambda text: tuple(text.split(",")), default=(),
+                               help="else those of 6 to 8 balls that go with the runs' own")
+    sub["prediction"].add_argument("--burn_in", type=at_least(2), default=20,
+                                   help="frames that are seen")
+    sub["prediction"].add_argument("--horizons", type=numbers(1), default="3,5,7,10",
+                                   help="frames ahead, in the table")
+    for what in ("ablation", "refinements"):
+        sub[what].add_argument("--steps", type=at_least(1), required=True, help="of every run")
+        sub[what].add_argument("--jobs", type=at_least(1), default=1, help="runs at a time")
+        sub[what].add_argument("--folder", type=pathlib.Path, help="of the runs",
+                               default=pathlib.Path("runs/grid_lstm"))
+        sub[what].add_argument("--no-train", action="store_true", help="only what is there")
+        sub[what].add_argument("--seeds", type=at_least(1), default=1, help="of each row")
+    sub["refinements"].add_argument("--refinements", type=numbers(1), default="2,3,4,5,6,8,10",
+                                    help="R")
+    sub["cost"].add_argument("--refinements", type=numbers(1), default="2,4,6,8", help="R")
+    sub["cost"].add_argument("--num_steps", type=at_least(1), default=10, help="that are timed")
+    sub["cost"].add_argument("--no-flops", dest="flops", action="store_false",
+                             help="loops need not be written out")
+    return found
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads a whole number."""
+    def number(text: str) -> int:
+        value = int(text) if text.lstrip("-").isdecimal() else least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more; got {text}")
+        return value
+    return number
+
+
+def numbers(least: int) -> Callable[[str], tuple[int, ...]]:
+    """Reads whole numbers with commas between them."""
+    return lambda text: tuple(map(at_least(least), text.split(",")))
+
+
+def run(arguments: Sequence[str]) -> str:
+    """Does what the command line says; what it found, and where it stands.
+
+    Raises:
+      ValueError, OSError: with a message for the user.
+    """
+    flags, rest = parser().parse_known_args(arguments)
+    allowed = flags.what in OF_A_CONFIG
+    unknown = [flag for flag in rest if not (allowed and flag.startswith("--config."))]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no flag of {flags.what}; it has those that "
+                         f"python -m benchmarks.grid_lstm {flags.what} --help shows"
+                         f"{', and --config.*' if allowed else ''}.")
+    if not flags.page.is_file():  # before anything is trained or compiled
+        raise FileNotFoundError(f"There is no page {str(flags.page)!r} to write to.")
+    flags.more = rest
+    module, _, name = (OF_RUNS | OF_A_CONFIG)[flags.what].partition(".")
+    made = getattr(importlib.import_module(f"benchmarks.grid_lstm.{module}"), name)(flags)
+    return f"{made.words}\n\n{writing.write(made, flags.page, flags.out or flags.page.parent)}"
+
+
+def main() -> None:
+    quiet.hush()
+    try:
+        print(run(sys.argv[1:]))
+    except (OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

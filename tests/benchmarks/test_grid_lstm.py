@@ -1,0 +1,226 @@
+"""The mathematics of the 2D-LSTM model's experiments: against plain numbers, without a model."""
+
+import argparse
+import pathlib
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from benchmarks.grid_lstm import __main__ as command
+from benchmarks.grid_lstm import ablation, cost, decomposition, prediction, seen
+from configs import grid_lstm_balls
+from parts_jax.data import curriculum
+from parts_jax.runs import config_rules, configuration
+
+# ---- Which way objects go -----------------------------------------------------------------------
+
+
+def squares(places, size=9, side=2):
+    """ids [T, size, size]: object i + 1 is a square with its first pixel at places[t][i]."""
+    ids = np.zeros((len(places), size, size), np.uint8)
+    for t, frame in enumerate(places):
+        for i, (y, x) in enumerate(frame):
+            ids[t, y:y + side, x:x + side] = i + 1
+    return ids
+
+
+def test_centres_of_masks():
+    ids = squares([[(0, 0), (4, 6)], [(0, 1), (5, 6)]])
+    found = prediction.centroids(ids, [1, 2, 3, -1])
+    np.testing.assert_allclose(found[0], [(0.5, 0.5), (0.5, 1.5)])
+    np.testing.assert_allclose(found[1], [(4.5, 6.5), (5.5, 6.5)])
+    assert np.isnan(found[2:]).all()
+
+
+def test_cosines_by_hand():
+    one = np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 0.0], [1.0, 0.0], [np.nan, 1.0]])
+    other = np.array([[3.0, 0.0], [0.0, 5.0], [1.0, 1.0], [-2.0, 0.0], [1.0, 1.0]])
+    np.testing.assert_allclose(prediction.cosine(one, other), [1, 0.5 ** 0.5, np.nan, -1, np.nan])
+
+
+def test_slots_are_those_that_share_most_with_an_object():
+    true = squares([[(0, 0), (4, 4), (7, 0)]])[0]
+    ids = np.full_like(true, 3)
+    ids[0:2, 0:2], ids[4:6, 4:6], ids[4, 4] = 2, 0, 3
+    assert prediction.slots_of(true, ids, 3).tolist() == [2, 0, 3]
+    assert prediction.slots_of(true, np.zeros_like(ids), 3).tolist().count(-1) == 2
+
+
+def test_scores_by_horizon_of_a_known_future():
+    """Two squares go right and down; the slots, of other numbers, show the first turned back."""
+    going = [[(0, t), (t, 7)] for t in range(5)]
+    true = squares(going)[None]
+    turned = squares([*going[:3], [(0, 1), (3, 7)], [(0, 0), (4, 7)]])
+    slots = np.array([0, 2, 1])[turned]
+    video = np.repeat(np.where(true > 0, 255, 0).astype(np.uint8)[..., None], 3, -1)
+    batch = dict(video=video, segmentation=true)
+    found = prediction.scores_of(batch, 3, slots[None, 2], slots[None, 3:])
+    np.testing.assert_allclose(found["cosine"], [[0, 0]], atol=1e-12)  # means of -1 and 1
+    np.testing.assert_allclose(found["kept_cosine"], [[1, 1]])
+    # Of two squares of four pixels, each shifted by one and by two pixels.
+    np.testing.assert_allclose(found["repeat_mse"], [[8 / 81, 16 / 81]])
+    for i, t in enumerate((3, 4)):
+        inside = true[0, t] > 0
+        expected = metrics.adjusted_rand_score(true[0, t][inside], slots[t][inside])
+        assert found["fg_ari"][0, i] == pytest.approx(expected)
+        expected = metrics.adjusted_rand_score(true[0, t][inside], true[0, 2][inside])
+        assert found["repeat_fg_ari"][0, i] == pytest.approx(expected)
+    known = batch | {"position": np.swapaxes(prediction.centroids(true[0], [1, 2]), 0, 1)[None]}
+    again = prediction.scores_of(known, 3, slots[None, 2], slots[None, 3:])
+    np.testing.assert_allclose(again["cosine"], found["cosine"], atol=1e-12)
+
+
+def test_a_horizon_is_the_frame_so_many_after_those_seen():
+    curves = {name: [[float(h), h + 0.5] for h in range(1, 11)] for name in prediction.SHOWN}
+    rows = prediction.at_horizons(curves, (3, 10))
+    assert rows[0] == ("MSE", "3.25000 ± 0.35355", "10.25000 ± 0.35355")
+    assert rows[2] == ("F-ARI", "3.250 ± 0.354", "10.250 ± 0.354")
+
+
+def test_the_first_frames_against_repeating_the_last():
+    one = dict(repeat_mse=np.full((8, 5), 0.3), mse=np.tile([0.1, 0.1, 0.1, 0.9, 0.9], (8, 1)))
+    found = prediction.better_at_first([one, one])
+    assert found["less"] == pytest.approx(0.2) and found["interval"] == pytest.approx([0.2, 0.2])
+    one = {name: np.tile(np.linspace(0, 1, 10), (2, 1)) for name in prediction.SHOWN} | one
+    assert prediction.curves_of([one])["mse"] == [[pytest.approx(v)] for v in (.1, .1, .1, .9, .9)]
+
+
+# ---- Tables -------------------------------------------------------------------------------------
+
+
+def test_lengths_are_the_first_frames():
+    scores = {"mse": np.arange(12.0).reshape(2, 6)}
+    assert seen.at_lengths(scores, (2, 6)) == {"mse": [(0 + 1 + 6 + 7) / 4, 5.5]}
+    assert seen.show("mse", [0.1]) == "0.10000" and seen.show("ari", [0.5, 0.7]) == "0.600 ± 0.141"
+
+
+def test_frames_are_scored_one_by_one():
+    rng = np.random.default_rng(0)
+    true, ids = (rng.integers(0, 3, (2, 3, 4, 4)).astype(np.uint8) for _ in range(2))
+    found = seen.scores_of(seen.Frames(np.ones((2, 3)), ids), true)
+    for b, t in np.ndindex(2, 3):
+        assert found["ari"][b, t] == pytest.approx(
+            metrics.adjusted_rand_score(true[b, t].ravel(), ids[b, t].ravel()))
+        inside = true[b, t] > 0
+        assert found["fg_ari"][b, t] == pytest.approx(
+            metrics.adjusted_rand_score(true[b, t][inside], ids[b, t][inside]))
+
+
+def run_of(name, kind="grid_lstm", **changes):
+    config = grid_lstm_balls.get_config("tiny")
+    config.update_from_flattened_dict({key.replace("__", "."): v for key, v in changes.items()})
+    return seen.Run(name, kind, config, None, None, 0)
+
+
+def test_runs_that_differ_in_their_seed_are_one_row():
+    runs = [run_of("a-0"), run_of("a-1", seed=1, eval__batch_size=3), run_of("b", model__beta=0.7),
+            run_of("c", "parts")]
+    assert {row: [run.name for run in members] for row, members in seen.rows_of(runs).items()} == {
+        "grid_lstm (a-0)": ["a-0", "a-1"], "grid_lstm (b)": ["b"], "parts": ["c"]}
+
+
+def test_the_first_table_has_what_was_measured_and_what_is_quoted():
+    by_seed = [{name: [0.5, 0.25] for name in seen.SCORES}, {name: [0.7, 0.25]
+                                                            for name in seen.SCORES}]
+    numbers = dict(dataset="sim_balls/demo", lengths=[10, 15], clips=4, resolution=32, num_slots=5,
+                   rows={"grid_lstm": dict(runs=["a", "b"], step=9,
+                                           scores=decomposition.by_score(by_seed))},
+                   trivial={"strips": {"ari": [0.1, 0.1], "fg_ari": [0.2, 0.2]}})
+    lines = decomposition.words_of_table1(numbers).splitlines()
+    assert "| grid_lstm, 2 seeds | F-ARI | 0.600 ± 0.141 | 0.250 ± 0.000 |" in lines
+    assert "| strips | ARI | 0.100 | 0.100 |" in lines
+    assert "| *2D-LSTM, quoted* | ARI | *0.7275* |  |" in lines  # nothing is published of 15
+    numbers["dataset"] = "sim_balls/demo_binary"
+    said = decomposition.words_of_table1(numbers)
+    assert "| *R-NEM, quoted* | F-ARI | *0.6259* |  |" in said and "DDPAE" in said
+
+
+@pytest.mark.parametrize("dataset, expected", [
+    ("sim_balls/demo", ("sim_balls/demo_678", "sim_balls/demo_678_4")),
+    ("bouncing_balls/balls4", ("bouncing_balls/balls678",)), ("sim_clevrer/demo", None)])
+def test_sets_of_more_balls(dataset, expected):
+    if expected is None:
+        with pytest.raises(ValueError, match="name some with --sets"):
+            decomposition.crowds_of(dataset)
+    else:
+        assert decomposition.crowds_of(dataset) == expected
+
+
+# ---- Runs that are varied -----------------------------------------------------------------------
+
+
+def flags_of(what, *more):
+    flags, rest = command.parser().parse_known_args(
+        [what, f"--config={pathlib.Path(grid_lstm_balls.__file__)}:demo", "--steps=30", *more])
+    flags.more = rest
+    return flags
+
+
+def changes_of(run):
+    """A run's config, as its flags make it of the demo's."""
+    config = ablation.config_of(run.flags[0].removeprefix("--config="), list(run.flags[1:]))
+    config_rules.check(config, 1)
+    return {key: value for key, _, value in configuration.differences(
+        grid_lstm_balls.get_config("demo"), config)
+        if not key.startswith(("schedule.steps", "schedule.warmup", "train.eval", "train.check",
+                               "eval."))}
+
+
+WARM = "--config.schedule.warmup_steps=(1,1,1)"
+
+
+def test_each_part_is_taken_away_alone_and_all_of_them_together():
+    flags = flags_of("ablation", WARM)
+    config = ablation.checked(flags)
+    runs = ablation.every("table3", flags, config, ablation.rows_of_table3(config))
+    found = {run.row: changes_of(run) for run in runs}
+    half = {"data.train_frames": 8, "schedule.train_frames": (4, 8, 8)}
+    assert found == {
+        "all": {}, "no_grid": {"model.least_refinements": 4},
+        "no_conditions": {"model.conditional": False}, "short": half,
+        "entropy": {"model.entropy": 0.001},
+        "base": {"model.least_refinements": 4, "model.conditional": False} | half}
+    assert len({run.workdir for run in runs}) == len(runs)
+    assert curriculum.stages(config)[-1].num_frames == 16
+
+
+def test_binary_data_have_their_entropy_taken_away():
+    config = grid_lstm_balls.get_config("demo")
+    config.model.entropy = 0.001
+    rows = ablation.rows_of_table3(config)
+    assert "entropy" not in rows and rows["no_entropy"].flags == ("--config.model.entropy=0.0",)
+    assert rows["no_entropy"].flags[0] in rows["base"].flags
+
+
+def test_refinements_are_varied_alone():
+    flags = flags_of("refinements", "--refinements=2,4", WARM)
+    config = ablation.checked(flags)
+    runs = ablation.every("table4", flags, config,
+                          ablation.rows_of_table4(config, flags.refinements))
+    assert {run.row: changes_of(run) for run in runs} == {
+        "R2": {"model.num_refinements": 2}, "R4": {}}
+    config.model.least_refinements = 3
+    with pytest.raises(ValueError, match="--refinements has 2, but .* is 3"):
+        ablation.rows_of_table4(config, flags.refinements)
+
+
+def test_cells_are_as_many_as_the_paper_says():
+    config = grid_lstm_balls.get_config("demo")
+    for r, t in ((4, 10), (6, 40), (2, 2)):
+        assert cost.cells_of(config, r, t) == r * (r + 1) // 2 + t - r
+    resized = cost.sized(config, 6, 40)
+    config_rules.check(resized, 1)
+    assert curriculum.stages(resized)[-1][1:] == (40, 16)
+    assert resized.model.num_refinements == 6
+
+
+def test_numbers_of_the_command_line():
+    flags = command.parser().parse_args(["table1", "runs/a", "--frames=4,8"])
+    assert flags.frames == (4, 8) and flags.runs == ["runs/a"]
+    with pytest.raises(argparse.ArgumentTypeError, match="1 or more; got x"):
+        command.numbers(1)("2,x")
+    with pytest.raises(ValueError, match="'--clip=3' is no flag of table1"):
+        command.run(["table1", "runs/a", "--clip=3"])
+    with pytest.raises(FileNotFoundError, match="There is no page"):
+        command.run(["table1", "runs/a", "--page=nowhere.md"])

@@ -89,7 +89,6 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.kernel_size = 5
     model.decoder.colour = "full"        # of kind coordinates: networks/decoders.py
     model.decoder.frequencies = 0        # of kind coordinates ...
-    model.decoder.modulated = False      # ... slot times coordinates in its first layer
     model.decoder.centred = False        # ... coordinates from a centre that each slot has
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
@@ -138,7 +137,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.test_iterations = 12
     config.model.sigma_x = 0.4           # with less, colours outweigh masks, and two pieces of one
     config.model.sigma_scale = (1.0, 1.0)  # colour share a slot
-    config.model.log_std_offset = -2.0
+    config.model.log_std_offset = -1.0
     config.model.beta = 0.5
     config.model.beta_pixels = 64 * 64
     config.model.beta_warmup_steps = 500
@@ -148,17 +147,19 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.kernel_size = 1
     config.model.decoder.colour = "constant"
     config.model.decoder.frequencies = 4
-    config.model.decoder.modulated = True
+    config.model.decoder.centred = True
     config.model.decoder.examples_at_once = 2
     config.model.refiner.mask_gradient = "logits"      # bounded, where that by masks is not
     config.model.refiner.likelihood_form = "log"
     config.model.refiner.channels = (16, 32)
     config.model.refiner.kernel_size = 3
     config.model.refiner.cells = 4
+    config.model.refiner.glimpse = 8
+    config.model.refiner.glimpse_spacing = 0.14  # so that it covers the longest piece
     config.model.refiner.mlp = (128,)
     config.model.refiner.lstm_size = 128
     config.model.refiner.update_scale = 0.3
-    config.schedule.steps = (1_600, 500)
+    config.schedule.steps = (12_000, 1_000)
     config.schedule.resolution = (35, 35)
     config.schedule.learning_rate = (3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 20)
@@ -167,11 +168,11 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.pixels = (2, 1)         # 289, then all of an image's 1,225 pixels
     config.train.encoder_pooling = (1, 1)
     config.optimizer.decay = 0.99
-    config.optimizer.clip_norm = 1.0
+    config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8
-    config.train.evaluate_every = 800
-    config.train.checkpoint_every = 400
+    config.train.evaluate_every = 2_000
+    config.train.checkpoint_every = 1_000
 
 
 def keep_one_stage(config: ml_collections.ConfigDict, steps: int) -> None:

@@ -41,28 +41,39 @@ def decoder(model: ml_collections.ConfigDict, size: int) -> Cost:
     if c.kind == "broadcast":
         cost, outputs = Cost(), 4
     elif decoders.DEGREES.get(c.colour, 1):  # "full" has none
-        return flops.decoder(model, size) + modulation(model, 1)
+        cost = flops.decoder(model, size)
+        if not c.centred:
+            return cost
+        more, less = centred(model, size), first_layer(model, size)
+        return Cost(*(a + b - c for a, b, c in zip(*map(dataclasses.astuple, (cost, more, less)),
+                                                   strict=True)))
     else:  # the colour is the same all over a slot: its network is all that it takes
         width = decoders.SpatialBroadcastDecoder.colour_width
         cost, outputs = flops.mlp(1, (model.slot_size, width, flops.COLOUR_CHANNELS)), 1
-        cost += modulation(model, 1)
-    cost += flops.linear(c.kernel_size**2, model.slot_size, c.channels[0])
+    cost += (centred if c.centred else first_layer)(model, size)
     for layer in zip(c.channels, (*c.channels[1:], outputs), strict=True):
         cost += flops.convolution(size, c.kernel_size, *layer)
     return cost
 
 
-def modulation(model: ml_collections.ConfigDict, rows: int) -> Cost:
-    """The second linear layer of a modulated decoder, of a slot or of all pixels."""
+def first_layer(model: ml_collections.ConfigDict, size: int) -> Cost:
+    """A slot's part of the first layer, the same for all its pixels."""
     c = model.decoder
-    return flops.linear(rows, model.slot_size, c.channels[0]) if c.get("modulated") else Cost()
+    return flops.linear(c.kernel_size**2, model.slot_size, c.channels[0])
+
+
+def centred(model: ml_collections.ConfigDict, size: int) -> Cost:
+    """The first layer of a `decoders.CentredPixelNetwork`: of rows, of columns, of the slot."""
+    width, features = model.decoder.channels[0], 2 + 2 * model.decoder.frequencies
+    return (flops.linear(2 * size, features, width) + flops.linear(1, model.slot_size, 2)
+            + flops.linear(1, model.slot_size, 2 * width))
 
 
 def decoder_shared(model: ml_collections.ConfigDict, size: int) -> Cost:
     """The spatial basis, once a step; for "broadcast" two coordinates, which get no gradient."""
     c = model.decoder
     if c.kind != "broadcast":
-        return flops.decoder_shared(model, size) + modulation(model, size**2)
+        return Cost() if c.centred else flops.decoder_shared(model, size)
     return flops.convolution(size, c.kernel_size, 2, c.channels[0]).of_constant()
 
 
@@ -84,7 +95,7 @@ def refiner(model: ml_collections.ConfigDict, size: int) -> Cost:
     images = [INPUTS[name] for name in IMAGES if name in given]
     channels = sum(one.channels for one in images)
     normalised = sum(one.channels for one in images if one.layer_norm)
-    cost, width = Cost(), channels
+    cost, width, whole = Cost(), channels, size
     for i, outputs in enumerate(c.channels):
         size, pairs = strided(size, c.kernel_size, c.stride)
         layer = flops.linear(pairs**2, width, outputs)
@@ -95,6 +106,9 @@ def refiner(model: ml_collections.ConfigDict, size: int) -> Cost:
         for rows in (size * width, c.cells * width):
             cost += dataclasses.replace(flops.linear(rows, size, c.cells), to_parameters=0)
         width *= c.cells**2
+    if c.glimpse:
+        cost += glimpse(model, whole, channels, normalised)
+        width += c.mlp[0] + 2
     cost += flops.mlp(1, (width, *c.mlp))
     width = (width, *c.mlp)[-1] + 2 * model.slot_size * len(given & set(VECTORS))
     if c.lstm_size:
@@ -107,6 +121,20 @@ def refiner(model: ml_collections.ConfigDict, size: int) -> Cost:
         cost += flops.linear(1, width, size_of_lambda)
         cost += flops.mlp(1, (size_of_lambda, HEAD_WIDTH, 2 * size_of_lambda))
     return cost
+
+
+def glimpse(model: ml_collections.ConfigDict, size: int, channels: int, normalised: int) -> Cost:
+    """Filters along columns, then rows, and the layer that reads what they see, of one slot.
+
+    Only channels that are layer-normalised get a gradient, for the scales and offsets of that.
+    """
+    c = model.refiner
+    read = flops.linear(1, c.glimpse**2 * channels, c.mlp[0])
+    filters = (flops.linear(size * channels, size, c.glimpse)
+               + flops.linear(c.glimpse * channels, size, c.glimpse))
+    share = lambda cost: dataclasses.replace(
+        cost, to_inputs=cost.to_inputs * normalised // channels)
+    return share(read) + dataclasses.replace(share(filters), to_parameters=0)
 
 
 def minimum(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, int]:

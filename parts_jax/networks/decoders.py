@@ -42,7 +42,6 @@ class SpatialBroadcastDecoder(nn.Module):
       num_fields: of the colour "fields".
       frequencies: sines and cosines added to the coordinates.
       colour_width: hidden width of the affine colour's network.
-      modulated: of networks per pixel, see `PixelNetwork`.
       centred: of networks per pixel, see `CentredPixelNetwork`.
       dtype: of convolutions and matrix products; the mixture is float32.
     """
@@ -54,7 +53,6 @@ class SpatialBroadcastDecoder(nn.Module):
     shade: float = 0.5
     num_fields: int = 8
     colour_width: int = 32
-    modulated: bool = False
     centred: bool = False
     dtype: Any = None
 
@@ -75,10 +73,10 @@ class SpatialBroadcastDecoder(nn.Module):
         grid = layers.coordinates(*resolution, self.frequencies, place)
         widths = (*self.channels, OUTPUTS[self.colour])
         if self.centred:
-            network = CentredPixelNetwork(widths, self.frequencies, self.dtype, name="pixels")
+            network = CentredPixelNetwork(widths, self.dtype, self.frequencies, name="pixels")
             h = network(z, grid[..., 0, :, 0], grid[..., :, 0, 1])
         elif self.kernel_size == 1:
-            network = PixelNetwork(widths, self.modulated, self.dtype, name="pixels")
+            network = PixelNetwork(widths, self.dtype, name="pixels")
             h = network(z, nn.Dense(z.shape[-1], name="basis")(grid))
         else:
             network = ConvolutionalNetwork(
@@ -151,14 +149,10 @@ class PixelNetwork(nn.Module):
 
     Attributes:
       widths: channels of the layers, the last without ReLU.
-      modulated: the first layer has products of slot and basis beside their sum. With sines and
-        cosines of the coordinates, sin a cos b - cos a sin b among them, a shape may be moved by
-        them, where sums alone must learn it anew at every place.
       dtype: of the matrix products, and of the output.
     """
 
     widths: Sequence[int]
-    modulated: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -171,16 +165,15 @@ class PixelNetwork(nn.Module):
         of_slots = lambda h: h.reshape(self.widths[0], -1, z.shape[-2], 1)
         of_pixels = lambda h: h.reshape(self.widths[0], -1, 1, num_pixels)
         h = of_slots(kernel.T @ slots) + of_pixels(kernel.T @ pixels + bias[:, None])
-        if self.modulated:
-            factors = [promote_dtype(self.param(
-                f"factor_{name}", nn.initializers.lecun_normal(), (z.shape[-1], self.widths[0])),
-                dtype=self.dtype)[0] for name in ("slots", "pixels")]
-            h = h + of_slots(factors[0].T @ slots) * of_pixels(factors[1].T @ pixels)
-        h = h.reshape(self.widths[0], -1)
+        return self.rest(h.reshape(self.widths[0], *z.shape[:-1], *basis.shape[-3:-1]))
+
+    def rest(self, h: jax.Array) -> jax.Array:
+        """The layers after the first: [widths[0], ..., K, H, W] -> [..., K, H, W, widths[-1]]."""
+        shape, h = h.shape[1:], h.reshape(self.widths[0], -1)
         for i, width in enumerate(self.widths[:-1], start=1):
             kernel, bias = self.layer(i, width)
             h = kernel.T @ nn.relu(h) + bias[:, None]
-        return jnp.moveaxis(h.reshape(-1, *z.shape[:-1], *basis.shape[-3:-1]), 0, -1)
+        return jnp.moveaxis(h.reshape(-1, *shape), 0, -1)
 
     def layer(self, i: int, inputs: int) -> tuple[jax.Array, jax.Array]:
         """Kernel [inputs, widths[i]] and bias [widths[i]] of a layer."""
@@ -189,44 +182,37 @@ class PixelNetwork(nn.Module):
         return promote_dtype(kernel, bias, dtype=self.dtype)
 
 
-class CentredPixelNetwork(nn.Module):
-    """The same in coordinates from a centre that each slot has: a shape is learned once, at any place.
+class CentredPixelNetwork(PixelNetwork):
+    """The same in coordinates from a centre that a slot has: a shape is learned once, for anywhere.
 
-    The first layer is linear in features of x and of y, so that each is multiplied for a row or a
-    column of pixels, and added: it costs next to nothing beside those after it.
+    The first layer is h = (1 + scale(z)) (A f(x - c_x(z)) + B f(y - c_y(z))) + shift(z): of what
+    depends on x and of what depends on y, so products are of rows and columns of pixels only.
 
     Attributes:
-      widths: channels of the layers, the last without ReLU.
-      frequencies: F, sines and cosines of the coordinates from the centre.
-      dtype: of the matrix products, and of the output.
+      widths, dtype: as of `PixelNetwork`.
+      frequencies: F of `axis_features`, f.
     """
 
-    widths: Sequence[int]
-    frequencies: int
-    dtype: Any = None
+    frequencies: int = 0
 
     @nn.compact
     def __call__(self, z: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         """z [..., K, D], x [W] or [..., W], y [H] or [..., H] -> [..., K, H, W, widths[-1]]."""
-        width = self.widths[0]
-        dense = lambda name, size: nn.Dense(size, dtype=self.dtype, name=name)
         centre = nn.Dense(2, name="centre")(z)
-        h = [jnp.moveaxis(dense(f"from_{axis}", width)(axis_features(
-                 u[..., None, :] - centre[..., i:i + 1], self.frequencies)), -1, 0)
-             for i, (axis, u) in enumerate((("x", x), ("y", y)))]
-        h = h[0][..., None, :] + h[1][..., :, None]  # [width, ..., K, H, W]
-        scale, shift = (jnp.moveaxis(a, -1, 0)[..., None, None]
-                        for a in jnp.split(dense("modulation", 2 * width)(z), 2, axis=-1))
-        h = (1 + scale) * h + shift
-        shape = h.shape[1:]
-        h = h.reshape(width, -1)
-        for i, width in enumerate(self.widths[:-1], start=1):
-            kernel = self.param(f"kernel_{i}", nn.initializers.lecun_normal(),
-                                (width, self.widths[i]))
-            bias = self.param(f"bias_{i}", nn.initializers.zeros, (self.widths[i],))
-            h, kernel, bias = promote_dtype(h, kernel, bias, dtype=self.dtype)
-            h = kernel.T @ nn.relu(h) + bias[:, None]
-        return jnp.moveaxis(h.reshape(-1, *shape), 0, -1)
+
+        def along(name: str, u: jax.Array, c: jax.Array) -> jax.Array:  # [widths[0], ..., K, W]
+            features = axis_features(u[..., None, :] - c[..., None], self.frequencies)
+            return self.channels_first(f"from_{name}", self.widths[0], features)
+
+        h = (along("x", x, centre[..., 0])[..., None, :]
+             + along("y", y, centre[..., 1])[..., :, None])
+        modulation = self.channels_first("modulation", 2 * self.widths[0], z)
+        scale, shift = jnp.split(modulation[..., None, None], 2)
+        return self.rest((1 + scale) * h + shift)
+
+    def channels_first(self, name: str, width: int, inputs: jax.Array) -> jax.Array:
+        """A linear layer, [..., C] -> [width, ...]."""
+        return jnp.moveaxis(nn.Dense(width, dtype=self.dtype, name=name)(inputs), -1, 0)
 
 
 def axis_features(u: jax.Array, frequencies: int) -> jax.Array:

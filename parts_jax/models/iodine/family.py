@@ -71,10 +71,10 @@ def build(config: ml_collections.ConfigDict) -> model.IODINE:
         refiner=refiner.RefinementNetwork(
             inputs=tuple(c.refiner.inputs), channels=tuple(c.refiner.channels),
             kernel_size=c.refiner.kernel_size, stride=c.refiner.stride, cells=c.refiner.cells,
-            glimpse=c.refiner.glimpse, glimpse_spacing=c.refiner.glimpse_spacing,
             mlp=tuple(c.refiner.mlp),
             lstm_size=c.refiner.lstm_size, head=c.refiner.head, slot_size=c.slot_size,
-            update_scale=c.refiner.update_scale, dtype=compute_dtype(c)),
+            update_scale=c.refiner.update_scale, glimpse=c.refiner.glimpse,
+            glimpse_spacing=c.refiner.glimpse_spacing, dtype=compute_dtype(c)),
         num_slots=c.num_slots, slot_size=c.slot_size, num_iterations=c.num_iterations,
         likelihood=c.likelihood, sigma_x=c.sigma_x, posterior=c.posterior,
         log_std_offset=c.log_std_offset, beta=c.beta, beta_pixels=c.beta_pixels,
@@ -94,7 +94,7 @@ def decoder(config: ml_collections.ConfigDict) -> nn.Module:
     return decoders.SpatialBroadcastDecoder(
         channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
         colour=c.decoder.colour, frequencies=c.decoder.frequencies,
-        modulated=c.decoder.modulated, centred=c.decoder.centred, dtype=compute_dtype(c))
+        centred=c.decoder.centred, dtype=compute_dtype(c))
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

@@ -33,7 +33,6 @@ KEYS = {
     "decoder.kernel_size": rules.odd(),
     "decoder.colour": rules.choice(*decoders.COLOURS),
     "decoder.frequencies": rules.whole(0),
-    "decoder.modulated": rules.flag(),
     "decoder.centred": rules.flag(),
     "decoder.examples_at_once": rules.whole(0),
     "refiner.inputs": rules.names(tuple(inputs.INPUTS)),
@@ -60,10 +59,11 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Refuses values that are allowed, but not together.
 
     Raises:
-      ValueError: subsets of pixels for a decoder that needs a pixel's neighbours; pooling of what
-        an encoder sees, as there is none; no image among the refiner's inputs; several iterations
-        of a frame where each iteration has a frame of its own; fewer iterations in use than in
-        training; a last stage of another sigma_x than in use.
+      ValueError: subsets of pixels, or a centred decoder, where it needs a pixel's neighbours; a
+        glimpse that no layer reads; pooling of what an encoder sees, as there is none; no image
+        among the refiner's inputs; several iterations of a frame where each iteration has a frame
+        of its own; fewer iterations in use than in training; a last stage of another sigma_x than
+        in use.
     """
     c = config.model
     per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
@@ -73,6 +73,16 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
             "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
             "be 1 in every stage.")
+    if c.decoder.centred and not per_pixel:
+        raise ValueError(
+            f"config.model.decoder.centred is True, with config.model.decoder.kind "
+            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
+            "pixel (kind 'coordinates', kernel_size 1) has coordinates from a slot's centre.")
+    if c.refiner.glimpse and not c.refiner.mlp:
+        raise ValueError(
+            f"config.model.refiner.glimpse is {c.refiner.glimpse}, and config.model.refiner.mlp is "
+            "(): what a glimpse sees is read by a layer as wide as the first of mlp, so mlp must "
+            "have one.")
     if max(config.train.encoder_pooling) > 1:
         raise ValueError(
             f"config.train.encoder_pooling is {tuple(config.train.encoder_pooling)}, but IODINE "

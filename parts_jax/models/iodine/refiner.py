@@ -26,15 +26,15 @@ class RefinementNetwork(nn.Module):
       stride: of each convolution.
       cells: means over space are taken of cells x cells parts of the picture, so that the MLP is
         told where something is; 1: over all of it, as in the authors' code.
-      glimpse: M of the M x M points around each slot's own pixels that it looks at closely, beside
-        those means; 0: none. See `glimpse`.
-      glimpse_spacing: between the points, in a picture's halves.
       mlp: widths of the MLP.
       lstm_size: of the LSTM; 0: none.
       head: "linear": the update is linear in the last layer. "gated": that of the authors' code for
         sequences, which moves lambda part of the way to a new one, by gates.
       slot_size: D.
       update_scale: initial scale of the last layer.
+      glimpse: M of the M x M points around each slot's own pixels that it looks at closely, beside
+        those means; 0: none. See `glimpse`.
+      glimpse_spacing: between the points, in halves of a picture's side.
       dtype: of convolutions and matrix products.
     """
 
@@ -43,13 +43,13 @@ class RefinementNetwork(nn.Module):
     kernel_size: int
     stride: int
     cells: int
-    glimpse: int
-    glimpse_spacing: float
     mlp: Sequence[int]
     lstm_size: int
     head: str
     slot_size: int
     update_scale: float
+    glimpse: int = 0
+    glimpse_spacing: float = 0.15
     dtype: Any = None
 
     @nn.compact
@@ -90,10 +90,9 @@ class RefinementNetwork(nn.Module):
         shares = (images["mask"] * images["mask_posterior"])[..., 0]
         seen, centre = glimpse(given, shares, images["coordinates"], self.glimpse,
                                self.glimpse_spacing)
-        convolve = nn.Conv(self.channels[0], (self.kernel_size,) * 2, dtype=self.dtype,
-                           name="glimpse")
-        features = layers.at_least_float32(nn.elu(convolve(seen)))
-        return jnp.concatenate([features.reshape(*centre.shape[:-1], -1), centre], axis=-1)
+        dense = nn.Dense(self.mlp[0], dtype=self.dtype, name="glimpse")
+        features = layers.at_least_float32(dense(seen.reshape(*centre.shape[:-1], -1)))
+        return jnp.concatenate([nn.elu(features), centre], axis=-1)
 
     def given(self, arrays: dict[str, jax.Array]) -> list[jax.Array]:
         """Those arrays that are inputs, in the table's order, layer-normalised where it says so.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parts_jax.models.iodine import inputs
-from parts_jax.models.iodine.refiner import RefinementNetwork
+from parts_jax.models.iodine.refiner import RefinementNetwork, glimpse
 
 B, K, D, S, LSTM, WIDTH = 2, 3, 3, 8, 4, 5
 EVERY = tuple(inputs.INPUTS)
@@ -127,3 +127,57 @@ def test_an_update_is_of_the_slot_itself_alone(applied):
     for a, b in zip(*map(jax.tree.leaves, (plain, other)), strict=True):
         np.testing.assert_array_equal(a[:, :2], b[:, :2])
         assert np.abs(a[:, 2] - b[:, 2]).max() > 1e-3
+
+
+def seen_by(images, shares, points, spacing):
+    """`glimpse` in loops, of one slot: images [S, S, C], shares [S, S]."""
+    size = len(images)
+    at = (np.arange(size) + 0.5) / size * 2 - 1
+    centre = np.array([np.sum(shares * at[None, :]), np.sum(shares * at[:, None])]) / np.sum(shares)
+    seen = np.zeros((points, points, images.shape[-1]))
+    z = np.sqrt(2 * np.pi) * (spacing / 2) / (2 / size)
+    for m, n, i, j in np.ndindex(points, points, size, size):
+        y, x = (centre[::-1] + (np.array([m, n]) - (points - 1) / 2) * spacing)
+        weight = np.exp(-((at[i] - y) ** 2 + (at[j] - x) ** 2) / (2 * (spacing / 2) ** 2)) / z**2
+        seen[m, n] += weight * images[i, j]
+    return seen, centre
+
+
+def grid(size):
+    x = (np.arange(size) + 0.5) / size * 2 - 1
+    return np.broadcast_to(np.stack(np.meshgrid(x, x), axis=-1), (1, 2, size, size, 2))
+
+
+def test_a_glimpse_is_of_gaussian_filters_around_a_slots_pixels():
+    rng = np.random.default_rng(0)
+    images, shares = rng.normal(size=(1, 2, S, S, 3)), rng.uniform(0.1, 1, size=(1, 2, S, S))
+    found, centres = glimpse(images, shares, grid(S), 3, 0.5)
+    shares = shares / shares.sum(axis=1, keepdims=True)  # the slots share each pixel
+    for k in range(2):
+        seen, centre = seen_by(images[0, k], shares[0, k], 3, 0.5)
+        np.testing.assert_allclose(found[0, k], seen, atol=1e-5)
+        np.testing.assert_allclose(centres[0, k], centre, atol=1e-5)
+
+
+def test_a_glimpse_moves_with_the_slot_and_is_empty_beyond_the_edges():
+    size = 16
+    images, shares = np.zeros((1, 2, size, size, 1)), np.full((1, 2, size, size), 1e-12)
+    for k, (i, j) in enumerate(((5, 4), (9, 10))):  # the same shape at two places
+        images[0, k, i - 1:i + 2, j] = 1
+        shares[0, k, i, j] = 1
+    first, second = glimpse(images, shares, grid(size), 5, 0.2)[0][0]
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert np.max(first) > 0.3
+    corner = np.zeros_like(shares)
+    corner[..., 0, 0] = 1
+    seen, _ = glimpse(np.ones_like(images), corner + 1e-12, grid(size), 5, 0.4)
+    assert np.max(seen[0, 0, 0, 0]) < 1e-6 < 0.9 < seen[0, 0, 3, 3, 0]
+
+
+def test_a_closer_look_joins_the_mlp_and_stops_where_it_lies(applied):
+    module = network(glimpse=3)
+    found, without = parameters(module), parameters(network())
+    assert set(found) == set(without) | {"glimpse"}
+    assert found["glimpse"]["kernel"].shape[1] == WIDTH
+    more = found["mlp_0"]["kernel"].shape[0] - without["mlp_0"]["kernel"].shape[0]
+    assert more == WIDTH + 2  # what it saw, and where

@@ -59,7 +59,6 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.num_slots = 5
     config.model.slot_size = 12
     config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
-    config.schedule.steps = (2_800, 200)
+    config.schedule.steps = (4_000, 400)
     config.schedule.resolution = (32, 32)
-    config.schedule.learning_rate = (3e-3, 5e-4)
-    config.train.evaluate_every = 1_400
+    config.train.evaluate_every = 1_000

@@ -69,6 +69,7 @@ def paper() -> ml_collections.ConfigDict:
     model.slot_size = 32                 # D
     model.num_iterations = 5             # N of training ...
     model.test_iterations = 5            # ... and outside of it; not read of sequences
+    model.restarts = 1                   # outside of training an image keeps the best of so many
     model.sequential = False             # one frame of a video an iteration (appendix B.4)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
     model.sigma_x = 0.1                  # its scale (ours: the paper does not give it)
@@ -197,6 +198,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.channels = (8,)
     config.model.refiner.channels = (4,)
     config.model.refiner.cells = 2
+    config.model.refiner.glimpse = 3
     config.model.refiner.mlp = (8,)
     config.model.refiner.lstm_size = 8
     config.schedule.warmup_steps = (2,)

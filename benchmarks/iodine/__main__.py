@@ -3,6 +3,7 @@
     python -m benchmarks.iodine scores runs/tetrominoes-0 runs/tetrominoes-1
     python -m benchmarks.iodine iterations runs/tetrominoes-0     # figure 8
     python -m benchmarks.iodine slots runs/sprites-0              # figure 9
+    python -m benchmarks.iodine restarts runs/tetrominoes-0
     python -m benchmarks.iodine ablation --config=configs/iodine_tetrominoes.py:short --steps=600 \\
         --jobs=2                                                  # figures 29 to 36
     python -m benchmarks.iodine ambiguous runs/tetrominoes-0      # figure 10
@@ -27,7 +28,8 @@ from collections.abc import Sequence
 from benchmarks.iodine import writing
 from parts_jax.runs import checkpoint, quiet
 
-OF_RUNS = {"scores": "scores", "iterations": "iterations", "slots": "slots"}
+OF_RUNS = {"scores": "scores", "iterations": "iterations", "slots": "slots",
+           "restarts": "restarts"}
 OF_A_RUN = {"ambiguous": "ambiguous", "traversals": "traversals", "probe": "probing"}
 OF_A_CONFIG = {"ablation": "ablation", "vae": "vae", "flops": "flops"}
 MODULES = OF_RUNS | OF_A_RUN | OF_A_CONFIG
@@ -56,12 +58,14 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("runs", nargs="+", help="workdirs")
         if what in OF_A_RUN:
             command.add_argument("run", help="a workdir")
-        if what in ("iterations", "slots"):
+        if what in ("iterations", "slots", "restarts"):
             command.add_argument("--images", type=_at_least(0), default=320,
                                  help="of the test split; 0: all")
     sub = commands.choices
     sub["iterations"].add_argument("--iterations", type=_at_least(1), default=15,
                                    help="at the most")
+    sub["restarts"].add_argument("--restarts", type=_at_least(1), default=8,
+                                 help="at the most; powers of 2 up to it")
     sub["ambiguous"].add_argument("--times", type=_at_least(1), default=128,
                                   help="evaluations with other noise")
     sub["traversals"].add_argument("--image", type=_at_least(0), default=0,

@@ -139,7 +139,7 @@ def _kept(module: Any, lambda_: Gaussian, score: refinement.Score, x: jax.Array)
 
 
 def trace(run: Run, images: np.ndarray, keys: jax.Array, num_slots: int | None = None,
-          num_iterations: int | None = None) -> Trace:
+          num_iterations: int | None = None, restart: int = 0) -> Trace:
     """Refines images, numpy in and out.
 
     Args:
@@ -147,8 +147,11 @@ def trace(run: Run, images: np.ndarray, keys: jax.Array, num_slots: int | None =
       images: uint8 [B, H, W, 3], or floats in [0, 1].
       keys: of the noise, one an image, [B].
       num_slots, num_iterations: K, N; None: those of the config, in use.
+      restart: from which noise, of models/iodine/restarts.py; 0: that of the config's first.
     """
-    noise = run.model.noise(keys, 1, num_slots, num_iterations)[:, 0]
+    once = (num_iterations or run.config.model.test_iterations) + 1
+    of_all = run.model.noise(keys, 1, num_slots, (restart + 1) * once - 1)[:, 0]
+    noise = of_all[:, restart * once:(restart + 1) * once]
     x = preprocess.to_float(images) if images.dtype == np.uint8 else images
     return jax.device_get(_trace(run.module, run.params, jnp.asarray(x, jnp.float32), noise))
 

@@ -15,6 +15,7 @@ from benchmarks.iodine import (
     drawing,
     iterations,
     probing,
+    restarts,
     scores,
     seen,
     slots,
@@ -105,11 +106,14 @@ def test_commands_on_images_write_page_picture_and_numbers(run, split, page):
     assert numbers["images"] == 5  # the sixth of the last batch is none
     assert np.shape(numbers["trained"]["2"]["quartiles"]["kl"]) == (3, 5)
     command.run(["traversals", "runs/a", "--image=1", f"--page={page}"])
+    command.run(["restarts", "runs/a", "--restarts=3", "--batch_size=2", f"--page={page}"])
+    numbers = json.loads((page.parent / "iodine_restarts-sim_tetrominoes_tiny.json").read_text())
+    assert list(numbers["best_of"]) == ["1", "2"] and numbers["images"] == 5
     said = command.run(["probe", "runs/a", "--batch_size=4", f"--page={page}"])
     assert "10 objects, told by 10 of training" in said and "| shape | accuracy |" in said
     text = page.read_text()
     assert "not measured yet" not in text and "| position | R2 |" in text
-    assert text.count("<!-- /") == 3 and (page.parent / "iodine_traversals-sim_tetrominoes_tiny.png"
+    assert text.count("<!-- /") == 4 and (page.parent / "iodine_traversals-sim_tetrominoes_tiny.png"
                                           ).stat().st_size < writing.MOST_BYTES
     with pytest.raises(ValueError, match="--image is 9, but the test split .* has 5 images"):
         command.run(["traversals", "runs/a", "--image=9", f"--page={page}"])
@@ -228,6 +232,13 @@ def test_scores_by_number_of_objects():
     assert "| 3 | **4** | 0.400 ± 0.141 |" in text and "all: 4, 2: 2, 3: 2" in text
     alone = slots.by_count([by_hand(np.ones((2, 1))) | {"objects": np.asarray([3, 3])}])
     assert list(alone) == ["all"] and np.isnan(alone["all"]["std"])
+
+
+def test_the_best_of_restarts_is_that_of_the_greatest_elbo():
+    scores = {"neg_elbo": np.asarray([[2., 1.], [1., 3.], [0., 0.]]),
+              "mse": np.asarray([[.1, .2], [.3, .4], [.5, .6]])}
+    for count, expected in ((1, [.1, .2]), (2, [.3, .2]), (3, [.5, .6])):
+        np.testing.assert_array_equal(restarts.best_of(scores, count)["mse"], expected)
 
 
 def test_the_table_of_seeds_beside_trivial_answers():

@@ -122,7 +122,7 @@ def test_flops_of_the_step_are_little_above_the_least():
     config.data.resolution, config.schedule.resolution, config.train.batch_size = 16, (16,), 2
     config.model.num_slots, config.model.num_iterations, config.train.pixels = 2, 1, (1,)
     config.model.decoder.kind, config.model.decoder.colour = "broadcast", "full"
-    config.model.decoder.frequencies = 0
+    config.model.decoder.frequencies, config.model.decoder.centred = 0, False
     config.model.decoder.channels, config.model.decoder.kernel_size = (32, 32), 5
     config.model.refiner.channels = (32, 32)
     least = flops.minimum(config)

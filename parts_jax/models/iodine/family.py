@@ -11,7 +11,7 @@ from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import schedules
 from parts_jax.models.contract import Model
-from parts_jax.models.iodine import model, refiner, sequences
+from parts_jax.models.iodine import model, refiner, restarts, sequences
 from parts_jax.networks import broadcast_decoder, decoders
 
 
@@ -31,7 +31,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
 
     def noise(keys, num_frames, num_slots, num_iterations=None):
-        count = 1 if c.sequential else (num_iterations or c.test_iterations) + 1
+        count = 1 if c.sequential else ((num_iterations or c.test_iterations) + 1) * c.restarts
         shape = (num_frames, num_slots or c.num_slots, c.slot_size)
         # A key an iteration: with more iterations, the first of them are what they were.
         one = lambda key: jax.vmap(lambda n: jax.random.normal(jax.random.fold_in(key, n), shape),
@@ -43,6 +43,11 @@ def create(config: ml_collections.ConfigDict) -> Model:
         clamp = (c.clamp,) if c.sequential and step is None else ()
         if not c.sequential and step is not None:  # fewer iterations in training than in use
             clip = clip._replace(noise=clip.noise[:, :, :c.num_iterations + 1])
+        if c.restarts > 1 and step is None:
+            once = lambda noise: iodine.apply(
+                {"params": params}, clip._replace(noise=noise), state, scales)[1]
+            found = restarts.best_of(once, clip.noise, c.restarts)
+            return jnp.mean(found.metrics["neg_elbo"]), found
         return iodine.apply({"params": params}, clip, state, scales, *clamp)
 
     def decode(params, slots, resolution):

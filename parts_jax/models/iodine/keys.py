@@ -15,6 +15,7 @@ KEYS = {
     "slot_size": rules.whole(1),
     "num_iterations": rules.whole(1),
     "test_iterations": rules.whole(1),
+    "restarts": rules.whole(1),
     "sequential": rules.flag(),
     "likelihood": rules.choice(*LIKELIHOODS),
     "sigma_x": rules.positive(),
@@ -61,9 +62,9 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       ValueError: subsets of pixels, or a centred decoder, where it needs a pixel's neighbours; a
         glimpse that no layer reads; pooling of what an encoder sees, as there is none; no image
-        among the refiner's inputs; several iterations of a frame where each iteration has a frame
-        of its own; fewer iterations in use than in training; a last stage of another sigma_x than
-        in use.
+        among the refiner's inputs; several iterations of a frame, or restarts, where each iteration
+        has a frame of its own; fewer iterations in use than in training; a last stage of another
+        sigma_x than in use.
     """
     c = config.model
     per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
@@ -96,6 +97,10 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.model.num_iterations is {c.num_iterations}, and config.model.sequential True: "
             "on sequences each iteration sees a frame of its own, so it must be 1.")
+    if c.sequential and c.restarts > 1:
+        raise ValueError(
+            f"config.model.restarts is {c.restarts}, and config.model.sequential True: of several "
+            "refinements an image keeps the best, and a video goes on from each; it must be 1.")
     if c.test_iterations < c.num_iterations:
         raise ValueError(
             f"config.model.test_iterations is {c.test_iterations}, below config.model."

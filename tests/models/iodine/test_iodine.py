@@ -24,6 +24,7 @@ TINY = {"model.num_slots": K, "model.slot_size": D, "model.num_iterations": N,
         "model.test_iterations": N,
         "model.decoder.kind": "broadcast", "model.decoder.colour": "full",
         "model.decoder.channels": (4,), "model.decoder.kernel_size": 3,
+        "model.decoder.centred": False, "model.refiner.glimpse": 0,
         "model.refiner.channels": (4,), "model.refiner.mlp": (5,), "model.refiner.lstm_size": 4,
         "train.pixels": (1,), "train.encoder_pooling": (1,), "model.beta": 100.0}
 PAPER = {}
@@ -313,3 +314,23 @@ def test_responsibilities_of_a_view_are_those_of_its_mixture():
     density = stats.norm.pdf(frame[:, None], means, config_of({}).model.sigma_x).prod(-1)
     expected = masks * density / (masks * density).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
+
+
+def test_of_several_restarts_an_image_keeps_the_one_that_explains_it_best():
+    clip = clip_of(iterations=2 * N + 1)
+    halves = [run(PAPER, clip._replace(noise=noise))[1]
+              for noise in np.split(clip.noise, 2, axis=2)]
+    again = run({"model.restarts": 2}, clip)[1]
+    first = halves[0].metrics["neg_elbo"] < halves[1].metrics["neg_elbo"]
+    assert 0 < np.sum(first) < first.size  # so that neither is the best of all images
+    for kept, *made in zip(*map(jax.tree.leaves, (again, *halves)), strict=True):
+        shape = first.reshape(*first.shape, *(1,) * (kept.ndim - 2))
+        np.testing.assert_allclose(kept, np.where(shape, *made), rtol=1e-4, atol=1e-4)
+
+
+def test_noise_of_one_restart_is_the_first_of_several():
+    keys = jax.random.split(jax.random.key(0), B)
+    once, often = (build(changes)[0].noise(keys, T, None)
+                   for changes in ((), (("model.restarts", 3),)))
+    assert once.shape == (B, T, N + 1, K, D) and often.shape == (B, T, 3 * (N + 1), K, D)
+    np.testing.assert_array_equal(once, often[:, :, :N + 1])

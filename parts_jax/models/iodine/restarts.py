@@ -1,0 +1,32 @@
+"""Refining an image from several noises, of which it keeps what explains it best.
+
+Samples of one posterior are all that tells slots apart at first, and where that leads them to is a
+local optimum: a piece may be left without a slot. The paper refines once.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from parts_jax.models.contract import Step
+
+
+def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int) -> Step:
+    """Infers every image `restarts` times, one after another, and keeps its greatest ELBO's.
+
+    Args:
+      infer: noise [B, T, N+1, K, D] to a `Step` of arrays [B, T, ...], with the metric neg_elbo.
+      noise: epsilon of all of them, [B, T, restarts (N+1), K, D]; the first N+1 are those of an
+        image that is refined once.
+      restarts: how often.
+
+    Returns:
+      A `Step`; each image's is all of one restart.
+    """
+    batch, frames, count, *rest = noise.shape
+    noise = noise.reshape(batch, frames, restarts, count // restarts, *rest)
+    steps = jax.lax.map(infer, jnp.moveaxis(noise, 2, 0))
+    best = jnp.argmin(steps.metrics["neg_elbo"], axis=0)[None]  # [1, B, T]
+    return jax.tree.map(lambda array: jnp.take_along_axis(
+        array, best.reshape(*best.shape, *(1,) * (array.ndim - 3)), axis=0)[0], steps)

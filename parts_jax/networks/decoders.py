@@ -201,7 +201,8 @@ class CentredPixelNetwork(PixelNetwork):
         centre = nn.Dense(2, name="centre")(z)
 
         def along(name: str, u: jax.Array, c: jax.Array) -> jax.Array:  # [widths[0], ..., K, W]
-            features = axis_features(u[..., None, :] - c[..., None], self.frequencies)
+            u = u.reshape(*(1,) * (c.ndim - u.ndim), *u.shape)[..., None, :]
+            features = axis_features(u - c[..., None], self.frequencies)
             return self.channels_first(f"from_{name}", self.widths[0], features)
 
         h = (along("x", x, centre[..., 0])[..., None, :]

@@ -198,13 +198,31 @@ def test_means_over_cells_weigh_a_pixel_by_its_share_of_each(size, cells):
     np.testing.assert_allclose(found, expected.reshape(2, -1), atol=1e-6)
 
 
-def test_a_modulated_network_multiplies_slots_and_pixels():
-    network = decoders.PixelNetwork((6, 2), modulated=True)
-    z, basis = random(2, 3, 4), random(5, 7, 4, seed=1)
-    params = network.init(jax.random.key(0), z, basis)["params"]
-    p = jax.tree.map(np.asarray, params)
-    slots, pixels = np.asarray(z)[:, :, None, None], np.asarray(basis)
-    h = ((slots + pixels) @ p["kernel_0"] + p["bias_0"]
-         + (slots @ p["factor_slots"]) * (pixels @ p["factor_pixels"]))
-    expected = np.maximum(h, 0) @ p["kernel_1"] + p["bias_1"]
-    np.testing.assert_allclose(network.apply({"params": params}, z, basis), expected, atol=1e-5)
+def test_a_centred_network_is_its_formula():
+    network = decoders.CentredPixelNetwork((6, 2), frequencies=1)
+    z, x, y = random(2, 3, 4), random(2, 5), random(2, 7, seed=1)
+    params = network.init(jax.random.key(0), z, x, y)["params"]
+    p, z_, x_, y_ = jax.tree.map(np.asarray, (params, z, x, y))
+    linear = lambda name, inputs: inputs @ p[name]["kernel"] + p[name]["bias"]
+    features = lambda u: np.array([u, u * u, np.sin(np.pi / 2 * u), np.cos(np.pi / 2 * u)])
+    expected = np.zeros((2, 3, 7, 5, 2))
+    for b, k, i, j in np.ndindex(2, 3, 7, 5):
+        c = linear("centre", z_[b, k])
+        h = (linear("from_x", features(x_[b, j] - c[0]))
+             + linear("from_y", features(y_[b, i] - c[1])))
+        scale, shift = np.split(linear("modulation", z_[b, k]), 2)
+        h = np.maximum((1 + scale) * h + shift, 0)
+        expected[b, k, i, j] = h @ p["kernel_1"] + p["bias_1"]
+    np.testing.assert_allclose(network.apply({"params": params}, z, x, y), expected, atol=1e-5)
+
+
+def test_what_a_centred_decoder_draws_moves_with_its_centre():
+    decoder = decoders.SpatialBroadcastDecoder((8, 8), 1, "constant", frequencies=2, centred=True)
+    z = random(1, 2, 4)
+    params = decoder.init(jax.random.key(0), z, (6, 8))["params"]
+    draw = lambda params: decoder.apply({"params": params}, z, (6, 8)).mask_logits
+    moved = jax.tree.map(jnp.copy, params)
+    moved["pixels"]["centre"]["bias"] += jnp.array([2 * 2 / 8, 2 / 6])  # two columns and a row
+    before, after = draw(params), draw(moved)
+    np.testing.assert_allclose(after[..., 1:, 2:], before[..., :-1, :-2], atol=1e-4)
+    assert np.max(np.abs(after - before)) > 1e-2

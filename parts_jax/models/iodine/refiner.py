@@ -160,7 +160,8 @@ def glimpse(images: jax.Array, shares: jax.Array, coordinates: jax.Array, points
     offsets = (jnp.arange(points) - (points - 1) / 2) * spacing
 
     def filters(u: jax.Array, c: jax.Array) -> jax.Array:  # [B, K, S], [B, K] -> [B, K, M, S]
-        distance = u[..., None, :] - (c[..., None] + offsets)[..., None]
+        at = c[..., None] + jnp.expand_dims(offsets, (0, 1))
+        distance = u[..., None, :] - at[..., None]
         z = spacing / 2 * jnp.sqrt(2 * jnp.pi) * u.shape[-1] / 2
         return jnp.exp(-2 * (distance / spacing) ** 2) / z
 

@@ -136,6 +136,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_tetrominoes/demo"
     config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
     config.model.test_iterations = 12
+    config.model.restarts = 4            # one refinement in five leaves a piece without a slot
     config.model.sigma_x = 0.4           # with less, colours outweigh masks, and two pieces of one
     config.model.sigma_scale = (1.0, 1.0)  # colour share a slot
     config.model.log_std_offset = -1.0
@@ -172,7 +173,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8
-    config.train.evaluate_every = 2_000
+    config.train.evaluate_every = 4_000
     config.train.checkpoint_every = 1_000
 
 
@@ -203,6 +204,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.lstm_size = 8
     config.schedule.warmup_steps = (2,)
     config.model.test_iterations = 3
+    config.model.restarts = 2
     config.model.beta_warmup_steps = 10
     config.train.unroll = 1
     config.train.log_every = 5

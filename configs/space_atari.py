@@ -8,13 +8,13 @@ Variants (`--config=configs/space_atari.py:VARIANT`):
 
 | variant           | data                               | for                                |
 |-------------------|------------------------------------|------------------------------------|
-| `paper` (default) | atari/space_invaders_128, 16x16    | GPUs: the paper's table for Atari  |
-| `code`            | the same                           | the authors' code's Space Invaders |
+| `paper` (default) | atari/ten_games_128, 16x16         | GPUs: the paper's table for Atari  |
+| `code`            | atari/space_invaders_128, 16x16    | the authors' code's Space Invaders |
 | `demo`            | atari/space_invaders, 64x64, 16x16 | 2 CPU cores, half an hour          |
 | `tiny`            | atari/space_invaders_16            | a smoke run: learns nothing        |
 
-The paper's table is of ten games jointly; there is no such set here yet, so `paper` has one game.
-Any game of ale-py can be named, as `_128` for `paper` and `code`. There are no masks and no boxes.
+The paper's table is of ten games jointly. Any game of ale-py can be named in their place, as `_128`
+for `paper` and `code`. There are no masks and no boxes.
 Each starts from that of space_rooms.py, where keys are explained; differences stand here.
 """
 
@@ -48,7 +48,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
 
 def make_atari(config: ml_collections.ConfigDict) -> None:
     """The table Joint Training on 10 Atari Games of appendix D.2."""
-    config.data.name = "atari/space_invaders_128"
+    config.data.name = "atari/ten_games_128"
     config.eval.best_by = ("neg_elbo",)
     config.model.foreground.presence_prior = (0.01, 0.01, 0, 0)
     config.model.foreground.scale_mean = (-2.0, -2.5, 0, 20000)
@@ -63,6 +63,7 @@ def make_atari(config: ml_collections.ConfigDict) -> None:
 
 def make_code(config: ml_collections.ConfigDict) -> None:
     """What the authors' code has for Space Invaders; over which steps tau falls is ours."""
+    config.data.name = "atari/space_invaders_128"
     config.model.foreground.scale_mean = (-2.2, -2.5, 0, 20000)
     config.model.foreground.scale_std = 0.2
     config.model.foreground.temperature = (2.5, 0.1, 0, 20000)

@@ -32,6 +32,7 @@ from parts_jax.data.sets.multi_object import MultiObject
 from parts_jax.data.sets.playroom import Playroom
 from parts_jax.data.sets.rlds import Rlds
 from parts_jax.data.sets.robotics_arm import RoboticsArm
+from parts_jax.data.sets.rooms import Rooms
 from parts_jax.data.sets.sim_balls import SimBalls
 from parts_jax.data.sets.sim_clevr import SimClevr
 from parts_jax.data.sets.sim_clevrer import SimClevrer
@@ -47,7 +48,7 @@ from parts_jax.files import lock
 BUILDERS = {builder.name: builder for builder in (
     Clevrer, Playroom, RoboticsArm, SimClevrer, SimPlayroom, SimRoboticsArm, SimTetrominoes,
     SimSprites, SimShapes, SimClevr, SimObjectsRoom, SimBalls, SimRooms,
-    Rlds, Movi, MultiObject, BouncingBalls, Folder, Atari)}
+    Rlds, Movi, MultiObject, BouncingBalls, Rooms, Folder, Atari)}
 INFO = "dataset_info.json"  # TFDS writes it last
 KNOWN_NAMES = (*(f"{name}/{config.name}" for name, builder in BUILDERS.items()
                  for config in builder.BUILDER_CONFIGS),

@@ -14,6 +14,10 @@ import numpy as np
 
 from parts_jax.simulate import seeds
 
+# Stands for a game: all of SPACE's joint training (Lin et al., 2020, appendix E), in turn.
+TEN_GAMES = "ten_games"
+GAMES = ("asterix", "atlantis", "carnival", "double_dunk", "kangaroo", "montezuma_revenge",
+         "ms_pacman", "pooyan", "qbert", "space_invaders")
 MISSING = ("Atari games are played by ale-py, which is not installed: install the extra [atari] of "
            "parts_jax, in a checkout by .venv/bin/pip install -e '.[atari]'.")
 
@@ -23,7 +27,7 @@ class GameSettings:
     """A game, how it is played, and how its screen is kept.
 
     Attributes:
-      game: its name in ale-py, such as "space_invaders".
+      game: its name in ale-py, such as "space_invaders"; `play_clip` alone takes TEN_GAMES, too.
       resolution: height and width of the stored frames, in pixels.
       crop: "none" squeezes the whole screen into a square; "center" cuts the largest square out of
         its middle first.
@@ -62,12 +66,16 @@ def play_clip(settings: GameSettings, seed: Sequence[int]) -> dict:
           of the console's last two pictures: what is drawn in every other one only is seen, too;
         actions: float32 [T, A], one-hot, in the order of `action_names`; actions[t] is held from
           frame t to t+1, the last one is taken after the last frame;
+        game: its name; of TEN_GAMES that at the place of the last number of `seed`, modulo 10;
         ended, unchanged: how many clips were left out before this one because an episode ended in
           them, or because all of their frames were the same.
 
     Raises:
       ValueError: as `open_game`, and if `most_tries` clips in a row had to be left out.
     """
+    asked = settings.game
+    if asked == TEN_GAMES:
+        settings = dataclasses.replace(settings, game=GAMES[seed[-1] % len(GAMES)])
     player = Player(settings, seeds.generator(seed))
     left_out = {"ended": 0, "unchanged": 0}
     for _ in range(settings.most_tries):
@@ -78,7 +86,9 @@ def play_clip(settings: GameSettings, seed: Sequence[int]) -> dict:
         elif (clip["video"] == clip["video"][0]).all():
             left_out["unchanged"] += 1
         else:
-            return clip | left_out
+            if asked == TEN_GAMES:
+                clip["actions"] = clip["actions"] @ player.places(action_names(asked))
+            return clip | left_out | {"game": settings.game}
     raise ValueError(f"The random agent gets no clip of {settings.num_frames} frames out of the "
                      f"game {settings.game!r}: in {left_out['unchanged']} of "
                      f"{settings.most_tries} tries nothing changed, in {left_out['ended']} an "
@@ -99,6 +109,10 @@ class Player:
         self.moves = self.ale.getMinimalActionSet()
         self.action = int(rng.integers(len(self.moves)))
         self.frame = self.ale.getScreenRGB()
+
+    def places(self, names: Sequence[str]) -> np.ndarray:
+        """Which of `names` each action of the game is, float32 [moves, names]."""
+        return np.eye(len(names), dtype=np.float32)[[names.index(move.name) for move in self.moves]]
 
     def choose(self) -> int:
         """The number of the next action: the last one, or one that is drawn."""
@@ -156,6 +170,10 @@ def open_game(game: str, seed: int = 0) -> Any:
 
 def check_game(game: str) -> None:
     """Raises ValueError if ale-py is missing, or has no such game for one player."""
+    if game == TEN_GAMES:
+        for one in GAMES:
+            check_game(one)
+        return
     ale_py, roms = _import()
     known = sorted(roms.get_all_rom_ids())
     if game not in known:
@@ -180,9 +198,13 @@ def is_installed() -> bool:
 def action_names(game: str) -> tuple[str, ...]:
     """The actions of a game's minimal set, in the order of the one-hot actions: "NOOP", "FIRE", ...
 
+    Of TEN_GAMES all 18 of the console; each game draws of its own.
+
     Raises:
       ValueError: as `open_game`.
     """
+    if game == TEN_GAMES:
+        return tuple(move.name for move in open_game(GAMES[0]).getLegalActionSet())
     return tuple(move.name for move in open_game(game).getMinimalActionSet())
 
 

@@ -183,3 +183,17 @@ def test_games_that_cannot_be_played_are_named(monkeypatch):
                                          r"\[atari\] of parts_jax") as error:
         atari.open_game("pong")
     assert isinstance(error.value.__cause__, ImportError)
+
+
+def test_ten_games_take_turns_and_share_the_consoles_actions():
+    """Clip i is of game i modulo 10, and the same clip as that of the game alone."""
+    settings = dataclasses.replace(SHORT, game=atari.TEN_GAMES)
+    names, clip = atari.action_names(atari.TEN_GAMES), atari.play_clip(settings, (0, 0, 12))
+    alone = atari.play_clip(dataclasses.replace(SHORT, game="carnival"), (0, 0, 12))
+    assert clip["game"] == atari.GAMES[2] == "carnival" and len(names) == len(set(names)) == 18
+    np.testing.assert_array_equal(clip["video"], alone["video"])
+    own = atari.action_names("carnival")
+    assert clip["actions"].shape == (SHORT.num_frames, 18) and len(own) < 18
+    assert [names[i] for i in clip["actions"].argmax(1)] == [
+        own[i] for i in alone["actions"].argmax(1)]
+    atari.check_game(atari.TEN_GAMES)

@@ -120,7 +120,12 @@ def iter_pictures(folder: pathlib.Path,
         max_bytes.
     """
     for path in find_frames(folder):
-        yield _read(path, "frame", frames.FORMATS, max_bytes, _as_colours)
+        yield read_picture(path, max_bytes)
+
+
+def read_picture(path: pathlib.Path, max_bytes: int = limits.MAX_BYTES) -> np.ndarray:
+    """One picture, uint8 [H, W, 3]; raises as `iter_pictures`."""
+    return _read(path, "frame", frames.FORMATS, max_bytes, _as_colours)
 
 
 def iter_masks(paths: Sequence[pathlib.Path],

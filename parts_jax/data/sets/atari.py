@@ -27,7 +27,8 @@ def config_of(settings: atari.GameSettings) -> simulated.SimulatedConfig:
     size, crop = f"_{settings.resolution}", "_center" if settings.crop == "center" else ""
     return simulated.SimulatedConfig(
         name=settings.game + (size if crop or settings.resolution != RESOLUTION else "") + crop,
-        world=settings, num_clips=(1500, 256, 256),
+        world=settings,
+        num_clips=(5000, 500, 500) if settings.game == atari.TEN_GAMES else (1500, 256, 256),
         description=f"{settings.game}, {settings.resolution}x{settings.resolution}, "
                     f"{settings.num_frames} frames, crop {settings.crop}.")
 
@@ -38,7 +39,7 @@ class Atari(tfds.core.GeneratorBasedBuilder):
     An example has
       video: T strings, PNG of uint8 [H, W, 3];
       actions: float32 [T, A], one-hot over the game's minimal action set, taken after each frame;
-      id: text, such as "train-00012".
+      id: text, such as "train-00012"; of ten games with the game's name, "train-00012-carnival".
     `info.metadata` has `actions`, the names of the A actions, `ended` and `unchanged`, how many
     clips of each split were left out because an episode ended or nothing changed in them, and
     `ale_py`, the version that played. See `parts_jax.simulate.atari` for how.
@@ -83,17 +84,20 @@ class Atari(tfds.core.GeneratorBasedBuilder):
 def make_example(world: atari.GameSettings, seed: tuple[int, int, int], id: str) -> dict:
     """The example of a clip, and how many were left out before it."""
     clip = atari.play_clip(world, seed)
+    name = f"{id}-{clip['game']}" if world.game == atari.TEN_GAMES else id
     return episodes.encode(
-        f"The clip {id} of {world.game}", clip["video"], id=id, resolution=world.resolution,
+        f"The clip {id} of {clip['game']}", clip["video"], id=name, resolution=world.resolution,
         crop=world.crop, actions=clip["actions"], ended=clip["ended"], unchanged=clip["unchanged"])
 
 
 def variant(name: str) -> simulated.SimulatedConfig:
     """The variant of a name: GAME, GAME_RESOLUTION or GAME_RESOLUTION_center.
 
-    GAME is a name of ale-py, such as "space_invaders". Frames have 64x64 pixels, or
-    RESOLUTION x RESOLUTION; the whole screen is squeezed into them, or the largest square in its
-    middle is cut out. Whether there is such a game is looked at where ale-py is installed.
+    GAME is a name of ale-py, such as "space_invaders"; or "ten_games": clip i of a split is then of
+    the game i modulo 10 of `simulate.atari.GAMES`, and its actions are among all 18. Frames have
+    64x64 pixels, or RESOLUTION x RESOLUTION; the whole screen is squeezed into them, or the largest
+    square in its middle is cut out. Whether there is such a game is looked at where ale-py is
+    installed.
 
     Raises:
       ValueError: if there is no such game, with the nearest, or the resolution is out of range.

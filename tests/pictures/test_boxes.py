@@ -25,7 +25,8 @@ def expected() -> np.ndarray:
 
 def test_outlines_are_where_boxes_end_and_of_their_slots_colour():
     np.testing.assert_array_equal(boxes.over(FRAME, BOXES, TRUE), expected())
-    twice = boxes.over(np.stack([FRAME] * 2) / 255, np.stack([0 * BOXES, BOXES]), np.stack([TRUE] * 2))
+    twice = boxes.over(np.stack([FRAME] * 2) / 255, np.stack([0 * BOXES, BOXES]),
+                       np.stack([TRUE] * 2))
     np.testing.assert_array_equal(twice[1], expected())
     assert (twice[0, 2:, 2:] == 100).all()
     assert (FRAME == 100).all()  # what is given is not drawn on

@@ -10,7 +10,11 @@ Variants (`--config=configs/space_rooms.py:VARIANT`):
 | `paper` (default) | sim_rooms/large, 128x128, 16x16 cells | GPUs: the paper's appendix D.2    |
 | `small`           | sim_rooms/small, 128x128, 8x8 cells   | GPUs: the other half of Table 1   |
 | `code`            | as `paper`                            | the authors' code's choices       |
+| `spair`           | as `small`                            | SPAIR's sequential cells, K = 1   |
+| `genesis`         | as `small`                            | the background alone, K = 12      |
 | `demo`            | sim_rooms/demo, 64x64, 8x8 cells      | 2 CPU cores, half an hour         |
+| `demo_spair`      | as `demo`                             | the same beside it                |
+| `demo_genesis`    | as `demo`, K = 10                     | the same beside it                |
 | `tiny`            | sim_rooms/tiny, 16x16, 2x2 cells      | a smoke run: learns nothing       |
 
 What the paper does not give is marked `ours`; where paper and code differ, see docs/space.md.
@@ -20,7 +24,8 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("paper", "small", "code", "demo", "tiny")
+VARIANTS = ("paper", "small", "code", "spair", "genesis", "demo", "demo_spair", "demo_genesis",
+            "tiny")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -29,13 +34,17 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         raise ValueError(f"configs/space_rooms.py has no variant {variant!r}; "
                          f"it has: {', '.join(VARIANTS)}.")
     config = paper()
-    if variant == "small":
+    if variant in ("small", "spair", "genesis"):
         config.data.name = "sim_rooms/small"
         config.model.foreground.grid = 8
     if variant == "code":
         make_code(config)
-    if variant == "demo":
+    if variant.startswith("demo"):
         make_demo(config)
+    if variant.endswith("spair"):
+        make_spair(config)
+    if variant.endswith("genesis"):
+        make_genesis(config, num_components=10 if variant.startswith("demo") else 12)
     if variant == "tiny":
         make_tiny(config)
     return config
@@ -57,7 +66,7 @@ def paper() -> ml_collections.ConfigDict:
     config.eval.num_sequences = 500      # images, as the authors' code validates
     config.eval.rollout_steps = 0        # images have no future
     config.eval.length = 0
-    config.eval.best_by = ("miou_last", "neg_elbo")
+    config.eval.best_by = ("ap_50", "miou_last", "neg_elbo")  # the paper's is average precision
 
     model = config.model = ml_collections.ConfigDict()
     model.name = "space"
@@ -69,6 +78,7 @@ def paper() -> ml_collections.ConfigDict:
 
     # (m, n, p, q) is the paper's (m -> n) : (p -> q): m up to step p, n from step q on.
     model.foreground = ml_collections.ConfigDict()
+    model.foreground.cells = "parallel"  # parallel | sequential, as in SPAIR | none: no foreground
     model.foreground.grid = 16           # G
     model.foreground.glimpse_size = 32   # g: 8 | 16 | 32
     model.foreground.what_size = 32
@@ -114,6 +124,21 @@ def make_code(config: ml_collections.ConfigDict) -> None:
     """What the authors' code has otherwise; its norms are `background.norm = "batch"`."""
     config.model.foreground.temperature = (2.5, 0.5, 0, 20000)
     config.model.foreground.kl_gate = "none"
+
+
+def make_spair(config: ml_collections.ConfigDict) -> None:
+    """Cells one after the other, and one background; docs/space.md says what differs."""
+    config.model.foreground.cells = "sequential"
+    config.model.background.num_components = 1
+    config.model.background.decoder = "strong"
+    config.model.boundary.form = "none"
+
+
+def make_genesis(config: ml_collections.ConfigDict, num_components: int) -> None:
+    """No cells: components explain all, objects too; docs/space.md says what differs."""
+    config.model.foreground.cells = "none"
+    config.model.background.num_components = num_components  # ours: the most objects, and 4
+    config.eval.best_by = ("miou_last", "neg_elbo")
 
 
 def make_demo(config: ml_collections.ConfigDict) -> None:

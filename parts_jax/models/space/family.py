@@ -13,11 +13,11 @@ from parts_jax.models.space import annealing, background, foreground, initial, m
 def create(config: ml_collections.ConfigDict) -> Model:
     """The model that a config describes, by the contract of families.
 
-    Frames of a clip are pictures each by itself. Slots are the G G cells, row by row, and after
-    them the components of the background; of another number of slots, so many more or fewer are
-    components. There is one stage, "final": the sample that was scored.
+    Frames of a clip are pictures each by itself. Slots are the G G cells, row by row, if there is a
+    foreground, and after them the components of the background; of another number of slots, so many
+    more or fewer are components. There is one stage, "final": the sample that was scored.
     """
-    c, cells = config.model, config.model.foreground.grid**2
+    c, cells = config.model, num_cells(config.model)
     space, values_at = build(config), annealing.values_at(config)
 
     def init(key):
@@ -54,13 +54,18 @@ def build(config: ml_collections.ConfigDict) -> model.SPACE:
     return model.SPACE(
         foreground=foreground.ForegroundNetworks(
             image_size=c.image_size, grid=fg.grid, glimpse_size=fg.glimpse_size,
-            what_size=fg.what_size, width=c.width, dtype=dtype),
+            what_size=fg.what_size, cells=fg.cells, width=c.width, dtype=dtype),
         background=background.BackgroundNetworks(
             image_size=c.image_size, mask_size=bg.mask_size, component_size=bg.component_size,
             decoder=bg.decoder, norm=bg.norm, width=c.width, dtype=dtype),
         scale_std=fg.scale_std, foreground_std=fg.sigma_x, background_std=bg.sigma_x,
         likelihood=c.likelihood, kl_gate=fg.kl_gate, depth_order=fg.depth_order,
         boundary=c.boundary.form, boundary_gap=c.boundary.gap, alpha_value=c.alpha.fixed_value)
+
+
+def num_cells(c: ml_collections.ConfigDict) -> int:
+    """N of the `model` part of a config."""
+    return 0 if c.foreground.cells == "none" else c.foreground.grid**2
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:
@@ -71,7 +76,7 @@ def compute_dtype(config: ml_collections.ConfigDict) -> Any:
 def _draw(c: ml_collections.ConfigDict, key: jax.Array, num_frames: int,
           components: int) -> dict[str, jax.Array]:
     """Noise of one example, [T, ...] each."""
-    fg, bg, cells = c.foreground, c.background, c.foreground.grid**2
+    fg, bg, cells = c.foreground, c.background, num_cells(c)
     normal = lambda i, *shape: jax.random.normal(
         jax.random.fold_in(key, i), (num_frames, *shape))
     # A key a component: with more of them, the first are what they were.
@@ -86,4 +91,4 @@ def _draw(c: ml_collections.ConfigDict, key: jax.Array, num_frames: int,
 
 def _flat(array: jax.Array) -> jax.Array:
     """[B, T, ...] -> [B T, ...]."""
-    return array.reshape(-1, *array.shape[2:])
+    return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])

@@ -12,6 +12,7 @@ KEYS = {
     "image_size": rules.choice(*background.FACTORS),
     "width": rules.positive(),
     "likelihood": rules.choice(*model.LIKELIHOODS),
+    "foreground.cells": rules.choice(*foreground.CELLS),
     "foreground.grid": rules.whole(1),
     "foreground.glimpse_size": rules.choice(*foreground.GLIMPSES),
     "foreground.what_size": rules.whole(1),
@@ -35,6 +36,9 @@ KEYS = {
     "boundary.weight": rules.not_negative(),
     "boundary.steps": rules.whole(0),
 }
+
+
+LATER_KEYS = {"foreground.cells": "parallel"}  # of runs of before
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -83,20 +83,42 @@ def presence_kl(logits: jax.Array, prior: jax.Array | float) -> jax.Array:
             + (1 - present) * (jax.nn.log_sigmoid(-logits) - jnp.log1p(-prior)))
 
 
-def boxes_of(scale: jax.Array, shift: jax.Array, grid: int) -> jax.Array:
+class Cells(NamedTuple):
+    """All that is inferred of a foreground, N = G G cells, row by row.
+
+    Attributes:
+      posterior: q of all but z^what.
+      what_posterior: q(z^what), Gaussian of [B, N, D].
+      presence: z^pres, relaxed, [B, N].
+      depth: z^depth, [B, N].
+      where: z^where, boxes, [B, N, 4], see spatial_transformer.py.
+      what: z^what, [B, N, D].
+    """
+
+    posterior: CellPosterior
+    what_posterior: Gaussian
+    presence: jax.Array
+    depth: jax.Array
+    where: jax.Array
+    what: jax.Array
+
+
+def boxes_of(scale: jax.Array, shift: jax.Array, grid: int,
+             number: jax.Array | None = None) -> jax.Array:
     """z^where of Algorithm 1: where a cell's box stands.
 
     A centre may lie one cell to any side of its cell's own.
 
     Args:
-      scale: (x, y), before the sigmoid, [B, G G, 2], cells row by row.
-      shift: (x, y), before the tanh, [B, G G, 2].
+      scale: (x, y), before the sigmoid, [B, N, 2].
+      shift: (x, y), before the tanh, [B, N, 2].
       grid: G.
+      number: of the cells, row by row, [N]; None: all G G of them.
 
     Returns:
-      (s_x, s_y, t_x, t_y), see spatial_transformer.py, [B, G G, 4].
+      (s_x, s_y, t_x, t_y), see spatial_transformer.py, [B, N, 4].
     """
-    row, column = jnp.divmod(jnp.arange(grid * grid), grid)
+    row, column = jnp.divmod(jnp.arange(grid * grid) if number is None else number, grid)
     index = jnp.stack([column, row], axis=-1)[None]
     centre = 2.0 / grid * (index + 0.5 + jnp.tanh(shift)) - 1
     return jnp.concatenate([jax.nn.sigmoid(scale), centre], axis=-1)

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from parts_jax.equations import gaussian
 from parts_jax.models.contract import View
 from parts_jax.models.space import composition, latents, spatial_transformer
 from parts_jax.models.space.annealing import Values
-from parts_jax.models.space.background import BackgroundNetworks, resized
+from parts_jax.models.space.background import BackgroundNetworks, resized, stick_breaking
 from parts_jax.models.space.composition import Foreground
 from parts_jax.models.space.foreground import ForegroundNetworks
 
@@ -91,7 +90,7 @@ class SPACE(nn.Module):
     alpha_value: float
 
     def infer(self, x: jax.Array, noise: dict[str, jax.Array],
-              values: Values) -> tuple[Scene, dict[str, jax.Array]]:
+              values: Values) -> tuple[Scene, dict[str, jax.Array], jax.Array]:
         """Samples q(z | x); pictures of another size than the networks' are resized first.
 
         Args:
@@ -101,27 +100,37 @@ class SPACE(nn.Module):
           values: of the step.
 
         Returns:
-          A scene, and KLs in nats, {name: [B]}.
+          A scene; KLs in nats, {name: [B]}; and what the background's components take of what is
+          left, [B, K, S, S]: decoded of z^m already, as their encoder sees it.
         """
         seen = jnp.moveaxis(resized(jnp.moveaxis(x, -1, 1), (self.foreground.image_size,) * 2),
                             1, -1)
-        q = self.foreground.cells(seen)
-        presence = latents.relaxed_bernoulli(q.presence, noise["presence"], values.temperature)
-        depth, scale, shift = (gaussian.sample(getattr(q, name), noise[name])
-                               for name in ("depth", "scale", "shift"))
-        where = latents.boxes_of(scale, shift, self.foreground.grid)
-        what = self.foreground.what_posterior(seen, where)
-        priors = latents.CellPriors(values.presence_prior, values.scale_mean, self.scale_std)
         background = self.background.infer(seen, noise)
-        kls = latents.cell_kls(q, what, priors, presence, self.kl_gate)
-        scene = Scene(presence, nn.sigmoid(q.presence), depth[..., 0], where,
-                      gaussian.sample(what, noise["what"]), background.mask, background.component)
-        return scene, kls | {"background": background.kl}
+        of_background, kls = (background.mask, background.component), {"background": background.kl}
+        if not self.has_foreground:
+            none = jnp.zeros_like(noise["presence"])  # [B, 0], as all else of no cells
+            return Scene(none, none, none, jnp.zeros_like(noise["what"][..., :1].repeat(4, -1)),
+                         noise["what"], *of_background), kls, background.portions
+        cells = self.foreground.infer(seen, noise, values.temperature)
+        priors = latents.CellPriors(values.presence_prior, values.scale_mean, self.scale_std)
+        kls = latents.cell_kls(cells.posterior, cells.what_posterior, priors, cells.presence,
+                               self.kl_gate) | kls
+        scene = Scene(cells.presence, nn.sigmoid(cells.posterior.presence), cells.depth,
+                      cells.where, cells.what, *of_background)
+        return scene, kls, background.portions
+
+    @property
+    def has_foreground(self) -> bool:
+        """Whether there are cells."""
+        return self.foreground.cells != "none"
 
     def decode(self, scene: Scene, resolution: tuple[int, int]) -> tuple[Decoded, jax.Array]:
         """A scene's picture of any resolution, and the parts of cells in alpha, [B, N, H, W]."""
+        if not self.has_foreground:
+            decoded = self.compose(scene, None, self.background.portions(scene.mask), resolution)
+            return decoded, decoded.masks[:, :0]
         glimpses = self.glimpses(scene)
-        decoded = self.compose(scene, glimpses, resolution)
+        decoded = self.compose(scene, glimpses, self.background.portions(scene.mask), resolution)
         return decoded, composition.cell_alphas(
             glimpses, decoded.foreground.log_total, self.depth_order, resolution)
 
@@ -129,14 +138,19 @@ class SPACE(nn.Module):
         """What cells show."""
         return self.foreground.glimpses(scene.what, scene.presence, scene.depth, scene.where)
 
-    def compose(self, scene: Scene, glimpses: composition.Glimpses,
+    def compose(self, scene: Scene, glimpses: composition.Glimpses | None, portions: jax.Array,
                 resolution: tuple[int, int]) -> Decoded:
-        """The picture, without the cells' own."""
+        """The picture, without the cells' own; `portions` are the background's, decoded."""
+        masks = stick_breaking(resized(portions, resolution))
+        components = self.background.components(scene.component, resolution)
+        if glimpses is None:
+            none = jnp.zeros_like(masks[:, 0])
+            return Decoded(Foreground(none[..., None].repeat(3, -1), none, none, none), masks,
+                           components)
         kernel = composition.boundary_kernel(self.foreground.glimpse_size, self.boundary_gap,
                                              self.boundary)
-        return Decoded(composition.compose(glimpses, kernel, self.depth_order, resolution),
-                       self.background.masks(scene.mask, resolution),
-                       self.background.components(scene.component, resolution))
+        return Decoded(composition.compose(glimpses, kernel, self.depth_order, resolution), masks,
+                       components)
 
     def __call__(self, x: jax.Array, noise: dict[str, jax.Array],
                  values: Values) -> tuple[jax.Array, Scene, dict[str, jax.Array]]:
@@ -150,12 +164,14 @@ class SPACE(nn.Module):
         Returns:
           The loss in nats, [B]; the scene; metrics, {name: [B]}.
         """
-        scene, kls = self.infer(x, noise, values)
-        decoded = self.compose(scene, self.glimpses(scene), x.shape[1:3])
+        scene, kls, portions = self.infer(x, noise, values)
+        glimpses = self.glimpses(scene) if self.has_foreground else None
+        decoded = self.compose(scene, glimpses, portions, x.shape[1:3])
         shown = decoded.foreground
-        alpha = jnp.where(values.alpha_fixed, self.alpha_value, shown.alpha)
+        alpha = jnp.where(values.alpha_fixed & self.has_foreground, self.alpha_value, shown.alpha)
         nll = -jnp.sum(self.log_prob(decoded, alpha, x), axis=(1, 2))
-        boundary = composition.boundary_loss(shown.boundary, shown.alpha, self.boundary)
+        boundary = composition.boundary_loss(
+            shown.boundary, shown.alpha, self.boundary if self.has_foreground else "none")
         kl = sum(kls.values())
         mse = jnp.mean(jnp.square(picture(decoded, alpha) - x), axis=(1, 2, 3))
         metrics = {"neg_elbo": nll + kl, "nll": nll, "kl": kl, "mse": mse, "boundary": boundary,
@@ -179,13 +195,16 @@ class SPACE(nn.Module):
         alpha, masks = alpha[..., None], decoded.masks[..., None]
         components = density(decoded.components, x[:, None], self.background_std)
         background = jax.nn.logsumexp(components + jnp.log(masks + TINY), axis=1)
+        if not self.has_foreground:
+            return jnp.sum(background, axis=-1)
         foreground = density(decoded.foreground.mean, x, self.foreground_std)
         return jnp.sum(jnp.logaddexp(foreground + jnp.log(alpha + TINY),
                                      background + jnp.log(1 - alpha + TINY)), axis=-1)
 
     def make_parameters(self) -> None:
         """Touches every network once so that `init` makes its parameters."""
-        size, cells = self.foreground.image_size, self.foreground.grid**2
+        size = self.foreground.image_size
+        cells = self.foreground.grid**2 if self.has_foreground else 0
         zeros = lambda *shape: jnp.zeros((1, *shape))
         noise = {"presence": zeros(cells), "depth": zeros(cells, 1), "scale": zeros(cells, 2),
                  "shift": zeros(cells, 2), "what": zeros(cells, self.foreground.what_size),
@@ -216,10 +235,13 @@ def view_of(scene: Scene, decoded: Decoded, cells: jax.Array) -> View:
 
     Returns:
       View: boxes end at the picture's edge; the background's are the whole picture, with
-      presence 0. There are no component pictures: G G of them would not fit.
+      presence 0; where there are no cells, there are no boxes either. There are no component
+      pictures: G G of them would not fit.
     """
     alpha = decoded.foreground.alpha
     masks = jnp.concatenate([cells, (1 - alpha)[:, None] * decoded.masks], axis=1)
+    if not cells.shape[1]:
+        return View(picture(decoded, alpha), masks)
     of_cells = jnp.clip(spatial_transformer.boxes(scene.where), 0, 1)
     of_cells = jnp.concatenate([of_cells, scene.probability[..., None]], axis=-1)
     rest = jnp.broadcast_to(jnp.array([0.0, 0, 1, 1, 0]), (*decoded.masks.shape[:2], 5))

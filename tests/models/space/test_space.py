@@ -212,6 +212,57 @@ def test_initial_parameters_have_the_spread_of_their_inputs(tiny):
     assert len(np.unique(inner)) > 0.95 * len(inner)  # no numbers are used twice
 
 
+def run_of(cells):
+    """A tiny model with such cells: (model, clip, (clip) -> what the loss gives and a view)."""
+    config = space_rooms.get_config("tiny")
+    config.model.foreground.cells = cells
+    model = models.create(config)
+    params = model.init(jax.random.key(0))
+    if cells == "sequential":
+        params["foreground"]["edge"] = random(5, *params["foreground"]["edge"].shape)
+    noise = model.noise(jax.random.split(jax.random.key(1), 1), 1, None)
+    clip = Clip(random(0, 1, 1, 16, 16, 3), jnp.zeros((1, 1, 0)), noise)
+
+    def both(params, clip):
+        loss, made = model.loss(params, (), clip, None)
+        scene = jax.tree.map(lambda a: a[:, 0], made.latents["final"])
+        return loss, made, model.decode(params, scene, (16, 16))
+
+    fast = {"xla_backend_optimization_level": 0}
+    return model, clip, functools.partial(jax.jit(both).lower(params, clip).compile(fast), params)
+
+
+def test_cells_in_sequence_see_those_before_them_and_no_others():
+    """Of the grid 0 1 / 2 3 another sample of cell 1 changes what is thought of 2 and 3 alone."""
+    model, clip, run = run_of("sequential")
+    other = clip._replace(noise=clip.noise | {"what": clip.noise["what"].at[:, :, 1].add(1.0)})
+    one, another = (np.asarray(run(c)[1].latents["final"].probability)[0, 0] for c in (clip, other))
+    changed = one != another
+    assert changed.tolist() == [False, False, True, True]
+    assert run(clip)[2].boxes.shape == (1, model.num_slots, 5)
+    _, made, _ = run(clip)
+    np.testing.assert_allclose(made.metrics["kl"], sum(
+        value for name, value in made.metrics.items() if name.startswith("kl_")), rtol=1e-5)
+
+
+def test_without_cells_components_are_all_there_is():
+    """The loss is that of a mixture of components, by numpy; there are no boxes."""
+    model, clip, run = run_of("none")
+    loss, made, view = run(clip)
+    assert model.num_slots == view.masks.shape[1] == 2 and view.boxes is None
+    np.testing.assert_allclose(view.masks.sum(1), 1, atol=1e-5)
+    metrics = made.metrics
+    np.testing.assert_allclose(loss, (metrics["nll"] + metrics["kl"]).mean(), rtol=1e-6)
+    np.testing.assert_array_equal(metrics["kl"], metrics["kl_background"])
+    np.testing.assert_allclose(
+        metrics["mse"][0, 0], np.square(view.recon[0] - clip.video[0, 0]).mean(), rtol=1e-4)
+    # As both pictures are near each other, one Gaussian around the mean is near the mixture.
+    nats = -0.5 * np.square((clip.video[0, 0] - np.asarray(view.recon[0], np.float64)) / 0.15)
+    nats -= np.log(0.15 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(metrics["nll"][0, 0], -nats.sum(), rtol=0.02)
+    with pytest.raises(ValueError, match="num_slots is -1, but SPACE has 0 cells"):
+        model.noise(jax.random.split(jax.random.key(0), 1), 1, -1)
+
 
 @pytest.mark.parametrize("key, value, message", [
     ("foreground.grid", 3, "config.model.foreground.grid is 3, .* it must be one of 4, 2"),

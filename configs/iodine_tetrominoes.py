@@ -204,7 +204,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.lstm_size = 8
     config.schedule.warmup_steps = (2,)
     config.model.test_iterations = 3
-    config.model.restarts = 2
+    config.model.restarts = 1
     config.model.beta_warmup_steps = 10
     config.train.unroll = 1
     config.train.log_every = 5

@@ -206,10 +206,7 @@ class BackgroundNetworks(nn.Module):
 
 
 def _over_components(step: Callable) -> Callable:
-    """(networks, carry, inputs [B, K, ...], code) -> carry, outputs [B, K, ...], by a loop.
-
-    Written out, five components took XLA a third of the time that it compiles all of them in.
-    """
+    """(networks, carry, inputs [B, K, ...], code) -> carry, outputs [B, K, ...], by a loop."""
     return nn.scan(step, variable_broadcast="params", split_rngs={"params": False},
                    in_axes=(1, nn.broadcast), out_axes=1)
 

@@ -161,7 +161,7 @@ def test_a_glimpse_is_of_gaussian_filters_around_a_slots_pixels():
 
 def test_a_glimpse_moves_with_the_slot_and_is_empty_beyond_the_edges():
     size = 16
-    images, shares = np.zeros((1, 2, size, size, 1)), np.full((1, 2, size, size), 1e-12)
+    images, shares = np.zeros((1, 2, size, size, 1)), np.zeros((1, 2, size, size))
     for k, (i, j) in enumerate(((5, 4), (9, 10))):  # the same shape at two places
         images[0, k, i - 1:i + 2, j] = 1
         shares[0, k, i, j] = 1
@@ -170,7 +170,7 @@ def test_a_glimpse_moves_with_the_slot_and_is_empty_beyond_the_edges():
     assert np.max(first) > 0.3
     corner = np.zeros_like(shares)
     corner[..., 0, 0] = 1
-    seen, _ = glimpse(np.ones_like(images), corner + 1e-12, grid(size), 5, 0.4)
+    seen, _ = glimpse(np.ones_like(images), corner, grid(size), 5, 0.4)
     assert np.max(seen[0, 0, 0, 0]) < 1e-6 < 0.9 < seen[0, 0, 3, 3, 0]
 
 

@@ -19,7 +19,8 @@ from flax import struct
 
 from parts_jax.runs import checkpoint, checkpoint_fallback, checkpoint_record, configuration
 
-CONFIG = {"seed": 0, "eval": {"batch_size": 4}, "schedule": {"steps": (1,)},
+CONFIG = {"seed": 0, "eval": {"batch_size": 4},
+          "schedule": {"steps": (1,), "train_frames": (), "batch_size": ()},
           "data": {"skip_bad": False, "camera": "", "actions": "", "train_frames": 0},
           "train": {"init_from": "", "init_from_step": -1, "pixels": (1,), "encoder_pooling": (1,),
                     "rollout": 0, "burn_in": (4, 4), "rollout_share": 1.0}}

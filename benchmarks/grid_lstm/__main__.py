@@ -17,11 +17,12 @@ Gradients are compared with the authors' code by `python -m benchmarks.grid_lstm
 import argparse
 import importlib
 import pathlib
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from benchmarks import commands
+from benchmarks.commands import at_least, numbers
 from benchmarks.grid_lstm import writing
-from parts_jax.runs import checkpoint, quiet
+from parts_jax.runs import checkpoint
 
 OF_RUNS = {"table1": "decomposition.make_table1", "table2": "decomposition.make_table2",
            "prediction": "prediction.make"}
@@ -33,9 +34,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.grid_lstm",
                                     description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = found.add_subparsers(dest="what", required=True)
+    subparsers = found.add_subparsers(dest="what", required=True)
     for what in OF_RUNS | OF_A_CONFIG:
-        command = commands.add_parser(what, allow_abbrev=False)
+        command = subparsers.add_parser(what, allow_abbrev=False)
         command.add_argument("--page", type=pathlib.Path, default=writing.PAGE,
                              help="what is written")
         command.add_argument("--out", type=pathlib.Path, help="folder of JSON and picture; else "
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
                                  help="clips at a time")
             command.add_argument("--clips", type=at_least(0), default=0,
                                  help="of the test split; 0: all")
-    sub = commands.choices
+    sub = subparsers.choices
     for what, frames in (("table1", "10,20,30,40"), ("table2", "10,40"), ("cost", "5,10,20,40")):
         sub[what].add_argument("--frames", type=numbers(1), default=frames, help="lengths T")
     sub["table2"].add_argument("--slots", type=numbers(1), default="5,6,7,8,9", help="K")
@@ -76,49 +77,17 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Reads a whole number."""
-    def number(text: str) -> int:
-        value = int(text) if text.lstrip("-").isdecimal() else least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more; got {text}")
-        return value
-    return number
-
-
-def numbers(least: int) -> Callable[[str], tuple[int, ...]]:
-    """Reads whole numbers with commas between them."""
-    return lambda text: tuple(map(at_least(least), text.split(",")))
-
-
 def run(arguments: Sequence[str]) -> str:
     """Does what the command line says; what it found, and where it stands.
 
     Raises:
       ValueError, OSError: with a message for the user.
     """
-    flags, rest = parser().parse_known_args(arguments)
-    allowed = flags.what in OF_A_CONFIG
-    unknown = [flag for flag in rest if not (allowed and flag.startswith("--config."))]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is no flag of {flags.what}; it has those that "
-                         f"python -m benchmarks.grid_lstm {flags.what} --help shows"
-                         f"{', and --config.*' if allowed else ''}.")
-    if not flags.page.is_file():  # before anything is trained or compiled
-        raise FileNotFoundError(f"There is no page {str(flags.page)!r} to write to.")
-    flags.more = rest
+    flags = commands.parse(parser(), arguments, OF_A_CONFIG)
     module, _, name = (OF_RUNS | OF_A_CONFIG)[flags.what].partition(".")
     made = getattr(importlib.import_module(f"benchmarks.grid_lstm.{module}"), name)(flags)
     return f"{made.words}\n\n{writing.write(made, flags.page, flags.out or flags.page.parent)}"
 
 
-def main() -> None:
-    quiet.hush()
-    try:
-        print(run(sys.argv[1:]))
-    except (OSError, ValueError) as error:
-        sys.exit(f"Error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    commands.main(run)

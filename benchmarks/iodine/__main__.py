@@ -22,11 +22,12 @@ their runs, and to the config of `flops`.
 import argparse
 import importlib
 import pathlib
-import sys
 from collections.abc import Sequence
 
+from benchmarks import commands
+from benchmarks.commands import at_least
 from benchmarks.iodine import writing
-from parts_jax.runs import checkpoint, quiet
+from parts_jax.runs import checkpoint
 
 OF_RUNS = {"scores": "scores", "iterations": "iterations", "slots": "slots",
            "restarts": "restarts"}
@@ -39,9 +40,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.iodine",
                                     description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = found.add_subparsers(dest="what", required=True)
+    subparsers = found.add_subparsers(dest="what", required=True)
     for what in MODULES:
-        command = commands.add_parser(what, allow_abbrev=False)
+        command = subparsers.add_parser(what, allow_abbrev=False)
         command.add_argument("--page", type=pathlib.Path, default=writing.PAGE,
                              help="what is written")
         command.add_argument("--out", type=pathlib.Path, help="folder of JSON and picture; else "
@@ -52,47 +53,38 @@ def parser() -> argparse.ArgumentParser:
             if what != "scores":  # which are those of the newest evaluation
                 command.add_argument("--step", type=int, default=checkpoint.NEWEST,
                                      help="which checkpoint; -1: the newest; -2: the best")
-            command.add_argument("--batch_size", type=_at_least(1), default=16,
+            command.add_argument("--batch_size", type=at_least(1), default=16,
                                  help="images at a time")
         if what in OF_RUNS:
             command.add_argument("runs", nargs="+", help="workdirs")
         if what in OF_A_RUN:
             command.add_argument("run", help="a workdir")
         if what in ("iterations", "slots", "restarts"):
-            command.add_argument("--images", type=_at_least(0), default=320,
+            command.add_argument("--images", type=at_least(0), default=320,
                                  help="of the test split; 0: all")
-    sub = commands.choices
-    sub["iterations"].add_argument("--iterations", type=_at_least(1), default=15,
+    sub = subparsers.choices
+    sub["iterations"].add_argument("--iterations", type=at_least(1), default=15,
                                    help="at the most")
-    sub["restarts"].add_argument("--restarts", type=_at_least(1), default=8,
+    sub["restarts"].add_argument("--restarts", type=at_least(1), default=8,
                                  help="at the most; powers of 2 up to it")
-    sub["ambiguous"].add_argument("--times", type=_at_least(1), default=128,
+    sub["ambiguous"].add_argument("--times", type=at_least(1), default=128,
                                   help="evaluations with other noise")
-    sub["traversals"].add_argument("--image", type=_at_least(0), default=0,
+    sub["traversals"].add_argument("--image", type=at_least(0), default=0,
                                    help="which of the test split")
-    sub["probe"].add_argument("--train_images", type=_at_least(0), default=1000,
+    sub["probe"].add_argument("--train_images", type=at_least(0), default=1000,
                               help="probes are fitted on; 0: all")
-    sub["probe"].add_argument("--images", type=_at_least(0), default=320,
+    sub["probe"].add_argument("--images", type=at_least(0), default=320,
                               help="of the test split; 0: all")
-    sub["vae"].add_argument("--image", type=_at_least(0), default=0, help="which is traversed")
+    sub["vae"].add_argument("--image", type=at_least(0), default=0, help="which is traversed")
     sub["vae"].add_argument("--beside", help="workdir of a run of IODINE on the same set")
     for what in ("ablation", "vae"):
-        sub[what].add_argument("--steps", type=_at_least(1), required=True, help="of every run")
-        sub[what].add_argument("--jobs", type=_at_least(1), default=1, help="runs at a time")
+        sub[what].add_argument("--steps", type=at_least(1), required=True, help="of every run")
+        sub[what].add_argument("--jobs", type=at_least(1), default=1, help="runs at a time")
         sub[what].add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/iodine"),
                                help="of the runs")
         sub[what].add_argument("--no-train", action="store_true", help="only what is there")
-    sub["ablation"].add_argument("--seeds", type=_at_least(1), default=1, help="of each row")
+    sub["ablation"].add_argument("--seeds", type=at_least(1), default=1, help="of each row")
     return found
-
-
-def _at_least(least: int):
-    def number(text: str) -> int:
-        value = int(text) if text.lstrip("-").isdecimal() else least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more; got {text}")
-        return value
-    return number
 
 
 def run(arguments: Sequence[str]) -> str:
@@ -101,29 +93,12 @@ def run(arguments: Sequence[str]) -> str:
     Raises:
       ValueError, OSError: with a message for the user.
     """
-    flags, rest = parser().parse_known_args(arguments)
-    allowed = flags.what in OF_A_CONFIG
-    unknown = [flag for flag in rest if not (allowed and flag.startswith("--config."))]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is no flag of {flags.what}; it has those that "
-                         f"python -m benchmarks.iodine {flags.what} --help shows"
-                         f"{', and --config.*' if allowed else ''}.")
-    if not flags.page.is_file():  # before anything is trained or compiled
-        raise FileNotFoundError(f"There is no page {str(flags.page)!r} to write to.")
-    flags.more = rest
+    flags = commands.parse(parser(), arguments, OF_A_CONFIG)
     experiment = importlib.import_module(f"benchmarks.iodine.{MODULES[flags.what]}")
     made = experiment.make(flags)
     written = writing.write(made, flags.page, flags.out or flags.page.parent)
     return f"{made.words}\n\n{written}"
 
 
-def main() -> None:
-    quiet.hush()
-    try:
-        print(run(sys.argv[1:]))
-    except (OSError, ValueError) as error:
-        sys.exit(f"Error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    commands.main(run)

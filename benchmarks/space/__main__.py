@@ -14,11 +14,11 @@ that begin with --config. go to its config.
 import argparse
 import importlib
 import pathlib
-import sys
 from collections.abc import Sequence
 
+from benchmarks import commands
+from benchmarks.commands import at_least, numbers
 from benchmarks.space import writing
-from parts_jax.runs import quiet
 
 COMMANDS = ("table1", "curves", "steptime")
 
@@ -27,36 +27,28 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.space",
                                     description=__doc__.splitlines()[0], allow_abbrev=False)
-    commands = found.add_subparsers(dest="what", required=True)
+    subparsers = found.add_subparsers(dest="what", required=True)
     for what in COMMANDS:
-        command = commands.add_parser(what, allow_abbrev=False)
+        command = subparsers.add_parser(what, allow_abbrev=False)
         command.add_argument("--page", type=pathlib.Path, default=writing.PAGE,
                              help="what is written")
         command.add_argument("--out", type=pathlib.Path, help="folder of JSON and charts; else "
                              "that of the page")
         if what != "steptime":
             command.add_argument("runs", nargs="+", help="workdirs")
-    sub = commands.choices
+    sub = subparsers.choices
     sub["table1"].add_argument("--split", default="test", help="whose evaluation")
     sub["steptime"].add_argument("--config", required=True, help="FILE or FILE:variant, of SPACE")
-    sub["steptime"].add_argument("--cells", type=_numbers, default=[16, 64, 256],
+    sub["steptime"].add_argument("--cells", type=numbers(1), default=(16, 64, 256),
                                  help="of SPACE and of SPAIR's cells, commas between them")
-    sub["steptime"].add_argument("--components", type=_numbers, default=[1, 5, 10],
+    sub["steptime"].add_argument("--components", type=numbers(1), default=(1, 5, 10),
                                  help="of SPACE's background")
-    sub["steptime"].add_argument("--slots", type=_numbers, default=[4, 8, 16],
+    sub["steptime"].add_argument("--slots", type=numbers(1), default=(4, 8, 16),
                                  help="of the background alone, and of --beside")
     sub["steptime"].add_argument("--beside", action="append", default=[],
                                  help="config of another family; as often as wanted")
-    sub["steptime"].add_argument("--num_steps", type=int, default=10, help="that are timed")
+    sub["steptime"].add_argument("--num_steps", type=at_least(1), default=10, help="that are timed")
     return found
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part for part in text.split(",") if part]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"must be whole numbers, 1 or more, commas between them; "
-                                         f"got {text}")
-    return [int(part) for part in parts]
 
 
 def run(arguments: Sequence[str]) -> str:
@@ -65,30 +57,11 @@ def run(arguments: Sequence[str]) -> str:
     Raises:
       ValueError, OSError: with a message for the user.
     """
-    flags, rest = parser().parse_known_args(arguments)
-    unknown = [flag for flag in rest
-               if not (flags.what == "steptime" and flag.startswith("--config."))]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is no flag of {flags.what}; it has those that "
-                         f"python -m benchmarks.space {flags.what} --help shows"
-                         f"{', and --config.*' if flags.what == 'steptime' else ''}.")
-    if flags.what == "steptime" and flags.num_steps < 1:
-        raise ValueError(f"--num_steps is {flags.num_steps}, but must be 1 or more.")
-    if not flags.page.is_file():  # before anything is compiled
-        raise FileNotFoundError(f"There is no page {str(flags.page)!r} to write to.")
-    flags.more = rest
+    flags = commands.parse(parser(), arguments, ("steptime",))
     made = importlib.import_module(f"benchmarks.space.{flags.what}").make(flags)
     written = writing.write(made, flags.page, flags.out or flags.page.parent)
     return f"{made.words}\n\n{written}"
 
 
-def main() -> None:
-    quiet.hush()
-    try:
-        print(run(sys.argv[1:]))
-    except (OSError, ValueError) as error:
-        sys.exit(f"Error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    commands.main(run)

@@ -45,7 +45,23 @@ def place_of(what: str, dataset: str) -> str:
 
 
 def write(made: Made, page_path: pathlib.Path, folder: pathlib.Path) -> str:
-    """Writes JSON, picture and the place on the page; says where, in a sentence.
+    """Writes JSON, picture and the place on the page, as `put` does."""
+    out, words = folder / f"iodine_{made.place}", made.words
+    files = {out.with_suffix(".json"): as_json(made.numbers)}
+    if made.picture is not None:
+        path = out.with_suffix(".png")
+        files[path] = _few_colours(made.picture)
+        words = f"![{made.place}]({os.path.relpath(path, page_path.parent)})\n\n{words}"
+    return put(files, made.place, words, page_path)
+
+
+def as_json(numbers: dict[str, Any]) -> bytes:
+    """One line, `rounded`."""
+    return (json.dumps(rounded(numbers), separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def put(files: dict[pathlib.Path, bytes], place: str, words: str, page_path: pathlib.Path) -> str:
+    """Writes files and a place on a page, or nothing; says where, in a sentence.
 
     Raises:
       FileNotFoundError: there is no such page or folder.
@@ -53,22 +69,16 @@ def write(made: Made, page_path: pathlib.Path, folder: pathlib.Path) -> str:
     """
     if not page_path.is_file():
         raise FileNotFoundError(f"There is no page {str(page_path)!r} to write to.")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r} to write to.")
-    out = folder / f"iodine_{made.place}"
-    text = json.dumps(rounded(made.numbers), separators=(",", ":"), allow_nan=False) + "\n"
-    _check_size(out.with_suffix(".json"), len(text))
-    words = made.words
-    if made.picture is not None:
-        picture = _few_colours(made.picture)
-        _check_size(out.with_suffix(".png"), len(picture))
-        whole.write_whole(out.with_suffix(".png"), picture)
-        link = os.path.relpath(out.with_suffix(".png"), page_path.parent)
-        words = f"![{made.place}]({link})\n\n{words}"
-    whole.write_whole(out.with_suffix(".json"), text)
-    page.put(page_path, made.place, words)
-    kinds = ".json" if made.picture is None else ".png and .json"
-    return f"{out}{kinds}, and its place in {page_path}."
+    for path, content in files.items():
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write to.")
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"{path} would have {len(content):,} bytes, but may have "
+                             f"{MOST_BYTES:,}; ask for less.")
+    for path, content in files.items():
+        whole.write_whole(path, content)
+    page.put(page_path, place, words)
+    return f"{', '.join(map(str, files))}, and its place in {page_path}."
 
 
 def rounded(value: Any) -> Any:
@@ -93,12 +103,6 @@ def _few_colours(picture: np.ndarray) -> bytes:
     few = Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE)
     few.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
-
-
-def _check_size(path: pathlib.Path, size: int) -> None:
-    if size > MOST_BYTES:
-        raise ValueError(f"{path} would have {size:,} bytes, but may have {MOST_BYTES:,}; ask for "
-                         "less.")
 
 
 def config_of(name: str, more: list[str]) -> ml_collections.ConfigDict:

@@ -97,7 +97,8 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.kernel_size = 3
     model.decoder.sigmoid = True         # of broadcast: of the means
     model.decoder.colour = "full"        # of coordinates: networks/decoders.py
-    model.decoder.frequencies = 0        # of coordinates
+    model.decoder.frequencies = 0        # of coordinates ...
+    model.decoder.centred = False        # ... which are from a centre that each slot has
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
     model.refiner = ml_collections.ConfigDict()
@@ -107,6 +108,8 @@ def paper() -> ml_collections.ConfigDict:
     model.refiner.kernel_size = 3
     model.refiner.stride = 1
     model.refiner.cells = 16             # the picture's means over 16 x 16 parts: pools of 4 of 64
+    model.refiner.glimpse = 0            # looks at M x M points around each slot's pixels; 0: no
+    model.refiner.glimpse_spacing = 0.15  # of them, in a picture's halves
     model.refiner.width = 128
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 1.0
@@ -140,13 +143,14 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores: the recipe by which PARTS and IODINE learn there (ours). Not measured yet."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
-    config.data.train_frames = 16        # the most of a stage
+    config.data.train_frames = 10        # the most of a stage
     config.data.resolution = 32
     model = config.model
-    model.slot_size = 16
+    model.slot_size = 8
     model.num_refinements = 4
-    model.sigma_x = 0.12
-    model.log_std_offset = -2.0
+    model.start = "carried"
+    model.sigma_x = 0.3
+    model.log_std_offset = -1.0
     model.loss_scale = 1.0
     model.beta = 0.5
     model.beta_warmup_steps = 500
@@ -154,31 +158,33 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.decoder.kind = "coordinates"
     model.decoder.channels = (32,) * 3
     model.decoder.kernel_size = 1
-    model.decoder.colour = "affine"
+    model.decoder.colour = "constant"
     model.decoder.frequencies = 3
+    model.decoder.centred = True
     model.decoder.examples_at_once = 2
     model.prior.width = 32
-    model.refiner.channels = (16,) * 3
+    model.refiner.channels = (16, 32)
     model.refiner.stride = 2
     model.refiner.cells = 4
-    model.refiner.width = 64
+    model.refiner.glimpse = 6
+    model.refiner.width = 128
     model.refiner.lstm_size = 64
     model.refiner.update_scale = 0.3
-    config.schedule.train_frames = (4, 8, 16)
-    config.schedule.batch_size = (16, 8, 4)
-    config.schedule.steps = (3_000, 2_000, 800)
+    config.schedule.train_frames = (4, 10, 10)
+    config.schedule.batch_size = (8, 4, 4)
+    config.schedule.steps = (6_000, 4_000, 800)
     config.schedule.resolution = (32, 32, 32)
     config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50, 50)
-    config.schedule.final_scale = (0.6, 0.5, 0.1)
+    config.schedule.final_scale = (0.5, 0.2, 0.1)
     model.beta_scale = (1.0, 1.0, 1.0)
     config.train.pixels = (2, 2, 1)
     config.train.encoder_pooling = (1, 1, 1)
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0
     config.optimizer.loss_per_pixel = True
-    config.train.batch_size = 16         # the most of a stage
-    config.train.evaluate_every = 1_000
+    config.train.batch_size = 8          # the most of a stage
+    config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 1_000
 
 
@@ -196,6 +202,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     model.decoder.channels = (8,)
     model.prior.width = 4
     model.refiner.channels = (4,)
+    model.refiner.glimpse = 3
     model.refiner.width = 8
     model.refiner.lstm_size = 8
     config.schedule.train_frames = config.schedule.batch_size = ()

@@ -59,6 +59,5 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.num_slots = 5
     config.model.slot_size = 12
     config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
-    config.schedule.steps = (4_000, 400)
+    config.schedule.steps = (12_000, 1_000)
     config.schedule.resolution = (32, 32)
-    config.train.evaluate_every = 1_000

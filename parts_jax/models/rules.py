@@ -148,3 +148,26 @@ def per_stage_or_none(least: int) -> Rule:
     """The same of whole numbers, or an empty tuple; how many there are is for others to check."""
     rule = per_stage(least)
     return Rule(rule.allows, f"() or {rule.words}")
+
+
+def check_per_pixel(config: Any) -> None:
+    """Refuses what a decoder can do only if it is a network for each pixel by itself.
+
+    Args:
+      config: with `model.decoder` of a kind, "broadcast" or "coordinates".
+
+    Raises:
+      ValueError: subsets of pixels, or coordinates from a slot's centre, for any other.
+    """
+    decoder = config.model.decoder
+    if decoder.kind == "coordinates" and decoder.kernel_size == 1:
+        return
+    found = (f"with config.model.decoder.kind {decoder.kind!r} and kernel_size "
+             f"{decoder.kernel_size}: only a network for each pixel (kind 'coordinates', "
+             "kernel_size 1)")
+    if max(config.train.pixels) > 1:
+        raise ValueError(f"config.train.pixels is {tuple(config.train.pixels)}, {found} decodes a "
+                         "subset of pixels; else it must be 1 in every stage.")
+    if decoder.centred:
+        raise ValueError(f"config.model.decoder.centred is True, {found} has coordinates from a "
+                         "slot's centre; else it must be False.")

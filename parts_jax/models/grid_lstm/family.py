@@ -64,7 +64,8 @@ def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
             channels=tuple(c.refiner.channels), kernel_size=c.refiner.kernel_size,
             stride=c.refiner.stride, cells=c.refiner.cells, width=c.refiner.width,
             lstm_size=c.refiner.lstm_size, slot_size=c.slot_size,
-            update_scale=c.refiner.update_scale, dtype=dtype),
+            update_scale=c.refiner.update_scale, glimpse=c.refiner.glimpse,
+            glimpse_spacing=c.refiner.glimpse_spacing, dtype=dtype),
         num_slots=c.num_slots, slot_size=c.slot_size, num_refinements=c.num_refinements,
         least_refinements=c.least_refinements, refine_first_fully=c.refine_first_fully,
         conditional=c.conditional, prior_form=c.prior.form,
@@ -85,7 +86,8 @@ def decoder_body(config: ml_collections.ConfigDict) -> nn.Module:
             corners=c.corners, sigmoid=c.decoder.sigmoid, dtype=dtype)
     return decoders.SpatialBroadcastDecoder(
         channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
-        colour=c.decoder.colour, frequencies=c.decoder.frequencies, dtype=dtype)
+        colour=c.decoder.colour, frequencies=c.decoder.frequencies,
+        centred=c.decoder.centred, dtype=dtype)
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

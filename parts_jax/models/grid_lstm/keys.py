@@ -40,6 +40,7 @@ KEYS = {
     "decoder.sigmoid": rules.flag(),
     "decoder.colour": rules.choice(*decoders.COLOURS),
     "decoder.frequencies": rules.whole(0),
+    "decoder.centred": rules.flag(),
     "decoder.examples_at_once": rules.whole(0),
     "refiner.mask_posterior": rules.choice(*inputs.MASK_POSTERIORS),
     "refiner.through_decoder": rules.flag(),
@@ -47,6 +48,8 @@ KEYS = {
     "refiner.kernel_size": rules.odd(),
     "refiner.stride": rules.whole(1),
     "refiner.cells": rules.whole(1),
+    "refiner.glimpse": rules.whole(0),
+    "refiner.glimpse_spacing": rules.positive(),
     "refiner.width": rules.whole(1),
     "refiner.lstm_size": rules.whole(1),
     "refiner.update_scale": rules.not_negative(),
@@ -61,9 +64,9 @@ def check(config: ml_collections.ConfigDict) -> None:
 
     Raises:
       ValueError: more refinements of late frames than of the first; a first frame that is not
-        refined at all; subsets of pixels for a decoder that needs a pixel's neighbours, or with
-        coordinates that go to the corners; corners for a decoder that has none; pooling of what an
-        encoder sees, as there is none.
+        refined at all; subsets of pixels, or a centred decoder, where it needs a pixel's
+        neighbours; corners for a decoder that has none; pooling of what an encoder sees, as there
+        is none.
     """
     c = config.model
     if c.least_refinements > c.num_refinements:
@@ -74,13 +77,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             "config.model.num_refinements is 1 and refine_first_fully False, so that the first "
             "frame would not be refined at all: let one of the two be more.")
-    per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
-    if max(config.train.pixels) > 1 and not per_pixel:
-        raise ValueError(
-            f"config.train.pixels is {tuple(config.train.pixels)}, with config.model.decoder.kind "
-            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
-            "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
-            "be 1 in every stage.")
+    rules.check_per_pixel(config)
     if c.corners and c.decoder.kind != "broadcast":
         raise ValueError(
             f"config.model.corners is True, but decoder.kind is {c.decoder.kind!r}, whose "

@@ -12,6 +12,7 @@ from parts_jax.equations.notation import Gaussian, PixelMixture
 from parts_jax.models.grid_lstm.inputs import NORMALISED, Images
 from parts_jax.models.grid_lstm.lstm import LSTM2D, Memory
 from parts_jax.networks import layers
+from parts_jax.networks.glimpses import Glimpse
 
 EPSILON = 1e-5  # of layer norms, as in PyTorch
 
@@ -85,6 +86,9 @@ class RefinementNetwork(nn.Module):
       lstm_size: S.
       slot_size: D.
       update_scale: initial scale of the last layer.
+      glimpse: M of the M x M points around each slot's own pixels that it looks at closely, beside
+        the means over cells; 0: none, as in the paper.
+      glimpse_spacing: between the points, in halves of a picture's side.
       dtype: of convolutions and matrix products.
     """
 
@@ -96,6 +100,8 @@ class RefinementNetwork(nn.Module):
     lstm_size: int
     slot_size: int
     update_scale: float
+    glimpse: int = 0
+    glimpse_spacing: float = 0.15
     dtype: Any = None
 
     @nn.compact
@@ -114,14 +120,20 @@ class RefinementNetwork(nn.Module):
         """
         vector = jnp.concatenate([lambda_.mean, lambda_.log_std, normalised(jnp.concatenate(
             [gradient.mean, gradient.log_std], axis=-1), (-1,))], axis=-1)
-        h = jnp.concatenate([normalised(image, (-3, -2, -1)) if name in NORMALISED else image
-                             for name, image in images._asdict().items()], axis=-1)
+        given = h = jnp.concatenate(
+            [normalised(image, (-3, -2, -1)) if name in NORMALISED else image
+             for name, image in images._asdict().items()], axis=-1)
         for i, width in enumerate(self.channels):
             convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
                                dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
         h = means_of_cells(layers.at_least_float32(h), self.cells)
         h = h.reshape(*h.shape[:-3], -1)
+        if self.glimpse:
+            look = Glimpse(self.glimpse, self.glimpse_spacing, self.width, self.dtype,
+                           name="glimpse")
+            shares = (images.mask * images.mask_posterior)[..., 0]
+            h = jnp.concatenate([h, look(given, shares, images.coordinates)], axis=-1)
         h = nn.elu(nn.Dense(self.width, dtype=self.dtype, name="summary")(h))
         lstm = LSTM2D(self.lstm_size, self.dtype, name="lstm")
         memory = lstm(jnp.concatenate([vector, layers.at_least_float32(h)], axis=-1), time, refine)

@@ -67,18 +67,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         sigma_x than in use.
     """
     c = config.model
-    per_pixel = c.decoder.kind == "coordinates" and c.decoder.kernel_size == 1
-    if max(config.train.pixels) > 1 and not per_pixel:
-        raise ValueError(
-            f"config.train.pixels is {tuple(config.train.pixels)}, with config.model.decoder.kind "
-            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
-            "pixel (kind 'coordinates', kernel_size 1) decodes a subset of pixels; else it must "
-            "be 1 in every stage.")
-    if c.decoder.centred and not per_pixel:
-        raise ValueError(
-            f"config.model.decoder.centred is True, with config.model.decoder.kind "
-            f"{c.decoder.kind!r} and kernel_size {c.decoder.kernel_size}: only a network for each "
-            "pixel (kind 'coordinates', kernel_size 1) has coordinates from a slot's centre.")
+    rules.check_per_pixel(config)
     if c.refiner.glimpse and not c.refiner.mlp:
         raise ValueError(
             f"config.model.refiner.glimpse is {c.refiner.glimpse}, and config.model.refiner.mlp is "

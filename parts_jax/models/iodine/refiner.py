@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from parts_jax.models.iodine.inputs import INPUTS, VECTORS
 from parts_jax.networks import layers
+from parts_jax.networks.glimpses import Glimpse
 
 HEADS = ("linear", "gated")
 EPSILON = 1e-5  # of layer norms, as in Sonnet
@@ -33,7 +34,7 @@ class RefinementNetwork(nn.Module):
       slot_size: D.
       update_scale: initial scale of the last layer.
       glimpse: M of the M x M points around each slot's own pixels that it looks at closely, beside
-        those means; 0: none. See `glimpse`.
+        those means; 0: none. See `networks/glimpses.py`.
       glimpse_spacing: between the points, in halves of a picture's side.
       dtype: of convolutions and matrix products.
     """
@@ -72,7 +73,10 @@ class RefinementNetwork(nn.Module):
             h = nn.elu(convolve(h))
         h = layers.at_least_float32(layers.mean_over_cells(h, self.cells))
         if self.glimpse:
-            h = jnp.concatenate([h, self.look_closely(given, images)], axis=-1)
+            look = Glimpse(self.glimpse, self.glimpse_spacing, self.mlp[0], self.dtype,
+                           name="glimpse")
+            shares = (images["mask"] * images["mask_posterior"])[..., 0]
+            h = jnp.concatenate([h, look(given, shares, images["coordinates"])], axis=-1)
         for i, width in enumerate(self.mlp):
             h = nn.elu(nn.Dense(width, dtype=self.dtype, name=f"mlp_{i}")(h))
         h = jnp.concatenate([layers.at_least_float32(h), *self.given(vectors)], axis=-1)
@@ -81,18 +85,6 @@ class RefinementNetwork(nn.Module):
             memory, h = lstm(memory, h)
         update = self.gated if self.head == "gated" else self.linear
         return update(h, vectors["posterior"]), memory
-
-    def look_closely(self, given: jax.Array, images: dict[str, jax.Array]) -> jax.Array:
-        """Features of what surrounds the pixels that a slot explains, [B, K, H, W, .] -> [B, K, F].
-
-        It moves with the slot, so that what it learns of a shape it knows at every place.
-        """
-        shares = (images["mask"] * images["mask_posterior"])[..., 0]
-        seen, centre = glimpse(given, shares, images["coordinates"], self.glimpse,
-                               self.glimpse_spacing)
-        dense = nn.Dense(self.mlp[0], dtype=self.dtype, name="glimpse")
-        features = layers.at_least_float32(dense(seen.reshape(*centre.shape[:-1], -1)))
-        return jnp.concatenate([nn.elu(features), centre], axis=-1)
 
     def given(self, arrays: dict[str, jax.Array]) -> list[jax.Array]:
         """Those arrays that are inputs, in the table's order, layer-normalised where it says so.
@@ -132,39 +124,3 @@ class RefinementNetwork(nn.Module):
         """A linear layer of the head, in float32 or more."""
         layer = nn.Dense(width, kernel_init=layers.scaled_init(scale), dtype=self.dtype, name=name)
         return layers.at_least_float32(layer(h))
-
-
-def glimpse(images: jax.Array, shares: jax.Array, coordinates: jax.Array, points: int,
-            spacing: float) -> tuple[jax.Array, jax.Array]:
-    """What M x M Gaussian filters see around each slot's pixels: DRAW's reading (Gregor et al.,
-    2015, section 3.2), its grid centred on the mean place of the pixels that the slot explains.
-
-    F_X[m, i] = exp(-(x_i - c_x - o_m)^2 / (2 s^2)) / Z, o_m = (m - (M - 1) / 2) spacing, and so for
-    y; s is half the spacing. Z is a filter's sum over a picture without edges, so that beyond the
-    edges there are zeros.
-
-    Args:
-      images: [B, K, H, W, C].
-      shares: what a pixel counts for its slot's centre, [B, K, H, W]; divided by its sum over K.
-      coordinates: x, y of each pixel in [-1, 1], [B, K, H, W, 2].
-      points: M.
-      spacing: between neighbours, in units of coordinates.
-
-    Returns:
-      [B, K, M, M, C], and the centres, [B, K, 2]. No gradient goes to where the grid lies.
-    """
-    shares = jax.lax.stop_gradient(shares)
-    shares = shares / (jnp.sum(shares, axis=1, keepdims=True) + 1e-9)
-    total = jnp.sum(shares, axis=(-2, -1))[..., None] + 1e-9
-    centre = jnp.einsum("bkhw,bkhwc->bkc", shares, coordinates) / total
-    offsets = (jnp.arange(points) - (points - 1) / 2) * spacing
-
-    def filters(u: jax.Array, c: jax.Array) -> jax.Array:  # [B, K, S], [B, K] -> [B, K, M, S]
-        at = c[..., None] + jnp.expand_dims(offsets, (0, 1))
-        distance = u[..., None, :] - at[..., None]
-        z = spacing / 2 * jnp.sqrt(2 * jnp.pi) * u.shape[-1] / 2
-        return jnp.exp(-2 * (distance / spacing) ** 2) / z
-
-    of_x = filters(coordinates[:, :, 0, :, 0], centre[..., 0])
-    of_y = filters(coordinates[:, :, :, 0, 1], centre[..., 1])
-    return jnp.einsum("bkmh,bknw,bkhwc->bkmnc", of_y, of_x, images), centre

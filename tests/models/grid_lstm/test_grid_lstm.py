@@ -16,12 +16,14 @@ from parts_jax.equations import gaussian, refinement
 from parts_jax.equations.notation import Gaussian, PixelMixture
 from parts_jax.models.contract import Clip
 from parts_jax.models.grid_lstm import family, grid, inputs, model, networks, objective
+from parts_jax.networks import glimpses
 from parts_jax.runs import config_rules
 
 B, T, R, K, S, D = 2, 4, 3, 3, 8, 4
 TINY = {"model.num_slots": K, "model.num_refinements": R, "train.pixels": (1,),
         "data.resolution": S, "schedule.resolution": (S,), "model.refiner.channels": (4,),
-        "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0}
+        "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0,
+        "model.log_std_offset": -2.0, "model.start": "learned"}
 CODE = {"model.least_refinements": 2, "model.refine_first_fully": False, "model.samples": "once",
         "model.reported": "scored", "model.prior.form": "softplus_log_variance",
         "model.likelihood": "gaussian_per_channel", "model.entropy": 0.01,
@@ -42,6 +44,13 @@ def parameters(made):
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: 0.5 * rng.normal(size=p.shape).astype(np.float32),
                         jax.eval_shape(made.init, jax.random.key(0)))
+
+
+def parameters_of(module, arguments):
+    """Of a network by itself, drawn too."""
+    rng = np.random.default_rng(4)
+    return jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32),
+                        jax.eval_shape(module.init, jax.random.key(0), *arguments)["params"])
 
 
 @functools.cache
@@ -152,9 +161,9 @@ def test_permuted_noise_permutes_the_slots():
     again, permuted = loss(params, made.start(B, None),
                            clip._replace(noise=clip.noise[:, :, :, order]))
     close(again, value)
-    close(permuted.latents, jax.tree.map(lambda a: a[:, :, order], step.latents), atol=1e-4)
+    close(permuted.latents, jax.tree.map(lambda a: a[:, :, order], step.latents), atol=1e-3)
     masks = step.views["predicted"].masks
-    close(permuted.views["predicted"].masks, masks[:, :, order], atol=1e-4)
+    close(permuted.views["predicted"].masks, masks[:, :, order], atol=1e-3)
     assert np.abs(masks[:, :, 0] - masks[:, :, 1]).max() > 1e-2
 
 
@@ -248,6 +257,32 @@ def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
     close(seen.image, images.image)
 
 
+def test_the_refiner_looks_closely_at_the_pixels_that_a_slot_explains():
+    """The glimpse is of what convolutions see, around mask times posterior; before `summary`."""
+    rng = np.random.default_rng(3)
+    of = lambda channels: rng.uniform(size=(B, K, S, S, channels)).astype(np.float32)
+    images = inputs.Images(*(of(c) for c in (3, 3, 1, 1, 3, 1, 1, 1, 2)))
+    vector, memory = (rng.normal(size=(B, K, size)).astype(np.float32) for size in (D, 8))
+    lambda_, memory = Gaussian(vector, vector), networks.Memory(memory, memory)
+    arguments = (images, lambda_, lambda_, memory, memory)
+    network = lambda points: networks.RefinementNetwork(
+        (4,), 3, 2, 2, 5, 8, D, 1.0, glimpse=points, glimpse_spacing=0.3)
+    without, module = parameters_of(network(0), arguments), network(3)
+    params = parameters_of(module, arguments)
+    assert set(params) == set(without) | {"glimpse"}
+    _, seen = module.apply({"params": params}, *arguments, capture_intermediates=True)
+    given = np.concatenate(
+        [networks.normalised(image, (-3, -2, -1)) if name in inputs.NORMALISED else image
+         for name, image in images._asdict().items()], axis=-1)
+    cut, centre = glimpses.glimpse(given, (images.mask * images.mask_posterior)[..., 0],
+                                   images.coordinates, 3, 0.3)
+    layer = params["glimpse"]
+    features = nn.elu(np.asarray(cut).reshape(B, K, -1) @ layer["kernel"] + layer["bias"])
+    close(seen["intermediates"]["glimpse"]["__call__"][0],
+          np.concatenate([features, centre], axis=-1))
+    assert params["summary"]["kernel"].shape[0] - without["summary"]["kernel"].shape[0] == 5 + 2
+
+
 def test_decoding_once_gives_the_gradients_of_plain_differentiation():
     """Of the authors' code: through the refiner's inputs and a sample that is used again, too."""
     made, params, _ = build(tuple(CODE.items()))
@@ -322,6 +357,7 @@ def test_without_conditions_decoder_and_prior_do_not_see_the_past():
     ({"least_refinements": 4}, "no frame can have more than config.model.num_refinements, 3"),
     ({"num_refinements": 1, "refine_first_fully": False}, "would not be refined at all"),
     ({"decoder.kind": "broadcast", "train.pixels": (2,)}, "only a network for each pixel"),
+    ({"decoder.kernel_size": 3, "decoder.centred": True}, "coordinates from a slot's centre"),
     ({"corners": True}, "only 'broadcast' has the other ones"),
     ({"train.encoder_pooling": (2,)}, "has no encoder"),
     ({"start": "random"}, "must be one of learned, carried, prior"),

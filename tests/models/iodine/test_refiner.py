@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from parts_jax.models.iodine import inputs
-from parts_jax.models.iodine.refiner import RefinementNetwork, glimpse
+from parts_jax.models.iodine.refiner import RefinementNetwork
+from parts_jax.networks.glimpses import glimpse
 
 B, K, D, S, LSTM, WIDTH = 2, 3, 3, 8, 4, 5
 EVERY = tuple(inputs.INPUTS)

@@ -278,7 +278,7 @@ def test_the_refiner_looks_closely_at_the_pixels_that_a_slot_explains():
                                    images.coordinates, 3, 0.3)
     layer = params["glimpse"]
     features = nn.elu(np.asarray(cut).reshape(B, K, -1) @ layer["kernel"] + layer["bias"])
-    close(seen["intermediates"]["glimpse"]["__call__"][0],
+    close(seen["intermediates"]["glimpse"]["__call__"][-1],
           np.concatenate([features, centre], axis=-1))
     assert params["summary"]["kernel"].shape[0] - without["summary"]["kernel"].shape[0] == 5 + 2
 

@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     sub = subparsers.choices
     sub["iterations"].add_argument("--iterations", type=at_least(1), default=15,
                                    help="at the most")
+    sub["slots"].add_argument("--set", default="", help="of other numbers of objects, such as "
+                              "sim_sprites/demo_56; else that of training")
     sub["restarts"].add_argument("--restarts", type=at_least(1), default=8,
                                  help="at the most; powers of 2 up to it")
     sub["ambiguous"].add_argument("--times", type=at_least(1), default=128,

@@ -104,6 +104,13 @@ def load_all(workdirs: list[str], step: int = checkpoint.NEWEST) -> list[Run]:
     return runs
 
 
+def on(run: Run, dataset: str) -> Run:
+    """The same model, to be measured on another set of the same resolution."""
+    config = run.config.copy_and_resolve_references().unlock()
+    config.data.name, config.data.prepared = dataset, ""
+    return run._replace(config=config)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _trace(module: nn.Module, params: Any, x: jax.Array, noise: jax.Array) -> Trace:
     """x [B, H, W, 3] in [0, 1], noise [B, N+1, K, D]."""

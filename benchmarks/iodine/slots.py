@@ -17,10 +17,15 @@ SHOWN = ("fg_ari", "ari", "fg_ari_assigned", "ari_assigned", "mse", "kl")
 def make(flags: argparse.Namespace) -> Made:
     """Mean scores by K, trained K - 1 to trained K + 4, over all runs, all of one K.
 
+    Args:
+      flags: `set`, of another number of objects than that of training; "": that one.
+
     Raises:
       ValueError: the runs were trained with different K.
     """
     runs = seen.load_all(flags.runs, flags.step)
+    if flags.set:
+        runs = [seen.on(run, flags.set) for run in runs]
     trained = sorted({run.config.model.num_slots for run in runs})
     if len(trained) > 1:
         raise ValueError(f"The runs were trained with {', '.join(map(str, trained))} slots; give "

@@ -85,6 +85,7 @@ COLOURED_ON_COLOURED = SpriteSettings(min_sprites=1, max_sprites=4, background="
 BINARY = SpriteSettings(min_sprites=2, max_sprites=3, background="black", colours="white")
 DEMO = SpriteSettings(resolution=32, max_sprites=4, extent=10.0, scale=(0.6, 1.0),
                       colours="uniform", min_pixels=25)
+CROWD = dataclasses.replace(DEMO, min_sprites=5, max_sprites=6)
 TINY = SpriteSettings(resolution=16, max_sprites=3, extent=6.0, scale=(0.7, 1.0),
                       colours="uniform", min_pixels=10)
 

@@ -234,6 +234,18 @@ def test_scores_by_number_of_objects():
     assert list(alone) == ["all"] and np.isnan(alone["all"]["std"])
 
 
+def test_slots_are_counted_on_a_set_of_other_numbers_of_objects(run, split, page, monkeypatch):
+    opened, one = [], pipeline.open_split
+    monkeypatch.setattr(pipeline, "open_split",
+                        lambda data_config, name: opened.append(data_config.name) or one(None, name))
+    text = command.run(["slots", "runs/a", "--set=sim_tetrominoes/twins", f"--page={page}"])
+    assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text
+    assert set(opened) == {"sim_tetrominoes/twins"}
+    assert run.config.data.name == "sim_tetrominoes/tiny"
+    numbers = json.loads((page.parent / "iodine_slots-sim_tetrominoes_twins.json").read_text())
+    assert list(numbers["by_slots"]) == ["2", "3", "4", "5", "6", "7"]
+
+
 def test_the_best_of_restarts_is_that_of_the_greatest_elbo():
     scores = {"neg_elbo": np.asarray([[2., 1.], [1., 3.], [0., 0.]]),
               "mse": np.asarray([[.1, .2], [.3, .4], [.5, .6]])}

@@ -43,6 +43,9 @@ class SimSprites(tfds.core.GeneratorBasedBuilder):
             name="demo", world=sprites.DEMO, num_clips=NUM_CLIPS, num_workers=1,
             description="32x32, 2-4 large sprites of any colour on grey."),
         simulated.SimulatedConfig(
+            name="demo_56", world=sprites.CROWD, num_clips=NUM_CLIPS, num_workers=1,
+            description="32x32, 5-6 of demo's sprites."),
+        simulated.SimulatedConfig(
             name="coloured_on_grey", world=sprites.COLOURED_ON_GREY, num_clips=NUM_CLIPS,
             num_workers=1, description="64x64, 2-5 sprites of saturated colours on grey."),
         simulated.SimulatedConfig(

@@ -1,5 +1,7 @@
 """The builder: what is read back is what was drawn, and factors come along as cues."""
 
+import dataclasses
+
 import ml_collections
 import numpy as np
 import pytest
@@ -67,9 +69,11 @@ def test_factors_are_read_as_cues(folder):
 def test_shipped_variants():
     configs = {config.name: config for config in sim_sprites.SimSprites.BUILDER_CONFIGS}
     assert {name: config.num_clips for name, config in configs.items()} == {
-        name: (20000, 320, 320) for name in ("demo", "coloured_on_grey", "coloured_on_coloured",
-                                             "binary")} | {"tiny": (16, 8, 8)}
+        name: (20000, 320, 320) for name in ("demo", "demo_56", "coloured_on_grey",
+                                             "coloured_on_coloured", "binary")} | {"tiny": (16, 8, 8)}
     worlds = {name: config.world for name, config in configs.items()}
     assert (worlds["demo"].resolution, worlds["demo"].max_sprites) == (32, 4)
     assert [worlds[name].max_sprites for name in ("coloured_on_grey", "coloured_on_coloured",
                                                   "binary")] == [5, 4, 3]
+    assert dataclasses.replace(worlds["demo_56"], min_sprites=2, max_sprites=4) == worlds["demo"]
+    assert (worlds["demo_56"].min_sprites, worlds["demo_56"].max_sprites) == (5, 6)

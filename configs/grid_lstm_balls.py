@@ -99,6 +99,7 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.colour = "full"        # of coordinates: networks/decoders.py
     model.decoder.frequencies = 0        # of coordinates ...
     model.decoder.centred = False        # ... which are from a centre that each slot has
+    model.decoder.residual = False       # z + what h_{t-1} adds is decoded
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
     model.refiner = ml_collections.ConfigDict()
@@ -143,13 +144,13 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores: the recipe by which PARTS and IODINE learn there (ours). Not measured yet."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
-    config.data.train_frames = 10        # the most of a stage
+    config.data.train_frames = 12        # the most of a stage
     config.data.resolution = 32
     model = config.model
     model.slot_size = 8
     model.num_refinements = 4
     model.start = "carried"
-    model.sigma_x = 0.3
+    model.sigma_x = 0.2
     model.log_std_offset = -1.0
     model.loss_scale = 1.0
     model.beta = 0.5
@@ -161,6 +162,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.decoder.colour = "constant"
     model.decoder.frequencies = 3
     model.decoder.centred = True
+    model.decoder.residual = True
     model.decoder.examples_at_once = 2
     model.prior.width = 32
     model.refiner.channels = (16, 32)
@@ -170,13 +172,13 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.width = 128
     model.refiner.lstm_size = 64
     model.refiner.update_scale = 0.3
-    config.schedule.train_frames = (4, 10, 10)
-    config.schedule.batch_size = (8, 4, 4)
-    config.schedule.steps = (6_000, 4_000, 800)
+    config.schedule.train_frames = (4, 8, 12)
+    config.schedule.batch_size = (8, 4, 2)
+    config.schedule.steps = (3_000, 6_000, 1_000)
     config.schedule.resolution = (32, 32, 32)
-    config.schedule.learning_rate = (3e-3, 2e-3, 1e-3)
+    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50, 50)
-    config.schedule.final_scale = (0.5, 0.2, 0.1)
+    config.schedule.final_scale = (1.0, 0.1, 0.1)
     model.beta_scale = (1.0, 1.0, 1.0)
     config.train.pixels = (2, 2, 1)
     config.train.encoder_pooling = (1, 1, 1)

@@ -236,8 +236,8 @@ def test_scores_by_number_of_objects():
 
 def test_slots_are_counted_on_a_set_of_other_numbers_of_objects(run, split, page, monkeypatch):
     opened, one = [], pipeline.open_split
-    monkeypatch.setattr(pipeline, "open_split",
-                        lambda data_config, name: opened.append(data_config.name) or one(None, name))
+    monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: (
+        opened.append(data_config.name) or one(data_config, name)))
     text = command.run(["slots", "runs/a", "--set=sim_tetrominoes/twins", f"--page={page}"])
     assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text
     assert set(opened) == {"sim_tetrominoes/twins"}

@@ -58,7 +58,8 @@ def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
     """The linen module of the `model` part of a config; with `data.resolution`, `train.unroll`."""
     c, dtype = config.model, compute_dtype(config.model)
     return model.GridLSTM(
-        decoder=networks.ConditionalDecoder(decoder_body(config), c.slot_size, dtype),
+        decoder=networks.ConditionalDecoder(decoder_body(config), c.slot_size, c.decoder.residual,
+                                            dtype),
         prior=networks.Prior(c.prior.width, c.slot_size, dtype),
         refiner=networks.RefinementNetwork(
             channels=tuple(c.refiner.channels), kernel_size=c.refiner.kernel_size,

@@ -41,6 +41,7 @@ KEYS = {
     "decoder.colour": rules.choice(*decoders.COLOURS),
     "decoder.frequencies": rules.whole(0),
     "decoder.centred": rules.flag(),
+    "decoder.residual": rules.flag(),
     "decoder.examples_at_once": rules.whole(0),
     "refiner.mask_posterior": rules.choice(*inputs.MASK_POSTERIORS),
     "refiner.through_decoder": rules.flag(),

@@ -15,6 +15,7 @@ from parts_jax.networks import layers
 from parts_jax.networks.glimpses import Glimpse
 
 EPSILON = 1e-5  # of layer norms, as in PyTorch
+SMALL = 0.1      # initial scale of what is added to z, which it should not drown
 
 
 class ConditionalDecoder(nn.Module):
@@ -23,11 +24,15 @@ class ConditionalDecoder(nn.Module):
     Attributes:
       body: of slots [..., K, D].
       slot_size: D.
+      residual: a third, linear layer's outputs are added to z; else the MLP's are decoded, as in
+        the authors' code. Of a body that finds a slot's place in z by a linear layer the MLP would
+        hide it.
       dtype: of the MLP's matrix products.
     """
 
     body: nn.Module
     slot_size: int
+    residual: bool = False
     dtype: Any = None
 
     @nn.compact
@@ -42,10 +47,15 @@ class ConditionalDecoder(nn.Module):
           place: of a subset of pixels, of bodies that take one.
         """
         if h is not None:
-            z = jnp.concatenate([z, h], axis=-1)
+            given = jnp.concatenate([z, h], axis=-1)
             for i in range(2):
-                z = nn.elu(nn.Dense(self.slot_size, dtype=self.dtype, name=f"condition_{i}")(z))
-            z = layers.at_least_float32(z)
+                layer = nn.Dense(self.slot_size, dtype=self.dtype, name=f"condition_{i}")
+                given = nn.elu(layer(given))
+            if self.residual:
+                layer = nn.Dense(self.slot_size, kernel_init=layers.scaled_init(SMALL),
+                                 dtype=self.dtype, name="condition_added")
+                given = z + layer(given)
+            z = layers.at_least_float32(given)
         return self.body(z, resolution, *place)
 
 

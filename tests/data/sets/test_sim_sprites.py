@@ -70,7 +70,8 @@ def test_shipped_variants():
     configs = {config.name: config for config in sim_sprites.SimSprites.BUILDER_CONFIGS}
     assert {name: config.num_clips for name, config in configs.items()} == {
         name: (20000, 320, 320) for name in ("demo", "demo_56", "coloured_on_grey",
-                                             "coloured_on_coloured", "binary")} | {"tiny": (16, 8, 8)}
+                                             "coloured_on_coloured", "binary")
+    } | {"tiny": (16, 8, 8)}
     worlds = {name: config.world for name, config in configs.items()}
     assert (worlds["demo"].resolution, worlds["demo"].max_sprites) == (32, 4)
     assert [worlds[name].max_sprites for name in ("coloured_on_grey", "coloured_on_coloured",

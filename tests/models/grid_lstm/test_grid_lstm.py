@@ -49,8 +49,8 @@ def parameters(made):
 def parameters_of(module, arguments):
     """Of a network by itself, drawn too."""
     rng = np.random.default_rng(4)
-    return jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32),
-                        jax.eval_shape(module.init, jax.random.key(0), *arguments)["params"])
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))["params"]
+    return jax.tree.map(lambda p: 0.3 * rng.normal(size=p.shape).astype(np.float32), shapes)
 
 
 @functools.cache
@@ -255,6 +255,31 @@ def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
     seen = inputs.without_gradients(images)
     assert not seen.means_gradient.any() and not seen.mask_gradient.any()
     close(seen.image, images.image)
+
+
+class AsItIs(nn.Module):
+    """A decoder that gives back what it is given."""
+
+    def __call__(self, z, resolution):
+        return z
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_is_decoded_of_z_and_the_temporal_state(residual):
+    rng = np.random.default_rng(5)
+    z, h = (rng.normal(size=(B, K, size)).astype(np.float32) for size in (D, 5))
+    module = networks.ConditionalDecoder(AsItIs(), D, residual)
+    params = parameters_of(module, (z, h, (S, S)))
+    found = module.apply({"params": params}, z, h, (S, S))
+    elu = lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+    layer = lambda name, x: x @ params[name]["kernel"] + params[name]["bias"]
+    expected = np.concatenate([z, h], axis=-1)
+    for i in range(2):
+        expected = elu(layer(f"condition_{i}", expected))
+    if residual:
+        expected = z + layer("condition_added", expected)
+    close(found, expected)
+    close(module.apply({"params": params}, z, None, (S, S)), z, atol=0)  # without conditions
 
 
 def test_the_refiner_looks_closely_at_the_pixels_that_a_slot_explains():

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate import balls
 
 NUM_CLIPS = (10000, 256, 256)
@@ -21,7 +23,7 @@ def _variant(name: str, description: str, num_clips: tuple[int, int, int] = NUM_
         num_workers=1, description=description)
 
 
-class SimBalls(tfds.core.GeneratorBasedBuilder):
+class SimBalls(simulated.SimulatedBuilder):
     """Balls on black that bounce off each other and off the walls, with instance masks.
 
     An example has
@@ -38,9 +40,7 @@ class SimBalls(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_balls"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the pictures change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated balls of different masses that bounce."
     BUILDER_CONFIGS = [
         _variant("demo", "32x32, 4 balls in 4 colours.", resolution=32, num_colours=4),
         _variant("demo_binary", "32x32, 4 white balls.", resolution=32),
@@ -61,25 +61,10 @@ class SimBalls(tfds.core.GeneratorBasedBuilder):
                  (16, 8, 8), balls.TINY),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        world = self.builder_config.world
-
-        def numbers(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:
-            return tfds.features.Tensor(shape=(world.num_frames, world.max_balls, *shape),
-                                        dtype=dtype)
-
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated balls of different masses that bounce.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                colour=numbers(dtype=np.int32), position=numbers(2), velocity=numbers(2),
-                radius=numbers()),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+    def factors(self) -> dict[str, Any]:
+        shape = self.builder_config.world.num_frames, self.builder_config.world.max_balls
+        return dict(colour=numbers(*shape, dtype=np.int32), position=numbers(*shape, 2),
+                    velocity=numbers(*shape, 2), radius=numbers(*shape))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -1,18 +1,21 @@
 """`sim_clevr`: simulated still pictures in the manner of CLEVR, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate.clevrer import stills
 
-FACTORS = ("shape", "colour", "material", "size", "position", "visibility")
+KINDS = ("shape", "colour", "material", "size")
+FACTORS = (*KINDS, "position", "visibility")
 
 
-class SimClevr(tfds.core.GeneratorBasedBuilder):
+class SimClevr(simulated.SimulatedBuilder):
     """Spheres, boxes and cylinders at rest, with instance masks and factors.
 
     An example has
@@ -34,9 +37,7 @@ class SimClevr(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_clevr"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the pictures change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated still pictures in the manner of CLEVR."
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
             name="full", world=stills.FULL, num_clips=(10000, 320, 320),
@@ -52,26 +53,13 @@ class SimClevr(tfds.core.GeneratorBasedBuilder):
             description="16x16, else as small: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         count = self.builder_config.world.world.max_objects
-        numbers = tfds.features.Tensor(shape=(1, count), dtype=np.int32)
-        about = {}
-        if not (self.data_path / "features.json").exists():
-            about = stills.names(self.builder_config.world)
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated still pictures in the manner of CLEVR.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                shape=numbers, colour=numbers, material=numbers, size=numbers,
-                position=tfds.features.Tensor(shape=(1, count, 3), dtype=np.float32),
-                visibility=tfds.features.Tensor(shape=(1, count), dtype=np.float32)),
-            metadata=tfds.core.MetadataDict(about),
-            disable_shuffling=True)
+        kinds = {key: numbers(1, count, dtype=np.int32) for key in KINDS}
+        return dict(**kinds, position=numbers(1, count, 3), visibility=numbers(1, count))
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+    def words(self) -> dict[str, Any]:
+        return stills.names(self.builder_config.world)
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data.formats import frames
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
 from parts_jax.simulate.clevrer import simulation, world_settings
 
 
@@ -22,7 +22,7 @@ class SimClevrerConfig(simulated.SimulatedConfig):
     annotates_collisions: bool = False
 
 
-class SimClevrer(tfds.core.GeneratorBasedBuilder):
+class SimClevrer(simulated.SimulatedBuilder):
     """Spheres, boxes and cylinders that collide, with instance masks.
 
     An example has
@@ -37,7 +37,7 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
     """
 
     name = "sim_clevrer"
-    ACTION_SIZE = 0
+    ABOUT = "Simulated clips in the manner of CLEVRER."
     # A version is raised whenever the clips change: here, or for some variants below.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {
@@ -45,8 +45,6 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
         "1.1.0": "small, full, large: the look of CLEVRER; objects roll and tumble; in every clip "
                  "objects collide, and one enters or leaves; collisions are annotated.",
     }
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
         SimClevrerConfig(name="demo", world=world_settings.DEMO, num_clips=(3000, 256, 256),
                          description="32x32, 8 frames, 2-3 large objects of saturated colours."),
@@ -104,14 +102,7 @@ class SimClevrer(tfds.core.GeneratorBasedBuilder):
         }
         if self.builder_config.annotates_collisions:
             features["collisions"] = tfds.features.Tensor(shape=(None, 3), dtype=np.int32)
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated clips in the manner of CLEVRER.",
-            features=tfds.features.FeaturesDict(features),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+        return self.info_of(tfds.features.FeaturesDict(features))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         clips = simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -1,12 +1,14 @@
 """`sim_objects_room`: flights through rooms in the manner of Objects Room, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate import objects_room
 
 OF_OBJECTS = ("shape", "colour", "size")
@@ -14,7 +16,7 @@ OF_THE_ROOM = ("floor", "wall", "sky")
 FLOATS = ("position", "visibility", "camera")
 
 
-class SimObjectsRoom(tfds.core.GeneratorBasedBuilder):
+class SimObjectsRoom(simulated.SimulatedBuilder):
     """A camera that flies around three objects in a room, with its poses and instance masks.
 
     An example has
@@ -34,9 +36,7 @@ class SimObjectsRoom(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_objects_room"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the clips change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated flights through rooms in the manner of Objects Room."
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
             name="full", world=objects_room.FULL, num_clips=(4000, 320, 320),
@@ -46,29 +46,16 @@ class SimObjectsRoom(tfds.core.GeneratorBasedBuilder):
             description="16x16, 6 frames, 3 objects: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         world = self.builder_config.world
         length, count = world.num_frames, world.num_objects
-        about = {}
-        if not (self.data_path / "features.json").exists():
-            about = objects_room.names(world)
-        shapes = {"position": (length, count, 3), "visibility": (length, count),
-                  "camera": (length, 5)}
-        factors = {key: tfds.features.Tensor(shape=shapes[key], dtype=np.float32)
-                   for key in FLOATS}
-        for keys, shape in ((OF_OBJECTS, (length, count)), (OF_THE_ROOM, (length,))):
-            factors |= {key: tfds.features.Tensor(shape=shape, dtype=np.int32) for key in keys}
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated flights through rooms in the manner of Objects Room.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()), **factors),
-            metadata=tfds.core.MetadataDict(about),
-            disable_shuffling=True)
+        shapes = dict.fromkeys(OF_OBJECTS, (length, count)) | dict.fromkeys(OF_THE_ROOM, (length,))
+        kinds = {key: numbers(*shape, dtype=np.int32) for key, shape in shapes.items()}
+        return dict(**kinds, position=numbers(length, count, 3), visibility=numbers(length, count),
+                    camera=numbers(length, 5))
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+    def words(self) -> dict[str, Any]:
+        return objects_room.names(self.builder_config.world)
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -1,16 +1,18 @@
 """`sim_playroom`: simulated clips in the manner of the Playroom, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate.playroom import simulation
 
 
-class SimPlayroom(tfds.core.GeneratorBasedBuilder):
+class SimPlayroom(simulated.SimulatedBuilder):
     """An agent walks and looks about in a child's room, with its actions and instance masks.
 
     An example has
@@ -28,10 +30,9 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_playroom"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the clips change
+    ABOUT = "Simulated clips in the manner of the Playroom."
     ACTION_SIZE = 4
     MIRRORED_ACTIONS = (0, 2)  # in a mirrored video, strafing and looking sideways turn their sign
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
             name="small", world=simulation.SMALL,
@@ -47,20 +48,9 @@ class SimPlayroom(tfds.core.GeneratorBasedBuilder):
             description="16x16, 6 frames: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         num_frames = self.builder_config.world.num_frames
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated clips in the manner of the Playroom.",
-            features=episodes.features(
-                has_masks=True, has_actions=True,
-                poses=tfds.features.Tensor(shape=(num_frames, 4), dtype=np.float32),
-                location=tfds.features.Tensor(shape=(num_frames, None, 3), dtype=np.float32),
-                objects=tfds.features.Sequence(tfds.features.Text())),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+        return dict(poses=numbers(num_frames, 4), location=numbers(num_frames, None, 3))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

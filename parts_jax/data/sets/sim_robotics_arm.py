@@ -1,17 +1,18 @@
 """`sim_robotics_arm`: simulated clips in the manner of the Robotics Arm, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate.robot_arm import simulation
 from parts_jax.simulate.robot_arm.world import WorldSettings
 
 
-class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
+class SimRoboticsArm(simulated.SimulatedBuilder):
     """An arm that stacks three cubes in a basket, with actions and instance masks, at 10 Hz.
 
     An example has
@@ -29,9 +30,8 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_robotics_arm"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the clips change
+    ABOUT = "Simulated clips in the manner of the Robotics Arm set."
     ACTION_SIZE = 7
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
             name="small", world=simulation.SMALL,
@@ -47,21 +47,10 @@ class SimRoboticsArm(tfds.core.GeneratorBasedBuilder):
             description="16x16, 8 frames: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         world = self.builder_config.world
         num_frames, num_items = world.num_frames, 3 + world.has_distractor
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated clips in the manner of the Robotics Arm set.",
-            features=episodes.features(
-                has_masks=True, has_actions=True,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                location=tfds.features.Tensor(shape=(num_frames, num_items, 3), dtype=np.float32),
-                gripper=tfds.features.Tensor(shape=(num_frames, 8), dtype=np.float32)),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+        return dict(location=numbers(num_frames, num_items, 3), gripper=numbers(num_frames, 8))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -1,12 +1,14 @@
 """`sim_rooms`: simulated pictures of rooms in the manner of SPACE's 3D rooms, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate import rooms
 
 OF_OBJECTS = {"shape": ((), np.int32), "colour": ((), np.int32), "size": ((), np.float32),
@@ -16,7 +18,7 @@ OF_THE_ROOM = ("ground", "wall", "sky")
 WORDS = {"box": "cube"}
 
 
-class SimRooms(tfds.core.GeneratorBasedBuilder):
+class SimRooms(simulated.SimulatedBuilder):
     """A walled enclosure with spheres, cubes and cylinders, with instance masks and boxes.
 
     An example is a video of one frame; it has
@@ -37,9 +39,7 @@ class SimRooms(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_rooms"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the pictures change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated pictures of rooms in the manner of SPACE's 3D rooms."
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
             name="demo", world=rooms.DEMO, num_clips=(8000, 320, 320),
@@ -55,25 +55,15 @@ class SimRooms(tfds.core.GeneratorBasedBuilder):
             description="16x16, 2 or 3 objects: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        most, about = self.builder_config.world.num_objects[1], {}
-        if not (self.data_path / "features.json").exists():
-            about = rooms.names()
-        factors = {key: tfds.features.Tensor(shape=(1, most, *shape), dtype=dtype)
+    def factors(self) -> dict[str, Any]:
+        most = self.builder_config.world.num_objects[1]
+        factors = {key: numbers(1, most, *shape, dtype=dtype)
                    for key, (shape, dtype) in OF_OBJECTS.items()}
-        factors |= {key: tfds.features.Tensor(shape=(1,), dtype=np.int32) for key in OF_THE_ROOM}
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated pictures of rooms in the manner of SPACE's 3D rooms.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                camera=tfds.features.Tensor(shape=(1, 5), dtype=np.float32), **factors),
-            metadata=tfds.core.MetadataDict(about),
-            disable_shuffling=True)
+        factors |= {key: numbers(1, dtype=np.int32) for key in OF_THE_ROOM}
+        return dict(**factors, camera=numbers(1, 5))
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+    def words(self) -> dict[str, Any]:
+        return rooms.names()
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

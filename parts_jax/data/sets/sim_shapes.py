@@ -1,16 +1,18 @@
 """`sim_shapes`: simulated pictures of the set Shapes, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate import shapes
 
 
-class SimShapes(tfds.core.GeneratorBasedBuilder):
+class SimShapes(simulated.SimulatedBuilder):
     """Three white outlines of squares and triangles on black, which may overlap, with masks.
 
     An example is a video of one frame; it has
@@ -26,9 +28,7 @@ class SimShapes(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_shapes"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the pictures change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated pictures of the set Shapes."
     # One process: a picture takes less time than sending it to another.
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
@@ -39,21 +39,10 @@ class SimShapes(tfds.core.GeneratorBasedBuilder):
             description="28x28, 3 outlined shapes, few pictures: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         count = self.builder_config.world.num_shapes
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated pictures of the set Shapes.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                shape=tfds.features.Tensor(shape=(1, count), dtype=np.int32),
-                position=tfds.features.Tensor(shape=(1, count, 2), dtype=np.float32),
-                visibility=tfds.features.Tensor(shape=(1, count), dtype=np.float32)),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+        return dict(shape=numbers(1, count, dtype=np.int32), position=numbers(1, count, 2),
+                    visibility=numbers(1, count))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

@@ -1,12 +1,14 @@
 """`sim_sprites`: simulated pictures in the manner of Multi-dSprites, as a TFDS builder."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from parts_jax.data import episodes
-from parts_jax.data.sets import simulated, splits
+from parts_jax.data.sets import simulated
+from parts_jax.data.sets.simulated import numbers
 from parts_jax.simulate import sprites
 
 NUM_CLIPS = (20000, 320, 320)
@@ -15,7 +17,7 @@ CORNERS = {(0, 0, 0): "black", (1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): 
            (1, 1, 0): "yellow", (1, 0, 1): "magenta", (0, 1, 1): "cyan", (1, 1, 1): "white"}
 
 
-class SimSprites(tfds.core.GeneratorBasedBuilder):
+class SimSprites(simulated.SimulatedBuilder):
     """Squares, ellipses and hearts that cover each other, with instance masks.
 
     An example is a video of one frame; it has
@@ -34,9 +36,7 @@ class SimSprites(tfds.core.GeneratorBasedBuilder):
 
     name = "sim_sprites"
     VERSION = tfds.core.Version("1.0.0")  # to be raised whenever the pictures change
-    ACTION_SIZE = 0
-    # TFDS finds this path by itself, but with a package that it needs and does not declare.
-    code_path = tfds.core.Path(__file__)
+    ABOUT = "Simulated pictures in the manner of Multi-dSprites."
     # One process: a picture takes less time than sending it to another.
     BUILDER_CONFIGS = [
         simulated.SimulatedConfig(
@@ -59,25 +59,12 @@ class SimSprites(tfds.core.GeneratorBasedBuilder):
             description="16x16, 2-3 sprites: for tests and a first try."),
     ]
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def factors(self) -> dict[str, Any]:
         count = self.builder_config.world.max_sprites
-
-        def numbers(*shape: int, dtype: type = np.float32) -> tfds.features.Tensor:
-            return tfds.features.Tensor(shape=(1, *shape), dtype=dtype)
-
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Simulated pictures in the manner of Multi-dSprites.",
-            features=episodes.features(
-                has_masks=True, has_actions=False,
-                objects=tfds.features.Sequence(tfds.features.Text()),
-                shape=numbers(count, dtype=np.int32), colour=numbers(count, 3),
-                scale=numbers(count), orientation=numbers(count), position=numbers(count, 2),
-                visibility=numbers(count), background=numbers(3)),
-            disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {split: self._generate_examples(split) for split in splits.SPLITS}
+        return dict(shape=numbers(1, count, dtype=np.int32), colour=numbers(1, count, 3),
+                    scale=numbers(1, count), orientation=numbers(1, count),
+                    position=numbers(1, count, 2), visibility=numbers(1, count),
+                    background=numbers(1, 3))
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         return simulated.with_progress(make_example, self.name, self.builder_config, split)

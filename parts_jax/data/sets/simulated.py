@@ -1,4 +1,4 @@
-"""What the builders of simulated sets share: splits, seeds and the pool of processes.
+"""What the builders of simulated sets share: splits, features, seeds and the pool of processes.
 
 The clips are simulated on first use. Every clip depends on (seed, split, clip) alone, so the
 examples are the same whatever the number of processes.
@@ -9,9 +9,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from parts_jax.data import episodes
 from parts_jax.data.sets.splits import SPLITS
 from parts_jax.simulate import parallel
 
@@ -38,6 +40,49 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     num_clips: tuple[int, int, int] = (4000, 256, 256)
     seed: int = 0
     num_workers: int = 0
+
+
+class SimulatedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder of a simulated set: episodes with masks and with what they were drawn from.
+
+    A set has, beside what TFDS asks for, ABOUT, its description; `factors`; `_generate_examples`,
+    with `with_progress`; and, where its factors are numbers that stand for words, `words`.
+    """
+
+    ABOUT = ""
+    ACTION_SIZE = 0
+    # TFDS finds this path by itself, but with a package that it needs and does not declare.
+    code_path = tfds.core.Path(__file__)
+
+    def factors(self) -> dict[str, Any]:
+        """The features beside those that every set has, by their names."""
+        raise NotImplementedError
+
+    def words(self) -> dict[str, Any] | None:
+        """What the numbers of factors stand for, by the factors' names; None: they are numbers."""
+        return None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.info_of(episodes.features(
+            has_masks=True, has_actions=self.ACTION_SIZE > 0,
+            objects=tfds.features.Sequence(tfds.features.Text()), **self.factors()))
+
+    def info_of(self, features: tfds.features.FeaturesDict) -> tfds.core.DatasetInfo:
+        """With the words, where they are not read from the files of a set that is there."""
+        words = self.words()
+        if words is not None:
+            there = (self.data_path / "features.json").exists()
+            words = tfds.core.MetadataDict({} if there else words)
+        return tfds.core.DatasetInfo(builder=self, description=self.ABOUT, features=features,
+                                     metadata=words, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+
+def numbers(*shape: int | None, dtype: Any = np.float32) -> tfds.features.Tensor:
+    """A feature: an array."""
+    return tfds.features.Tensor(shape=shape, dtype=dtype)
 
 
 def with_progress(make_example: MakeExample, family: str, config: SimulatedConfig,

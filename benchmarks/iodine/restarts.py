@@ -28,14 +28,15 @@ def make(flags: argparse.Namespace) -> Made:
 
 
 def measure(run: seen.Run, count: int, size: int, restarts: int) -> dict[str, np.ndarray]:
-    """`SHOWN` and neg_elbo of the last iteration of test images: [restarts, images] each."""
+    """`SHOWN` and neg_elbo, of beta 1, of the last iteration of test images: [restarts, images]."""
     parts = []
     for batch in seen.batches(run.config, count, size):
         keys, valid = seen.keys_of(run, batch["index"]), batch["valid"]
         of_batch = []
         for restart in range(restarts):
             found = seen.trace(run, batch["video"], keys, restart=restart)
-            scores = seen.scores_of(found, batch["segmentation"]) | {"neg_elbo": found.neg_elbo}
+            scores = seen.scores_of(found, batch["segmentation"])
+            scores["neg_elbo"] = found.nll + found.kl  # as models/iodine/restarts.py chooses by
             of_batch.append({name: scores[name][valid, -1] for name in (*SHOWN, "neg_elbo")})
         parts.append({name: np.stack([one[name] for one in of_batch]) for name in of_batch[0]})
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}

@@ -1,7 +1,7 @@
 """Refining an image from several noises, of which it keeps what explains it best.
 
 Samples of one posterior are all that tells slots apart at first, and where that leads them to is a
-local optimum: a piece may be left without a slot. The paper refines once.
+local optimum: a piece may be left without a slot, or be cut between two. The paper refines once.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,11 @@ from parts_jax.models.contract import Step
 def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int) -> Step:
     """Infers every image `restarts` times, one after another, and keeps its greatest ELBO's.
 
+    That is the bound itself, log p(x | z) - KL, whatever weight training gives the KL: with less, a
+    slot that is not needed costs nothing, and what cuts an object in two would be kept.
+
     Args:
-      infer: noise [B, T, N+1, K, D] to a `Step` of arrays [B, T, ...], with the metric neg_elbo.
+      infer: noise [B, T, N+1, K, D] to a `Step` of arrays [B, T, ...], with the metrics nll and kl.
       noise: epsilon of all of them, [B, T, restarts (N+1), K, D]; the first N+1 are those of an
         image that is refined once.
       restarts: how often.
@@ -27,6 +30,6 @@ def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int)
     batch, frames, count, *rest = noise.shape
     noise = noise.reshape(batch, frames, restarts, count // restarts, *rest)
     steps = jax.lax.map(infer, jnp.moveaxis(noise, 2, 0))
-    best = jnp.argmin(steps.metrics["neg_elbo"], axis=0)[None]  # [1, B, T]
+    best = jnp.argmin(steps.metrics["nll"] + steps.metrics["kl"], axis=0)[None]  # [1, B, T]
     return jax.tree.map(lambda array: jnp.take_along_axis(
         array, best.reshape(*best.shape, *(1,) * (array.ndim - 3)), axis=0)[0], steps)

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
                                    help="at the most")
     sub["slots"].add_argument("--set", default="", help="of other numbers of objects, such as "
                               "sim_sprites/demo_56; else that of training")
+    sub["slots"].add_argument("--restarts", type=at_least(1), default=1, help="of each image")
     sub["restarts"].add_argument("--restarts", type=at_least(1), default=8,
                                  help="at the most; powers of 2 up to it")
     sub["ambiguous"].add_argument("--times", type=at_least(1), default=128,

@@ -207,12 +207,19 @@ def scores_of(found: Trace, true: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measure(run: Run, count: int, size: int = 16, num_slots: int | None = None,
-            num_iterations: int | None = None) -> dict[str, np.ndarray]:
-    """`SCORES` of the first test images, [images, N+1] each, and `objects`, how many each has."""
+            num_iterations: int | None = None, restarts: int = 1) -> dict[str, np.ndarray]:
+    """`SCORES` of the first test images, [images, N+1] each, and `objects`, how many each has.
+
+    Of several restarts an image's are those of the best, as models/iodine/restarts.py chooses it.
+    """
     parts: list[dict[str, np.ndarray]] = []
     for batch in batches(run.config, count, size):
-        found = trace(run, batch["video"], keys_of(run, batch["index"]), num_slots, num_iterations)
-        scores = scores_of(found, batch["segmentation"])
+        made = [trace(run, batch["video"], keys_of(run, batch["index"]), num_slots, num_iterations,
+                      restart) for restart in range(restarts)]
+        best = np.argmin([found.nll[:, -1] + found.kl[:, -1] for found in made], axis=0)
+        of_all = [scores_of(found, batch["segmentation"]) for found in made]
+        scores = {name: np.stack([one[name] for one in of_all])[best, np.arange(len(best))]
+                  for name in of_all[0]}
         scores["objects"] = np.asarray([np.count_nonzero(np.unique(ids))
                                         for ids in batch["segmentation"]])
         parts.append({name: values[batch["valid"]] for name, values in scores.items()})

@@ -18,7 +18,7 @@ def make(flags: argparse.Namespace) -> Made:
     """Mean scores by K, trained K - 1 to trained K + 4, over all runs, all of one K.
 
     Args:
-      flags: `set`, of another number of objects than that of training; "": that one.
+      flags: `set`, of another number of objects than that of training, "": that one; `restarts`.
 
     Raises:
       ValueError: the runs were trained with different K.
@@ -32,10 +32,11 @@ def make(flags: argparse.Namespace) -> Made:
                          "those of one number at a time.")
     found = {}
     for k in range(max(1, trained[0] - FEWER), trained[0] + MORE + 1):
-        scores = [seen.measure(run, flags.images, flags.batch_size, num_slots=k) for run in runs]
+        scores = [seen.measure(run, flags.images, flags.batch_size, num_slots=k,
+                               restarts=flags.restarts) for run in runs]
         found[k] = by_count(scores)
     numbers: dict[str, Any] = dict(dataset=runs[0].dataset, runs=[run.name for run in runs],
-                                   trained=trained[0], by_slots=found)
+                                   trained=trained[0], restarts=flags.restarts, by_slots=found)
     return Made(place_of("slots", runs[0].dataset), numbers, words_of(numbers), picture_of(numbers))
 
 
@@ -77,8 +78,9 @@ def words_of(numbers: dict[str, Any]) -> str:
     images = ", ".join(f"{group}: {numbers['by_slots'][numbers['trained']][group]['images']}"
                        for group in groups)
     about = (f"{numbers['dataset']}, test; runs {', '.join(numbers['runs'])}, trained with "
-             f"K={numbers['trained']}, marked. Images by objects: {images}. Means over images and "
-             "runs; ± is the standard deviation over runs.")
+             f"K={numbers['trained']}, marked; the best of {numbers['restarts']} restarts. Images "
+             f"by objects: {images}. Means over images and runs; ± is the standard deviation over "
+             "runs.")
     header = ("objects", "K", *(seen.SCORES[name] for name in SHOWN))
     return f"{about}\n\n{step.table(header, rows)}"
 

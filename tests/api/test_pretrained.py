@@ -1,4 +1,4 @@
-"""Checkpoints in pretrained/ find objects; the numbers beside demo are its own; the notebook runs."""
+"""Checkpoints in pretrained/ find objects; demo gives the numbers beside it; the notebook runs."""
 
 import json
 import pathlib
@@ -60,7 +60,7 @@ def test_it_finds_objects(split):
 
 
 def test_iodine_finds_the_pieces_of_images():
-    """The same of stills, [B, H, W, 3]; one image in fifteen is where it fails, as its card says."""
+    """The same of stills, [B, H, W, 3]; where it fails, as its card says, is one in fifteen."""
     clips = [tetrominoes.scene(tetrominoes.DEFAULT, (0, splits.SPLITS.index("test"), number))
              for number in range(12)]
     images, true = (np.stack([clip[name][0] for clip in clips])

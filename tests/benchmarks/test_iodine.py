@@ -228,7 +228,8 @@ def test_scores_by_number_of_objects():
     assert list(found) == ["all", "2", "3"] and found["2"]["images"] == 2
     np.testing.assert_allclose([found[group]["fg_ari"] for group in found], [.35, .3, .4])
     np.testing.assert_allclose(found["3"]["std"], np.std([.3, .5], ddof=1))
-    text = slots.words_of(dict(dataset="a/b", runs=["x"], trained=4, by_slots={4: found}))
+    text = slots.words_of(dict(dataset="a/b", runs=["x"], trained=4, restarts=1,
+                               by_slots={4: found}))
     assert "| 3 | **4** | 0.400 ± 0.141 |" in text and "all: 4, 2: 2, 3: 2" in text
     alone = slots.by_count([by_hand(np.ones((2, 1))) | {"objects": np.asarray([3, 3])}])
     assert list(alone) == ["all"] and np.isnan(alone["all"]["std"])
@@ -239,11 +240,21 @@ def test_slots_are_counted_on_a_set_of_other_numbers_of_objects(run, split, page
     monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: (
         opened.append(data_config.name) or one(data_config, name)))
     text = command.run(["slots", "runs/a", "--set=sim_tetrominoes/twins", f"--page={page}"])
-    assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text
+    assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text and "best of 1" in text
     assert set(opened) == {"sim_tetrominoes/twins"}
     assert run.config.data.name == "sim_tetrominoes/tiny"
     numbers = json.loads((page.parent / "iodine_slots-sim_tetrominoes_twins.json").read_text())
     assert list(numbers["by_slots"]) == ["2", "3", "4", "5", "6", "7"]
+
+
+def test_what_is_measured_of_several_restarts_is_of_the_best(run, split):
+    of_all = restarts.measure(run, 0, 2, 3)
+    one, best = (restarts.best_of(of_all, count) for count in (1, 3))
+    assert np.abs(one["mse"] - best["mse"]).max() > 0  # not all are of the first
+    for count, expected in ((1, one), (3, best)):
+        found = seen.measure(run, 0, 2, restarts=count)
+        for name in restarts.SHOWN:
+            np.testing.assert_allclose(found[name][:, -1], expected[name], rtol=1e-5)
 
 
 def test_the_best_of_restarts_is_that_of_the_greatest_elbo():

@@ -95,14 +95,16 @@ def rounded(value: Any) -> Any:
 
 
 def _few_colours(picture: np.ndarray) -> bytes:
-    """PNG of a picture; of 256 colours where it is too large otherwise."""
-    plain = grids.encode_png(picture)
-    if len(plain) <= MOST_BYTES:
-        return plain
-    buffer = io.BytesIO()
-    few = Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE)
-    few.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    """PNG of a picture; of 256 colours or fewer, down to 32, where it is too large otherwise."""
+    content = grids.encode_png(picture)
+    for colours in (256, 128, 64, 32):
+        if len(content) <= MOST_BYTES:
+            break
+        buffer = io.BytesIO()
+        few = Image.fromarray(picture).quantize(colours, dither=Image.Dither.NONE)
+        few.save(buffer, format="PNG", optimize=True)
+        content = buffer.getvalue()
+    return content
 
 
 def config_of(name: str, more: list[str]) -> ml_collections.ConfigDict:

@@ -1,5 +1,6 @@
 """IODINE's experiments: arithmetic by hand, tilings that are known, commands without training."""
 
+import io
 import json
 import pathlib
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from benchmarks.iodine import __main__ as command
@@ -286,6 +288,12 @@ def test_files_are_small_finite_and_in_their_place(page):
         writing.write(writing.Made("y", {}, "", np.random.default_rng(1).integers(
             0, 256, (500, 500, 3), np.uint8)), page, page.parent)
     assert not (page.parent / "iodine_y.json").exists()
+    ramps = (np.add.outer(np.arange(640), np.arange(900)) % 256).astype(np.uint8)
+    ramps = np.stack([ramps, ramps[::-1], ramps[:, ::-1]], axis=-1) // 8 * 8
+    ramps[::7] = np.random.default_rng(2).integers(0, 256, ramps[::7].shape)
+    few = writing._few_colours(ramps)  # more than 32 colours, for which 256 are too many
+    colours = len(np.unique(np.asarray(Image.open(io.BytesIO(few)))))
+    assert len(few) <= writing.MOST_BYTES and 32 <= colours < 256
     picture = drawing.curves("t", {"a": drawing.Curve([0, 1], np.asarray([1., 2.]), mark=1)})
     dots = (picture == drawing.colours.palette(1)[0]).all(-1)
     assert dots[20:30, 300:].any() and not dots[100:130, 300:].any()  # up to the right

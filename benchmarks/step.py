@@ -341,9 +341,10 @@ def write(report: dict[str, Any], path: str | None) -> None:
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table, numbers to the right of their columns."""
+    """A Markdown table, numbers to the right of their columns; a bar in a cell is only a bar."""
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cell = lambda text: text.replace("|", "\\|")
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
 
 
 def define_flags() -> None:

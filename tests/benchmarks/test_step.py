@@ -212,3 +212,8 @@ def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):
     assert described["flops"] == described["compiled_flops"] == 2000
     assert "no loops" in described["flops_note"]
     assert 1 <= described["flops_of_scan_unrolled"] / described["minimum_flops"]["total"] < 1.4
+
+
+def test_a_bar_in_a_cell_ends_no_column():
+    assert step.table(("name", "value"), [("p(x | z)", "1")]) == (
+        "| name | value |\n| --- | ---: |\n| p(x \\| z) | 1 |")

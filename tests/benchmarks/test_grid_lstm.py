@@ -175,14 +175,14 @@ def test_each_part_is_taken_away_alone_and_all_of_them_together():
     config = ablation.checked(flags)
     runs = ablation.every("table3", flags, config, ablation.rows_of_table3(config))
     found = {run.row: changes_of(run) for run in runs}
-    half = {"data.train_frames": 8, "schedule.train_frames": (4, 8, 8)}
+    half = {"data.train_frames": 6, "schedule.train_frames": (4, 6, 6)}
     assert found == {
         "all": {}, "no_grid": {"model.least_refinements": 4},
         "no_conditions": {"model.conditional": False}, "short": half,
         "entropy": {"model.entropy": 0.001},
         "base": {"model.least_refinements": 4, "model.conditional": False} | half}
     assert len({run.workdir for run in runs}) == len(runs)
-    assert curriculum.stages(config)[-1].num_frames == 16
+    assert curriculum.stages(config)[-1].num_frames == 12
 
 
 def test_binary_data_have_their_entropy_taken_away():
@@ -211,7 +211,7 @@ def test_cells_are_as_many_as_the_paper_says():
         assert cost.cells_of(config, r, t) == r * (r + 1) // 2 + t - r
     resized = cost.sized(config, 6, 40)
     config_rules.check(resized, 1)
-    assert curriculum.stages(resized)[-1][1:] == (40, 16)
+    assert curriculum.stages(resized)[-1][1:] == (40, 8)
     assert resized.model.num_refinements == 6
 
 

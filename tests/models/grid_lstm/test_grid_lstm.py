@@ -156,14 +156,15 @@ def test_the_program_does_not_grow_with_the_number_of_frames():
 
 def test_permuted_noise_permutes_the_slots():
     made, params, loss = build()
+    params = jax.tree.map(lambda p: 0.6 * p, params)  # larger ones blow up how sums are rounded
     clip, order = clip_of(made), np.array([2, 0, 1])
     value, step = loss(params, made.start(B, None), clip)
     again, permuted = loss(params, made.start(B, None),
                            clip._replace(noise=clip.noise[:, :, :, order]))
     close(again, value)
-    close(permuted.latents, jax.tree.map(lambda a: a[:, :, order], step.latents), atol=1e-3)
+    close(permuted.latents, jax.tree.map(lambda a: a[:, :, order], step.latents), atol=1e-4)
     masks = step.views["predicted"].masks
-    close(permuted.views["predicted"].masks, masks[:, :, order], atol=1e-3)
+    close(permuted.views["predicted"].masks, masks[:, :, order], atol=1e-4)
     assert np.abs(masks[:, :, 0] - masks[:, :, 1]).max() > 1e-2
 
 

@@ -58,7 +58,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 32
     config.model.num_slots = 5
     config.model.slot_size = 12
-    config.model.restarts = 8            # a spare slot that cuts a sprite in two is left so
+    config.model.restarts = 8            # where a spare slot cut a sprite, another noise may not
     config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
     config.schedule.steps = (12_000, 1_000)
     config.schedule.resolution = (32, 32)

@@ -76,7 +76,8 @@ def paper() -> ml_collections.ConfigDict:
     model.reported = "refined"           # refined | scored: what the stage "refined" shows
     model.weights = "of_all"             # of losses: r / R | of_frame: r / max(R - t, least)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
-    model.sigma_x = 0.3                  # its scale
+    model.sigma_x = 0.3                  # its scale ...
+    model.sigma_scale = (1.0,) * 4       # ... and factors of it, one per stage of schedule
     model.log_std_offset = 0.0           # log sigma of q = half of lambda's second half + offset
     model.loss_scale = 100.0             # of all; the paper's beta
     model.beta = 0.1                     # weight of the KL, the paper's psi / beta ...
@@ -150,7 +151,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.slot_size = 8
     model.num_refinements = 4
     model.start = "carried"
-    model.sigma_x = 0.2
+    model.sigma_x = 0.15
     model.log_std_offset = -1.0
     model.loss_scale = 1.0
     model.beta = 0.5
@@ -179,6 +180,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.schedule.learning_rate = (3e-3, 3e-3, 1e-3)
     config.schedule.warmup_steps = (100, 50, 50)
     config.schedule.final_scale = (1.0, 0.1, 0.1)
+    model.sigma_scale = (2.0, 1.0, 1.0)  # of .15 alone, from the first step, slots stay alike
     model.beta_scale = (1.0, 1.0, 1.0)
     config.train.pixels = (2, 2, 1)
     config.train.encoder_pooling = (1, 1, 1)
@@ -214,7 +216,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.schedule.learning_rate = (3e-3,)
     config.schedule.warmup_steps = (2,)
     config.schedule.final_scale = (0.1,)
-    model.beta_scale = (1.0,)
+    model.sigma_scale = model.beta_scale = (1.0,)
     model.beta_warmup_steps = 10
     config.train.pixels = (2,)
     config.train.encoder_pooling = (1,)

@@ -81,6 +81,6 @@ def make_sequence(config: ml_collections.ConfigDict, num_frames: int) -> None:
     config.train.unroll = 1
     config.model.sequential = True
     config.model.num_iterations = 1
-    config.model.restarts = 1
+    config.model.restarts, config.model.fewest_slots = 1, 0
     config.model.refiner.head = "gated"
     config.model.clamp = 10.0            # in use, not in training, as paper 003 has it

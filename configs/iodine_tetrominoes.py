@@ -69,7 +69,8 @@ def paper() -> ml_collections.ConfigDict:
     model.slot_size = 32                 # D
     model.num_iterations = 5             # N of training ...
     model.test_iterations = 5            # ... and outside of it; not read of sequences
-    model.restarts = 1                   # outside of training an image keeps the best of so many
+    model.restarts = 1                   # outside of training an image keeps the best of so many ...
+    model.fewest_slots = 0               # ... with K slots, K - 1, ..., this; 0: with K all
     model.sequential = False             # one frame of a video an iteration (appendix B.4)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
     model.sigma_x = 0.1                  # its scale (ours: the paper does not give it)
@@ -204,7 +205,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.model.refiner.lstm_size = 8
     config.schedule.warmup_steps = (2,)
     config.model.test_iterations = 3
-    config.model.restarts = 1
+    config.model.restarts, config.model.fewest_slots = 1, 0
     config.model.beta_warmup_steps = 10
     config.train.unroll = 1
     config.train.log_every = 5

@@ -70,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     sub["slots"].add_argument("--restarts", type=at_least(1), default=1, help="of each image")
     sub["restarts"].add_argument("--restarts", type=at_least(1), default=8,
                                  help="at the most; powers of 2 up to it")
+    for what in ("slots", "restarts"):
+        sub[what].add_argument("--fewest_slots", type=at_least(0), help="of a restart, in place of "
+                               "the run's own; 0: all restarts have K")
     sub["ambiguous"].add_argument("--times", type=at_least(1), default=128,
                                   help="evaluations with other noise")
     sub["traversals"].add_argument("--image", type=at_least(0), default=0,

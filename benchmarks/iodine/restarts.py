@@ -15,7 +15,8 @@ SHOWN = ("fg_ari", "ari", "fg_ari_assigned", "ari_assigned", "mse")
 
 def make(flags: argparse.Namespace) -> Made:
     """Mean scores of the best of 1, 2, 4, ... restarts, to --restarts, of every run."""
-    runs = seen.load_all(flags.runs, flags.step)
+    runs = [seen.with_fewest_slots(run, flags.fewest_slots)
+            for run in seen.load_all(flags.runs, flags.step)]
     counts = [2**i for i in range(flags.restarts.bit_length())]
     found = [measure(run, flags.images, flags.batch_size, counts[-1]) for run in runs]
     numbers: dict[str, Any] = dict(

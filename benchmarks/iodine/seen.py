@@ -22,6 +22,7 @@ from parts_jax.equations.notation import Gaussian
 from parts_jax.metrics import segmentation
 from parts_jax.models import contract
 from parts_jax.models.iodine import family, model
+from parts_jax.models.iodine.restarts import leave_out
 from parts_jax.runs import checkpoint
 
 SCORES = {"fg_ari": "FG-ARI", "ari": "ARI", "fg_ari_assigned": "FG-ARI assigned",
@@ -111,6 +112,15 @@ def on(run: Run, dataset: str) -> Run:
     return run._replace(config=config)
 
 
+def with_fewest_slots(run: Run, fewest: int | None) -> Run:
+    """The same model, with restarts down to so many slots; None: as its config says."""
+    if fewest is None:
+        return run
+    config = run.config.copy_and_resolve_references().unlock()
+    config.model.fewest_slots = fewest
+    return run._replace(config=config, module=family.build(config))
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _trace(module: nn.Module, params: Any, x: jax.Array, noise: jax.Array) -> Trace:
     """x [B, H, W, 3] in [0, 1], noise [B, N+1, K, D]."""
@@ -158,7 +168,8 @@ def trace(run: Run, images: np.ndarray, keys: jax.Array, num_slots: int | None =
     """
     once = (num_iterations or run.config.model.test_iterations) + 1
     of_all = run.model.noise(keys, 1, num_slots, (restart + 1) * once - 1)[:, 0]
-    noise = of_all[:, restart * once:(restart + 1) * once]
+    noise = leave_out(of_all[:, restart * once:(restart + 1) * once], restart,
+                      run.config.model.fewest_slots)
     x = preprocess.to_float(images) if images.dtype == np.uint8 else images
     return jax.device_get(_trace(run.module, run.params, jnp.asarray(x, jnp.float32), noise))
 

@@ -18,12 +18,14 @@ def make(flags: argparse.Namespace) -> Made:
     """Mean scores by K, trained K - 1 to trained K + 4, over all runs, all of one K.
 
     Args:
-      flags: `set`, of another number of objects than that of training, "": that one; `restarts`.
+      flags: `set`, of another number of objects than that of training, "": that one; `restarts`;
+        `fewest_slots`, of a restart.
 
     Raises:
       ValueError: the runs were trained with different K.
     """
-    runs = seen.load_all(flags.runs, flags.step)
+    runs = [seen.with_fewest_slots(run, flags.fewest_slots)
+            for run in seen.load_all(flags.runs, flags.step)]
     if flags.set:
         runs = [seen.on(run, flags.set) for run in runs]
     trained = sorted({run.config.model.num_slots for run in runs})
@@ -36,7 +38,8 @@ def make(flags: argparse.Namespace) -> Made:
                                restarts=flags.restarts) for run in runs]
         found[k] = by_count(scores)
     numbers: dict[str, Any] = dict(dataset=runs[0].dataset, runs=[run.name for run in runs],
-                                   trained=trained[0], restarts=flags.restarts, by_slots=found)
+                                   trained=trained[0], restarts=flags.restarts, by_slots=found,
+                                   fewest=runs[0].config.model.fewest_slots)
     return Made(place_of("slots", runs[0].dataset), numbers, words_of(numbers), picture_of(numbers))
 
 
@@ -77,10 +80,11 @@ def words_of(numbers: dict[str, Any]) -> str:
                 spread if score == "fg_ari" else "") for score in SHOWN)])
     images = ", ".join(f"{group}: {numbers['by_slots'][numbers['trained']][group]['images']}"
                        for group in groups)
+    down = f", down to {numbers['fewest']} slots" if numbers["fewest"] else ""
     about = (f"{numbers['dataset']}, test; runs {', '.join(numbers['runs'])}, trained with "
-             f"K={numbers['trained']}, marked; the best of {numbers['restarts']} restarts. Images "
-             f"by objects: {images}. Means over images and runs; ± is the standard deviation over "
-             "runs.")
+             f"K={numbers['trained']}, marked; the best of {numbers['restarts']} restarts{down}. "
+             f"Images by objects: {images}. Means over images and runs; ± is the standard deviation "
+             "over runs.")
     header = ("objects", "K", *(seen.SCORES[name] for name in SHOWN))
     return f"{about}\n\n{step.table(header, rows)}"
 

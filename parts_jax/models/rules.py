@@ -171,3 +171,18 @@ def check_per_pixel(config: Any) -> None:
     if decoder.centred:
         raise ValueError(f"config.model.decoder.centred is True, {found} has coordinates from a "
                          "slot's centre; else it must be False.")
+
+
+def check_sigma_scale(config: Any) -> None:
+    """Refuses a last stage of another sigma_x than in use.
+
+    Args:
+      config: with `model.sigma_scale`, a factor a stage.
+
+    Raises:
+      ValueError: its last entry is not 1.
+    """
+    scale = tuple(config.model.sigma_scale)
+    if scale[-1:] != (1.0,):
+        raise ValueError(f"config.model.sigma_scale is {scale}; its last entry must be 1.0, as "
+                         "sigma_x is that of the end of training and of use.")

@@ -1,10 +1,37 @@
 """What changes with the step of training, of all families that weigh a KL."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import jax
 import ml_collections
 import optax
+
+
+class Scales(NamedTuple):
+    """What changes with the step of training.
+
+    Attributes:
+      beta: factor of the weight of the KL.
+      sigma: factor of the likelihood's scale.
+    """
+
+    beta: jax.Array | float = 1.0
+    sigma: jax.Array | float = 1.0
+
+
+IN_USE = Scales()
+
+
+def scales(config: ml_collections.ConfigDict) -> Callable[[jax.Array | None], Scales]:
+    """Returns step -> `Scales`; None, not in training: `IN_USE`.
+
+    Args:
+      config: `model.sigma_scale`, an entry a stage of `schedule.steps`; and as of `beta_scale`.
+    """
+    beta, sigma = beta_scale(config), per_stage(config, config.model.sigma_scale)
+    return lambda step: IN_USE if step is None else Scales(beta(step), sigma(step))
 
 
 def per_stage(config: ml_collections.ConfigDict, factors: Sequence[float]) -> optax.Schedule:

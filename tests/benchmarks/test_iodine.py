@@ -28,7 +28,7 @@ from benchmarks.iodine import (
 from benchmarks.paper import clips
 from configs import iodine_tetrominoes
 from parts_jax import models
-from parts_jax.data import pipeline
+from parts_jax.data import pipeline, preprocess
 from parts_jax.equations.notation import Gaussian
 from parts_jax.models.contract import Clip
 from parts_jax.models.iodine import family
@@ -230,8 +230,9 @@ def test_scores_by_number_of_objects():
     assert list(found) == ["all", "2", "3"] and found["2"]["images"] == 2
     np.testing.assert_allclose([found[group]["fg_ari"] for group in found], [.35, .3, .4])
     np.testing.assert_allclose(found["3"]["std"], np.std([.3, .5], ddof=1))
-    text = slots.words_of(dict(dataset="a/b", runs=["x"], trained=4, restarts=1,
+    text = slots.words_of(dict(dataset="a/b", runs=["x"], trained=4, restarts=1, fewest=0,
                                by_slots={4: found}))
+    assert "best of 1 restarts. Images" in text
     assert "| 3 | **4** | 0.400 ± 0.141 |" in text and "all: 4, 2: 2, 3: 2" in text
     alone = slots.by_count([by_hand(np.ones((2, 1))) | {"objects": np.asarray([3, 3])}])
     assert list(alone) == ["all"] and np.isnan(alone["all"]["std"])
@@ -241,8 +242,10 @@ def test_slots_are_counted_on_a_set_of_other_numbers_of_objects(run, split, page
     opened, one = [], pipeline.open_split
     monkeypatch.setattr(pipeline, "open_split", lambda data_config, name: (
         opened.append(data_config.name) or one(data_config, name)))
-    text = command.run(["slots", "runs/a", "--set=sim_tetrominoes/twins", f"--page={page}"])
-    assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text and "best of 1" in text
+    text = command.run(["slots", "runs/a", "--set=sim_tetrominoes/twins", "--restarts=2",
+                        "--fewest_slots=2", f"--page={page}"])
+    assert "sim_tetrominoes/twins, test; runs a, trained with K=3" in text
+    assert "best of 2 restarts, down to 2 slots." in text
     assert set(opened) == {"sim_tetrominoes/twins"}
     assert run.config.data.name == "sim_tetrominoes/tiny"
     numbers = json.loads((page.parent / "iodine_slots-sim_tetrominoes_twins.json").read_text())
@@ -257,6 +260,21 @@ def test_what_is_measured_of_several_restarts_is_of_the_best(run, split):
         found = seen.measure(run, 0, 2, restarts=count)
         for name in restarts.SHOWN:
             np.testing.assert_allclose(found[name][:, -1], expected[name], rtol=1e-5)
+
+
+def test_restarts_that_are_measured_have_as_many_slots_as_those_in_use(run, split):
+    """By the model itself, of two restarts: K slots, then one."""
+    fewer = seen.with_fewest_slots(run, 1)
+    fewer.config.model.restarts = 2
+    assert run.config.model.fewest_slots == 0 and seen.with_fewest_slots(run, None) is run
+    model = models.create(fewer.config)
+    batch = next(seen.batches(run.config, 2, 2))
+    noise = model.noise(seen.keys_of(run, batch["index"]), 1, None)
+    video = preprocess.to_float(batch["video"][:, None])
+    found = model.loss(run.params, (), Clip(video, np.zeros((2, 1, 0)), noise), None)[1]
+    measured = seen.measure(fewer, 2, 2, restarts=2)
+    np.testing.assert_allclose(measured["kl"][:, -1], found.metrics["kl"][:, 0], rtol=1e-3)
+    np.testing.assert_allclose(measured["mse"][:, -1], found.metrics["mse"][:, 0], rtol=1e-3)
 
 
 def test_the_best_of_restarts_is_that_of_the_greatest_elbo():

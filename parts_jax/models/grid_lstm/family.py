@@ -23,7 +23,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
     """
     c = config.model
     made = build(config)
-    scale = schedules.beta_scale(config)
+    scales_at = schedules.scales(config)
 
     def init(key):
         params = made.init(key, method="make_parameters")["params"]
@@ -34,7 +34,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)  # [B, T, R, K, D]
 
     def loss(params, state, clip, step):
-        return made.apply({"params": params}, clip, state, 1.0 if step is None else scale(step))
+        return made.apply({"params": params}, clip, state, scales_at(step))
 
     def decode(params, latents, resolution):
         mixture = made.apply({"params": params}, latents, tuple(resolution), method="decode")

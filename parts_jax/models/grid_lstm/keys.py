@@ -23,6 +23,7 @@ KEYS = {
     "weights": rules.choice(*model.WEIGHTS),
     "likelihood": rules.choice(*LIKELIHOODS),
     "sigma_x": rules.positive(),
+    "sigma_scale": rules.per_stage(0.01),
     "log_std_offset": rules.number(),
     "loss_scale": rules.positive(),
     "entropy": rules.number(),
@@ -79,6 +80,7 @@ def check(config: ml_collections.ConfigDict) -> None:
             "config.model.num_refinements is 1 and refine_first_fully False, so that the first "
             "frame would not be refined at all: let one of the two be more.")
     rules.check_per_pixel(config)
+    rules.check_sigma_scale(config)
     if c.corners and c.decoder.kind != "broadcast":
         raise ValueError(
             f"config.model.corners is True, but decoder.kind is {c.decoder.kind!r}, whose "

@@ -18,6 +18,7 @@ from parts_jax.models import signs
 from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
 from parts_jax.models.grid_lstm import grid, inputs, objective
 from parts_jax.models.grid_lstm.lstm import Memory
+from parts_jax.models.schedules import IN_USE, Scales
 from parts_jax.networks.functions import Function, as_function
 
 STAGES = ("predicted", "refined")
@@ -133,13 +134,13 @@ class GridLSTM(nn.Module):
     # ---- The grid ---------------------------------------------------------------------------
 
     def __call__(self, clip: Clip, state: GridState,
-                 beta_scale: jax.Array | float = 1.0) -> tuple[jax.Array, Step]:
+                 scales: Scales = IN_USE) -> tuple[jax.Array, Step]:
         """Infers the slots of every frame, cell after cell.
 
         Args:
           clip: video [B, T, H, W, 3]; noise [B, T, R, K, D].
           state: where to go on from.
-          beta_scale: factor of beta.
+          scales: factors of beta and of sigma_x.
 
         Returns:
           The mean over batch and frames of the sum of a frame's weighted losses; and a `Step`:
@@ -158,7 +159,7 @@ class GridLSTM(nn.Module):
             x, pixels, noise = jax.tree.map(lambda a: a[i], frames)
             visit = lambda state: self.visit(
                 networks, state, x if pixels is None else pixels, noise[:, r], seen + i, r,
-                of_frame[i], beta_scale)
+                of_frame[i], scales)
             # A later stretch has fewer cells than are listed; those there are not cost nothing.
             nothing = lambda state: (state, zeros_like_those_of(visit, state))
             return jax.lax.cond(r < of_frame[i], visit, nothing, state)
@@ -177,7 +178,7 @@ class GridLSTM(nn.Module):
 
     def visit(self, networks: Networks, state: GridState, x: jax.Array | Pixels, noise: jax.Array,
               t: jax.Array, r: jax.Array, count: jax.Array,
-              beta_scale: jax.Array | float) -> tuple[GridState, tuple]:
+              scales: Scales) -> tuple[GridState, tuple]:
         """One cell: sample, decode, score, refine, equation (4).
 
         Args:
@@ -188,7 +189,7 @@ class GridLSTM(nn.Module):
           t: number of the frame, from 0.
           r: of the refinement, from 0.
           count: of the frame's refinements.
-          beta_scale: factor of beta.
+          scales: factors of beta and of sigma_x.
 
         Returns:
           The state after it; and its weighted loss, summed over the batch, `Latents` that were
@@ -197,20 +198,22 @@ class GridLSTM(nn.Module):
         state = self.begin(networks, state, noise, t, r)
         context, drawn = self.context_of(networks, state), self.noise_of(noise, r)
         frame, place = (x.colours, (x.place,)) if isinstance(x, Pixels) else (x, ())
-        beta = self.beta * frame.shape[1] * frame.shape[2] / self.beta_pixels * beta_scale
+        beta = self.beta * frame.shape[1] * frame.shape[2] / self.beta_pixels * scales.beta
+        likelihood = self.likelihood._replace(scale=self.likelihood.scale * scales.sigma)
+        weights = jnp.stack([jnp.asarray(value, frame.dtype) for value in (beta, likelihood.scale)])
 
         def decode(decoder_params, z, h, *place):
             return networks.decoder.with_params(decoder_params)(z, h, frame.shape[1:3], *place)
 
         score = refinement.score(
-            objective.make_objective(decode, *self.likelihood, self.log_std_offset, self.entropy,
+            objective.make_objective(decode, likelihood.form, self.log_std_offset, self.entropy,
                                      self.loss_scale),
-            networks.decoder.params, state.posterior, x, drawn, beta, self.examples_at_once,
+            networks.decoder.params, state.posterior, x, drawn, weights, self.examples_at_once,
             context)
         z = objective.sample(state.posterior, self.log_std_offset, context, drawn)
         mixture = (networks.decoder(z, context.h, frame.shape[1:3], *place)
                    if self.through_decoder else score.mixture)
-        images = self.images_of(mixture, frame, *place)
+        images = self.images_of(mixture, frame, likelihood, *place)
         update, memory = networks.refiner(images, state.posterior, score.gradient, state.time,
                                           state.memory)
         after = state.replace(posterior=refinement.refine(state.posterior, update), memory=memory)
@@ -263,9 +266,10 @@ class GridLSTM(nn.Module):
         """Of a cell: epsilon [B, K, D], unless "once" uses a sample again."""
         return objective.Noise(noise, jnp.zeros_like(noise[:, 0, 0]) + r == 0)
 
-    def images_of(self, mixture: PixelMixture, frame: jax.Array, *place: jax.Array):
+    def images_of(self, mixture: PixelMixture, frame: jax.Array, likelihood: inputs.Likelihood,
+                  *place: jax.Array) -> inputs.Images:
         """What the refiner sees of a decoded frame."""
-        return inputs.images(mixture, frame, self.likelihood, self.entropy, self.loss_scale,
+        return inputs.images(mixture, frame, likelihood, self.entropy, self.loss_scale,
                              self.mask_posterior, self.corners, *place)
 
     # ---- The future -------------------------------------------------------------------------
@@ -292,7 +296,7 @@ class GridLSTM(nn.Module):
                                  self.noise_of(noise[:, 0], 0))
             mixture = networks.decoder(z, context.h, size)
             images = inputs.without_gradients(
-                self.images_of(mixture, pixel_mixture.mean(mixture)))
+                self.images_of(mixture, pixel_mixture.mean(mixture), self.likelihood))
             zeros = jax.tree.map(jnp.zeros_like, state.posterior)
             update, memory = networks.refiner(images, state.posterior, zeros, state.time,
                                               state.memory)
@@ -327,7 +331,7 @@ class GridLSTM(nn.Module):
         mixture = self.decode(Latents(state.z, state.time.h), frame.shape[1:3])
         if self.conditional or self.start == "prior":
             self.prior(state.time.h)
-        self.refiner(self.images_of(mixture, frame), state.posterior, state.posterior, state.time,
+        self.refiner(self.images_of(mixture, frame, self.likelihood), state.posterior, state.posterior, state.time,
                      state.memory)
 
 

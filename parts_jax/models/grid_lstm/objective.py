@@ -70,25 +70,24 @@ def mask_entropy(mixture: PixelMixture) -> jax.Array:
     return -jnp.sum(jnp.exp(log_masks) * log_masks, axis=-3)
 
 
-def make_objective(decode: Callable[..., PixelMixture], likelihood: str, sigma_x: float,
-                   log_std_offset: float, entropy: float, loss_scale: float) -> Callable:
-    """Returns objective(decoder_params, lambda_, context, (x, noise, beta)) for `refinement.score`.
+def make_objective(decode: Callable[..., PixelMixture], likelihood: str, log_std_offset: float, entropy: float, loss_scale: float) -> Callable:
+    """Returns objective(decoder_params, lambda_, context, (x, noise, weights)) for `score`.
 
     It is loss_scale times (-log p(x_t | z, h_{t-1}) + beta D_KL(q | p) + entropy H), summed over
     the batch, with H the entropy of the masks, summed over pixels: the terms of (3) and (7) with
     their sign turned. Formula (7) makes H small, though the text before it says the opposite; the
     code does as the formula. In the paper's letters loss_scale is beta, beta is psi / beta, entropy
-    is gamma / beta.
+    is gamma / beta. weights are its beta, and the scale of the likelihood, sigma_x: [2].
 
     Args:
       decode: (decoder parameters, z, h, and the place of `Pixels`) -> PixelMixture.
-      likelihood: of a pixel under one component, and `sigma_x`: its scale.
+      likelihood: of a pixel under one component.
       log_std_offset: see `posterior`.
       entropy: weight of H; below 0 it is made large.
       loss_scale: of all.
     """
     def objective(decoder_params: Any, lambda_: Gaussian, context: Context, given: tuple) -> tuple:
-        x, noise, beta = given
+        x, noise, (beta, sigma_x) = given
         frame, *place = (x.colours, x.place) if isinstance(x, Pixels) else (x,)
         z = sample(lambda_, log_std_offset, context, noise)
         mixture = decode(decoder_params, z, context.h, *place)

@@ -1,6 +1,6 @@
 """IODINE (Greff et al., ICML 2019): multi-object representation learning by iterative inference."""
 
 from parts_jax.models.iodine.family import create
-from parts_jax.models.iodine.keys import KEYS, SCORES_PIXELS, check
+from parts_jax.models.iodine.keys import KEYS, LATER_KEYS, SCORES_PIXELS, check
 
-__all__ = ["KEYS", "SCORES_PIXELS", "check", "create"]
+__all__ = ["KEYS", "LATER_KEYS", "SCORES_PIXELS", "check", "create"]

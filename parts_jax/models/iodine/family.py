@@ -24,7 +24,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
     """
     c = config.model
     iodine = build(config)
-    beta, sigma = schedules.beta_scale(config), schedules.per_stage(config, c.sigma_scale)
+    scales_at = schedules.scales(config)
 
     def init(key):
         params = iodine.init(key, method="make_parameters")["params"]
@@ -39,14 +39,14 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.vmap(one)(keys)  # [B, T, N+1, K, D]
 
     def loss(params, state, clip, step):
-        scales = model.IN_USE if step is None else model.Scales(beta(step), sigma(step))
+        scales = scales_at(step)
         clamp = (c.clamp,) if c.sequential and step is None else ()
         if not c.sequential and step is not None:  # fewer iterations in training than in use
             clip = clip._replace(noise=clip.noise[:, :, :c.num_iterations + 1])
         if c.restarts > 1 and step is None:
             once = lambda noise: iodine.apply(
                 {"params": params}, clip._replace(noise=noise), state, scales)[1]
-            found = restarts.best_of(once, clip.noise, c.restarts)
+            found = restarts.best_of(once, clip.noise, c.restarts, c.fewest_slots)
             return jnp.mean(found.metrics["neg_elbo"]), found
         return iodine.apply({"params": params}, clip, state, scales, *clamp)
 
@@ -86,7 +86,7 @@ def build(config: ml_collections.ConfigDict) -> model.IODINE:
         weights=c.weights, mask_gradient=c.refiner.mask_gradient,
         likelihood_form=c.refiner.likelihood_form, through_decoder=c.refiner.through_decoder,
         clamp=c.clamp, unroll=config.train.unroll, examples_at_once=c.decoder.examples_at_once,
-        **more)
+        leaves_out=c.fewest_slots > 0, **more)
 
 
 def decoder(config: ml_collections.ConfigDict) -> nn.Module:

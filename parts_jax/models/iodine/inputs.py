@@ -56,7 +56,8 @@ LIKELIHOOD_FORMS = ("probability", "log")
 
 def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood: str = "gaussian",
                  mask_gradient: str = "mask", form: str = "probability",
-                 place: jax.Array | None = None) -> dict[str, jax.Array]:
+                 place: jax.Array | None = None,
+                 slots: jax.Array | None = None) -> dict[str, jax.Array]:
     """The images of the table, of an image that was decoded.
 
     The mask posterior is which component explains the pixel, all being as likely before, as in the
@@ -74,12 +75,14 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
         likelihood's logarithm, and how much of it is lost without slot k, log p(x | z) -
         log p(x | z_{i != k}).
       place: where in its block a pixel is, of a subset of pixels, [B, 2]; None: all pixels.
+      slots: which of them are not left out, bool [B, K]; None: all are there.
 
     Returns:
       By the names of IMAGES, [B, K, H, W, channels] each. No gradient goes through those for which
       the table says so.
     """
     log_density = component_likelihood.component_log_density(mixture, x, sigma_x, likelihood)
+    there = None if slots is None else slots[..., None, None, None]
     log_masks = jax.nn.log_softmax(mixture.mask_logits, axis=-3)[..., None]
     masks = jnp.exp(log_masks)
     log_joint = log_masks + log_density  # [B, K, H, W, S]
@@ -96,7 +99,8 @@ def image_inputs(mixture: PixelMixture, x: jax.Array, sigma_x: float, likelihood
         means_gradient=-responsibilities * of_means,
         mask_gradient=-total(jnp.exp(log_ratio) if mask_gradient == "mask"
                              else responsibilities - masks),
-        mask_posterior=jnp.mean(jax.nn.softmax(log_density, axis=-4), axis=-1, keepdims=True),
+        mask_posterior=jnp.mean(jax.nn.softmax(log_density, axis=-4, where=there), axis=-1,
+                                keepdims=True),
         likelihood=of_all, leave_one_out=leave_one_out, coordinates=_coordinates(x, place))
     shape = mixture.mask_logits.shape
     images = {name: jnp.broadcast_to(image, (*shape, image.shape[-1]))

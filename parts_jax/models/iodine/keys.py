@@ -16,6 +16,7 @@ KEYS = {
     "num_iterations": rules.whole(1),
     "test_iterations": rules.whole(1),
     "restarts": rules.whole(1),
+    "fewest_slots": rules.whole(0),
     "sequential": rules.flag(),
     "likelihood": rules.choice(*LIKELIHOODS),
     "sigma_x": rules.positive(),
@@ -52,6 +53,8 @@ KEYS = {
     "refiner.update_scale": rules.not_negative(),
 }
 
+LATER_KEYS = {"fewest_slots": 0}  # of runs of before
+
 # `loss` explains `clip.pixels` where there are any; see models/contract.py.
 SCORES_PIXELS = True
 
@@ -63,8 +66,8 @@ def check(config: ml_collections.ConfigDict) -> None:
       ValueError: subsets of pixels, or a centred decoder, where it needs a pixel's neighbours; a
         glimpse that no layer reads; pooling of what an encoder sees, as there is none; no image
         among the refiner's inputs; several iterations of a frame, or restarts, where each iteration
-        has a frame of its own; fewer iterations in use than in training; a last stage of another
-        sigma_x than in use.
+        has a frame of its own; fewer iterations in use than in training; restarts with fewer slots,
+        and none of them, or more than K; a last stage of another sigma_x than in use.
     """
     c = config.model
     rules.check_per_pixel(config)
@@ -90,15 +93,17 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.model.restarts is {c.restarts}, and config.model.sequential True: of several "
             "refinements an image keeps the best, and a video goes on from each; it must be 1.")
+    if c.fewest_slots > c.num_slots or (c.fewest_slots and c.restarts == 1):
+        raise ValueError(
+            f"config.model.fewest_slots is {c.fewest_slots}, with config.model.num_slots "
+            f"{c.num_slots} and restarts {c.restarts}: it is of restarts with fewer slots than "
+            "that, so it must be from 1 to num_slots, with 2 restarts or more; or 0.")
     if c.test_iterations < c.num_iterations:
         raise ValueError(
             f"config.model.test_iterations is {c.test_iterations}, below config.model."
             f"num_iterations, {c.num_iterations}: in use a model refines as often as in training, "
             "or more often.")
-    if c.sigma_scale[-1:] != (1.0,):
-        raise ValueError(
-            f"config.model.sigma_scale is {tuple(c.sigma_scale)}; its last entry must be 1.0, as "
-            "sigma_x is that of the end of training and of use.")
+    rules.check_sigma_scale(config)
     if c.decoder.kind == "broadcast" and c.decoder.colour != "full":
         raise ValueError(
             f"config.model.decoder.colour is {c.decoder.colour!r}, and its kind 'broadcast', which "

@@ -15,24 +15,11 @@ from parts_jax.equations.notation import Gaussian, PixelMixture, Pixels, Slots
 from parts_jax.models import signs
 from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
 from parts_jax.models.iodine import inputs, objective
+from parts_jax.models.schedules import IN_USE, Scales
 from parts_jax.networks.functions import Function, as_function
 
+LEFT_OUT = -1e4  # mask logit of a slot that is: exp of it, less any other, is 0
 WEIGHTS = ("linear", "linear_from_first")
-
-
-class Scales(NamedTuple):
-    """What changes with the step of training.
-
-    Attributes:
-      beta: factor of the weight of the KL.
-      sigma: factor of the likelihood's scale.
-    """
-
-    beta: jax.Array | float = 1.0
-    sigma: jax.Array | float = 1.0
-
-
-IN_USE = Scales()
 
 
 class Networks(NamedTuple):
@@ -69,6 +56,10 @@ class IODINE(nn.Module):
         need it; 0: none.
       unroll: of the scan over iterations.
       examples_at_once: how many examples are decoded at a time; see `refinement.score`.
+      leaves_out: whether a slot without noise is left out of an image, as restarts.py does: its
+        posterior stays the prior, its z that one's mean, all of its numbers exactly 0, and a slot
+        of such numbers paints nothing. What was inferred so can be decoded again as it was, and
+        with the same z's from elsewhere.
     """
 
     decoder: nn.Module
@@ -89,6 +80,7 @@ class IODINE(nn.Module):
     clamp: float = 0.0
     unroll: int = 1
     examples_at_once: int = 0
+    leaves_out: bool = False
 
     def setup(self):
         zeros = nn.initializers.zeros
@@ -172,7 +164,8 @@ class IODINE(nn.Module):
         frame = x.colours if isinstance(x, Pixels) else x
 
         def decode(decoder_params, z, *place):
-            return networks.decoder.with_params(decoder_params)(z, frame.shape[1:3], *place)
+            mixture = networks.decoder.with_params(decoder_params)(z, frame.shape[1:3], *place)
+            return self.without_left_out(mixture, z)
 
         negative_elbo = objective.make_objective(
             decode, self.likelihood, self.posterior_of, self.posterior)
@@ -196,21 +189,29 @@ class IODINE(nn.Module):
         if self.through_decoder:
             z = gaussian.sample(self.posterior_of(lambda_), noise)
             mixture = networks.decoder(z, frame.shape[1:3], *(() if place is None else (place,)))
+            mixture = self.without_left_out(mixture, z)
         images = inputs.image_inputs(mixture, frame, self.sigma_x * scales.sigma, self.likelihood,
-                                     self.mask_gradient, self.likelihood_form, place)
+                                     self.mask_gradient, self.likelihood_form, place,
+                                     _is_slot(noise) if self.leaves_out else None)
         vectors = dict(posterior=_joined(lambda_),
                        posterior_gradient=_clamped(_joined(score.gradient), clamp))
         update, memory = networks.refiner(images, vectors, memory)
+        if self.leaves_out:
+            update = jnp.where(_is_slot(noise)[..., None], update, 0)
         return Gaussian(*jnp.split(_clamped(update, clamp), 2, axis=-1)), memory
 
     def start_of(self, networks: Networks, like: jax.Array) -> tuple[Gaussian, Any]:
-        """lambda^(1), learned and alike for all slots, and the LSTM's zeros: `like` is [B, K, D].
+        """lambda^(1), learned and alike for all slots, and the LSTM's zeros.
 
-        Samples alone tell the slots apart at first.
+        Samples alone tell the slots apart at first: `like` is their noise, [B, K, D].
         """
         zeros = jnp.zeros_like(like)  # of the device whose examples these are
         lambda_ = jax.tree.map(lambda numbers: jnp.expand_dims(numbers, (0, 1)) + zeros,
                                networks.start)
+        if self.leaves_out:
+            prior = objective.prior_numbers(self.posterior, self.log_std_offset)
+            lambda_ = jax.tree.map(lambda numbers, of_prior: jnp.where(
+                _is_slot(like)[..., None], numbers, of_prior), lambda_, Gaussian(*prior))
         size = self.refiner.lstm_size
         hidden = jnp.broadcast_to(zeros[..., :1], (*zeros.shape[:2], size))
         return lambda_, (hidden, hidden) if size else ()
@@ -235,7 +236,14 @@ class IODINE(nn.Module):
 
     def decode(self, z: jax.Array, resolution: tuple[int, int]) -> PixelMixture:
         """Decodes slots: z [..., K, D] -> PixelMixture of H x W pixels."""
-        return self.decoder(z, resolution)
+        return self.without_left_out(self.decoder(z, resolution), z)
+
+    def without_left_out(self, mixture: PixelMixture, z: jax.Array) -> PixelMixture:
+        """The mixture of the slots of z [..., K, D] that are not left out: the masks of those are 0."""
+        if not self.leaves_out:
+            return mixture
+        there = _is_slot(z)[..., None, None]
+        return mixture.replace(mask_logits=jnp.where(there, mixture.mask_logits, LEFT_OUT))
 
     def make_parameters(self) -> None:
         """Touches every network once so that `init` makes its parameters, on an image of 8x8."""
@@ -255,6 +263,11 @@ def view_of(mixture: PixelMixture) -> View:
 
 def _without_slots(view: View) -> View:
     return view._replace(slots=None)
+
+
+def _is_slot(z: jax.Array) -> jax.Array:
+    """Whether slots, or their noise, are not those of one left out: [..., K, D] -> [..., K]."""
+    return jnp.any(z != 0, axis=-1)
 
 
 def _joined(lambda_: Gaussian) -> jax.Array:

@@ -31,6 +31,11 @@ def posterior(lambda_: Gaussian, form: str, log_std_offset: float = 0.0) -> Gaus
     return Gaussian(lambda_.mean, 0.5 * jnp.log(jax.nn.softplus(lambda_.log_std) + 1e-12))
 
 
+def prior_numbers(form: str, log_std_offset: float = 0.0) -> tuple[float, float]:
+    """Mean and second half of the lambda of which q is the prior p(z_k), see `posterior`."""
+    return 0.0, -log_std_offset if form == "exp" else 0.0
+
+
 def kl_to_prior(q: Gaussian, form: str) -> jax.Array:
     """D_KL(q_lambda(z_k | x) | p(z_k)) in nats, [..., K].
 

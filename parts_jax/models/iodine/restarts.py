@@ -2,8 +2,11 @@
 
 Samples of one posterior are all that tells slots apart at first, and where that leads them to is a
 local optimum: a piece may be left without a slot, or be cut between two. The paper refines once.
+Nor does it say how many slots a picture needs, which the same bound can tell: a spare slot that
+cuts an object explains no more, and has a KL of its own.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -12,7 +15,26 @@ import jax.numpy as jnp
 from parts_jax.models.contract import Step
 
 
-def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int) -> Step:
+def leave_out(noise: jax.Array, restart: jax.Array | int, fewest: int) -> jax.Array:
+    """Noise of a restart with fewer slots, down to `fewest`: 0 is that of a slot left out.
+
+    The first restart has all K slots, the next K - 1, and so on to the fewest, and then K again.
+
+    Args:
+      noise: epsilon, [..., K, D].
+      restart: its number, from 0.
+      fewest: 0: all restarts have all slots, as those of fewer slots than that do.
+
+    Returns:
+      [..., K, D].
+    """
+    num_slots = noise.shape[-2]
+    kept = num_slots - restart % (num_slots - min(fewest or num_slots, num_slots) + 1)
+    return jnp.where(jnp.arange(num_slots)[:, None] < kept, noise, 0)
+
+
+def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int,
+            fewest: int = 0) -> Step:
     """Infers every image `restarts` times, one after another, and keeps its greatest ELBO's.
 
     That is the bound itself, log p(x | z) - KL, whatever weight training gives the KL: with less, a
@@ -23,13 +45,16 @@ def best_of(infer: Callable[[jax.Array], Step], noise: jax.Array, restarts: int)
       noise: epsilon of all of them, [B, T, restarts (N+1), K, D]; the first N+1 are those of an
         image that is refined once.
       restarts: how often.
+      fewest: slots of a restart, see `leave_out`.
 
     Returns:
       A `Step`; each image's is all of one restart.
     """
     batch, frames, count, *rest = noise.shape
     noise = noise.reshape(batch, frames, restarts, count // restarts, *rest)
-    steps = jax.lax.map(infer, jnp.moveaxis(noise, 2, 0))
+    noise = jax.vmap(functools.partial(leave_out, fewest=fewest))(
+        jnp.moveaxis(noise, 2, 0), jnp.arange(restarts))
+    steps = jax.lax.map(infer, noise)
     best = jnp.argmin(steps.metrics["nll"] + steps.metrics["kl"], axis=0)[None]  # [1, B, T]
     return jax.tree.map(lambda array: jnp.take_along_axis(
         array, best.reshape(*best.shape, *(1,) * (array.ndim - 3)), axis=0)[0], steps)

@@ -15,8 +15,8 @@ from configs import iodine_tetrominoes
 from parts_jax import models
 from parts_jax.equations import refinement
 from parts_jax.equations.notation import Gaussian, Pixels
-from parts_jax.models.contract import Clip, Step, View
-from parts_jax.models.iodine import family, model, objective, restarts
+from parts_jax.models.contract import Clip, View
+from parts_jax.models.iodine import family, model, objective
 from parts_jax.runs import config_rules
 
 B, T, N, K, D, S = 2, 2, 2, 3, 3, 8
@@ -314,39 +314,3 @@ def test_responsibilities_of_a_view_are_those_of_its_mixture():
     density = stats.norm.pdf(frame[:, None], means, config_of({}).model.sigma_x).prod(-1)
     expected = masks * density / (masks * density).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
-
-
-def test_of_several_restarts_an_image_keeps_the_one_that_explains_it_best():
-    clip = clip_of(iterations=2 * N + 1)
-    halves = [run(PAPER, clip._replace(noise=noise))[1]
-              for noise in np.split(clip.noise, 2, axis=2)]
-    again = run({"model.restarts": 2}, clip)[1]
-    bounds = [half.metrics["nll"] + half.metrics["kl"] for half in halves]
-    first = bounds[0] < bounds[1]
-    assert 0 < np.sum(first) < first.size  # so that neither is the best of all images
-    for kept, *made in zip(*map(jax.tree.leaves, (again, *halves)), strict=True):
-        shape = first.reshape(*first.shape, *(1,) * (kept.ndim - 2))
-        np.testing.assert_allclose(kept, np.where(shape, *made), rtol=1e-4, atol=1e-4)
-
-
-def test_the_bound_decides_between_restarts_not_what_training_makes_of_it():
-    """One image, three restarts: neg_elbo, with a KL that counts a tenth, would keep the second."""
-    nll, kl = jnp.asarray([10., 9., 12.]), jnp.asarray([3., 8., 0.5])
-
-    def infer(noise):
-        at = lambda values: values[noise[:, :, 0, 0, 0].astype(int)]
-        metrics = dict(nll=at(nll), kl=at(kl), neg_elbo=at(nll + 0.1 * kl))
-        return Step((), {}, metrics, {}, {}, noise)
-
-    noise = jnp.arange(3.0).reshape(1, 1, 3, 1, 1)
-    found = restarts.best_of(infer, noise, 3)
-    assert found.metrics["nll"] == 12 and found.metrics["kl"] == 0.5
-    np.testing.assert_array_equal(found.iterations, [[[[[2.]]]]])
-
-
-def test_noise_of_one_restart_is_the_first_of_several():
-    keys = jax.random.split(jax.random.key(0), B)
-    once, often = (build(changes)[0].noise(keys, T, None)
-                   for changes in ((), (("model.restarts", 3),)))
-    assert once.shape == (B, T, N + 1, K, D) and often.shape == (B, T, 3 * (N + 1), K, D)
-    np.testing.assert_array_equal(once, often[:, :, :N + 1])

@@ -70,6 +70,7 @@ def paper() -> ml_collections.ConfigDict:
     model.num_refinements = 6            # R
     model.least_refinements = 1          # frame t, from 0, has max(R - t, this)
     model.refine_first_fully = True      # the first frame's last decoding is refined, too
+    model.restarts = 1                   # outside of training a clip keeps the best of these
     model.conditional = True             # decoder and prior are given h_{t-1}
     model.start = "learned"              # learned | carried | prior: lambda_{t,1} of each frame
     model.samples = "fresh"              # fresh | once: noise of each frame's first decoding
@@ -105,6 +106,7 @@ def paper() -> ml_collections.ConfigDict:
 
     model.refiner = ml_collections.ConfigDict()
     model.refiner.mask_posterior = "bayes"  # bayes | softmax_of_likelihood
+    model.refiner.mask_gradient = "mask"    # mask | logits
     model.refiner.through_decoder = False   # gradients through means, masks: a second decoding
     model.refiner.channels = (64,) * 4
     model.refiner.kernel_size = 3
@@ -149,7 +151,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 32
     model = config.model
     model.slot_size = 8
-    model.num_refinements = 4
+    model.num_refinements = 5
     model.start = "carried"
     model.sigma_x = 0.15
     model.log_std_offset = -1.0
@@ -166,12 +168,13 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.decoder.residual = True
     model.decoder.examples_at_once = 2
     model.prior.width = 32
+    model.refiner.mask_gradient = "logits"
     model.refiner.channels = (16, 32)
     model.refiner.stride = 2
     model.refiner.cells = 4
     model.refiner.glimpse = 6
     model.refiner.width = 128
-    model.refiner.lstm_size = 64
+    model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
     config.schedule.train_frames = (4, 8, 12)
     config.schedule.batch_size = (8, 4, 2)
@@ -185,7 +188,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.pixels = (2, 2, 1)
     config.train.encoder_pooling = (1, 1, 1)
     config.optimizer.decay = 0.99
-    config.optimizer.clip_norm = 1.0
+    config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 8          # the most of a stage
     config.train.evaluate_every = 2_000

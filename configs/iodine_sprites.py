@@ -58,7 +58,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 32
     config.model.num_slots = 5
     config.model.slot_size = 12
-    config.model.restarts = 8            # where a spare slot cut a sprite, another noise may not ...
+    config.model.restarts = 8            # where a spare slot cut a sprite, others may not ...
     config.model.fewest_slots = 3        # ... and 2 sprites need no more than 3, 4 no more than 5
     config.model.sigma_x = 0.15          # dark sprites on dark grey have little contrast
     config.schedule.steps = (12_000, 1_000)

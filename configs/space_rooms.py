@@ -74,6 +74,7 @@ def paper() -> ml_collections.ConfigDict:
                                          # float64: of everything, to check the mathematics
     model.image_size = 128               # of what networks see: 16 | 32 | 64 | 128 | 256
     model.width = 1.0                    # of all networks, as a share of the paper's
+    model.beta_pixels = 0                # KLs are of so many pixels, else in proportion; 0: of any
     model.likelihood = "per_channel"     # per_channel | joint: of a pixel's mixtures
 
     # (m, n, p, q) is the paper's (m -> n) : (p -> q): m up to step p, n from step q on.

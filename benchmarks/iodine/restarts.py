@@ -37,7 +37,7 @@ def measure(run: seen.Run, count: int, size: int, restarts: int) -> dict[str, np
         for restart in range(restarts):
             found = seen.trace(run, batch["video"], keys, restart=restart)
             scores = seen.scores_of(found, batch["segmentation"])
-            scores["neg_elbo"] = found.nll + found.kl  # as models/iodine/restarts.py chooses by
+            scores["neg_elbo"] = found.nll + found.kl  # as models/restarts.py chooses by
             of_batch.append({name: scores[name][valid, -1] for name in (*SHOWN, "neg_elbo")})
         parts.append({name: np.stack([one[name] for one in of_batch]) for name in of_batch[0]})
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}

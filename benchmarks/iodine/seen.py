@@ -22,7 +22,7 @@ from parts_jax.equations.notation import Gaussian
 from parts_jax.metrics import segmentation
 from parts_jax.models import contract
 from parts_jax.models.iodine import family, model
-from parts_jax.models.iodine.restarts import leave_out
+from parts_jax.models.restarts import leave_out
 from parts_jax.runs import checkpoint
 
 SCORES = {"fg_ari": "FG-ARI", "ari": "ARI", "fg_ari_assigned": "FG-ARI assigned",
@@ -164,7 +164,7 @@ def trace(run: Run, images: np.ndarray, keys: jax.Array, num_slots: int | None =
       images: uint8 [B, H, W, 3], or floats in [0, 1].
       keys: of the noise, one an image, [B].
       num_slots, num_iterations: K, N; None: those of the config, in use.
-      restart: from which noise, of models/iodine/restarts.py; 0: that of the config's first.
+      restart: from which noise, of models/restarts.py; 0: that of the config's first.
     """
     once = (num_iterations or run.config.model.test_iterations) + 1
     of_all = run.model.noise(keys, 1, num_slots, (restart + 1) * once - 1)[:, 0]
@@ -221,7 +221,7 @@ def measure(run: Run, count: int, size: int = 16, num_slots: int | None = None,
             num_iterations: int | None = None, restarts: int = 1) -> dict[str, np.ndarray]:
     """`SCORES` of the first test images, [images, N+1] each, and `objects`, how many each has.
 
-    Of several restarts an image's are those of the best, as models/iodine/restarts.py chooses it.
+    Of several restarts an image's are those of the best, as models/restarts.py chooses it.
     """
     parts: list[dict[str, np.ndarray]] = []
     for batch in batches(run.config, count, size):

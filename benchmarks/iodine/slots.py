@@ -83,8 +83,8 @@ def words_of(numbers: dict[str, Any]) -> str:
     down = f", down to {numbers['fewest']} slots" if numbers["fewest"] else ""
     about = (f"{numbers['dataset']}, test; runs {', '.join(numbers['runs'])}, trained with "
              f"K={numbers['trained']}, marked; the best of {numbers['restarts']} restarts{down}. "
-             f"Images by objects: {images}. Means over images and runs; ± is the standard deviation "
-             "over runs.")
+             f"Images by objects: {images}. Means over images and runs; ± is the standard "
+             "deviation over runs.")
     header = ("objects", "K", *(seen.SCORES[name] for name in SHOWN))
     return f"{about}\n\n{step.table(header, rows)}"
 

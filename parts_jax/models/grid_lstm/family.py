@@ -1,5 +1,6 @@
 """The 2D-LSTM model by the contract of families."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import ml_collections
 
 from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
-from parts_jax.models import schedules
+from parts_jax.models import restarts, schedules
 from parts_jax.models.contract import Model
 from parts_jax.models.grid_lstm import inputs, model, networks
 from parts_jax.networks import broadcast_decoder, decoders
@@ -31,10 +32,19 @@ def create(config: ml_collections.ConfigDict) -> Model:
 
     def noise(keys, num_frames, num_slots):
         shape = (num_frames, c.num_refinements, num_slots or c.num_slots, c.slot_size)
-        return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)  # [B, T, R, K, D]
+        # A key a restart: with more of them, the first of them are what they were.
+        one = lambda key, i: jax.random.normal(jax.random.fold_in(key, i) if i else key, shape)
+        return jnp.concatenate([jax.vmap(functools.partial(one, i=i))(keys)
+                                for i in range(c.restarts)], axis=2)  # [B, T, R, K, D] each
 
     def loss(params, state, clip, step):
-        return made.apply({"params": params}, clip, state, scales_at(step))
+        once = lambda noise: made.apply(
+            {"params": params}, clip._replace(noise=noise), state, scales_at(step))
+        if step is not None or c.restarts == 1:
+            return once(clip.noise[:, :, :c.num_refinements])
+        found = restarts.best_of(lambda noise: once(noise)[1], clip.noise, c.restarts,
+                                 whole_clips=True)
+        return jnp.mean(found.metrics["neg_elbo"]), found
 
     def decode(params, latents, resolution):
         mixture = made.apply({"params": params}, latents, tuple(resolution), method="decode")
@@ -73,7 +83,8 @@ def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
         likelihood=inputs.Likelihood(c.likelihood, c.sigma_x), log_std_offset=c.log_std_offset,
         loss_scale=c.loss_scale, beta=c.beta, beta_pixels=c.beta_pixels, entropy=c.entropy,
         start=c.start, samples=c.samples, reported=c.reported, weights=c.weights,
-        mask_posterior=c.refiner.mask_posterior, corners=c.corners,
+        mask_posterior=c.refiner.mask_posterior, mask_gradient=c.refiner.mask_gradient,
+        corners=c.corners,
         through_decoder=c.refiner.through_decoder, predicted_size=config.data.resolution,
         unroll=config.train.unroll, examples_at_once=c.decoder.examples_at_once)
 

@@ -5,6 +5,9 @@ that is the paper's efficient grid (section 3.2.1), R^2 / 2 + T cells in all; wi
 whole rectangle, R T cells, of the paper's base model.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,3 +38,15 @@ def cells(num_frames: int, num_refinements: int,
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     refinements = np.arange(counts.sum()) - first[frames]
     return frames.astype(np.int32), refinements.astype(np.int32), first.astype(np.int32)
+
+
+def zeros_like_those_of(visit: Callable, state: Any) -> Any:
+    """Zeros in place of what a cell returns beside its state, of the same device.
+
+    Args:
+      visit: state -> (state, outputs).
+      state: with `frame`, [B].
+    """
+    zero = jnp.zeros_like(state.frame[0])
+    return jax.tree.map(
+        lambda a: jnp.broadcast_to(zero, a.shape).astype(a.dtype), jax.eval_shape(visit, state)[1])

@@ -16,6 +16,7 @@ from parts_jax.networks import broadcast_decoder, layers
 
 # exp of more has a square that float32 does not hold: the gradient by a mask of nearly nothing.
 GREATEST_LOG_RATIO = 40.0
+MASK_GRADIENTS = ("mask", "logits")
 MASK_POSTERIORS = ("bayes", "softmax_of_likelihood")
 
 
@@ -35,7 +36,7 @@ class Images(NamedTuple):
       mask: m_k, 1.
       mask_logits: 1.
       means_gradient: of the loss by mu_k, 3; no gradient goes through it.
-      mask_gradient: of the loss by m_k, 1; no gradient goes through it.
+      mask_gradient: of the loss by m_k, or by its logit, 1; no gradient goes through it.
       mask_posterior: which component explains the pixel, 1.
       log_likelihood: log p(x_i | z), 1; no gradient goes through it.
       coordinates: x, y, 2.
@@ -56,8 +57,8 @@ NORMALISED = ("means_gradient", "mask_gradient", "log_likelihood")
 
 
 def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy: float,
-           loss_scale: float, mask_posterior: str, corners: bool = False,
-           place: jax.Array | None = None) -> Images:
+           loss_scale: float, mask_posterior: str, mask_gradient: str = "mask",
+           corners: bool = False, place: jax.Array | None = None) -> Images:
     """Of a frame that was decoded.
 
     Args:
@@ -70,6 +71,9 @@ def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy:
       mask_posterior: "bayes": p(k | x_i, mu), all slots being as likely before; or, as in the
         authors' code, "softmax_of_likelihood": exp(p_k) over its sum, p_k the likelihood as a share
         of its greatest value.
+      mask_gradient: by the "mask" after its softmax, as in the paper; or by its "logits", which is
+        bounded: the other is without bounds where a mask is nearly 0 on what its slot explains, and
+        layer normalisation leaves nothing of the other pixels then.
       corners: coordinates are -1 and 1 at the outermost pixels; else at their outer edges.
       place: where in its block a pixel is, of a subset of pixels, [B, 2]; None: all pixels.
     """
@@ -82,7 +86,12 @@ def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy:
     of_means = -jnp.exp(log_joint - log_prob) * component_likelihood.component_log_density_gradient(
         mixture, x, likelihood.scale, likelihood.form)
     ratio = jnp.exp(jnp.minimum(log_density - log_prob, GREATEST_LOG_RATIO))
-    of_masks = -total(ratio) - entropy * (log_masks + 1)
+    masks = jnp.exp(log_masks)
+    if mask_gradient == "mask":
+        of_masks = -total(ratio) - entropy * (log_masks + 1)
+    else:
+        of_entropy = log_masks - jnp.sum(masks * log_masks, axis=-4, keepdims=True)
+        of_masks = -total(jnp.exp(log_joint - log_prob) - masks) - entropy * masks * of_entropy
     if mask_posterior == "bayes":
         explains = jnp.mean(jax.nn.softmax(log_density, axis=-4), axis=-1, keepdims=True)
     else:
@@ -91,7 +100,7 @@ def images(mixture: PixelMixture, x: jax.Array, likelihood: Likelihood, entropy:
     stop, shape = jax.lax.stop_gradient, mixture.mask_logits.shape
     spread = lambda image: jnp.broadcast_to(image, (*shape, image.shape[-1]))
     return Images(
-        image=spread(x[:, None]), means=mixture.means, mask=jnp.exp(log_masks),
+        image=spread(x[:, None]), means=mixture.means, mask=masks,
         mask_logits=mixture.mask_logits[..., None], means_gradient=stop(loss_scale * of_means),
         mask_gradient=stop(loss_scale * of_masks), mask_posterior=explains,
         log_likelihood=spread(stop(total(log_prob))),

@@ -90,7 +90,7 @@ class GridLSTM(nn.Module):
       reported: latents of the stage "refined": the mean of q after the last refinement, "refined",
         which is not scored in training; or, as in the authors' code, the last that was, "scored".
       weights: of a frame's r-th decoding: r / R of the config, "of_all", or of the frame.
-      mask_posterior, corners: see `inputs.images`.
+      mask_posterior, mask_gradient, corners: see `inputs.images`.
       through_decoder: gradients go through what the refiner sees of the decoded frame, at the cost
         of a second decoding, as in the authors' code; else that is a constant for it.
       predicted_size: H = W of the pictures that are fed back where frames are predicted.
@@ -119,6 +119,7 @@ class GridLSTM(nn.Module):
     reported: str
     weights: str
     mask_posterior: str
+    mask_gradient: str
     corners: bool
     through_decoder: bool
     predicted_size: int
@@ -161,7 +162,7 @@ class GridLSTM(nn.Module):
                 networks, state, x if pixels is None else pixels, noise[:, r], seen + i, r,
                 of_frame[i], scales)
             # A later stretch has fewer cells than are listed; those there are not cost nothing.
-            nothing = lambda state: (state, zeros_like_those_of(visit, state))
+            nothing = lambda state: (state, grid.zeros_like_those_of(visit, state))
             return jax.lax.cond(r < of_frame[i], visit, nothing, state)
 
         state, (losses, *found) = jax.lax.scan(
@@ -270,7 +271,7 @@ class GridLSTM(nn.Module):
                   *place: jax.Array) -> inputs.Images:
         """What the refiner sees of a decoded frame."""
         return inputs.images(mixture, frame, likelihood, self.entropy, self.loss_scale,
-                             self.mask_posterior, self.corners, *place)
+                             self.mask_posterior, self.mask_gradient, self.corners, *place)
 
     # ---- The future -------------------------------------------------------------------------
 
@@ -331,20 +332,13 @@ class GridLSTM(nn.Module):
         mixture = self.decode(Latents(state.z, state.time.h), frame.shape[1:3])
         if self.conditional or self.start == "prior":
             self.prior(state.time.h)
-        self.refiner(self.images_of(mixture, frame, self.likelihood), state.posterior, state.posterior, state.time,
-                     state.memory)
+        self.refiner(self.images_of(mixture, frame, self.likelihood), state.posterior,
+                     state.posterior, state.time, state.memory)
 
 
 def view_of(mixture: PixelMixture) -> View:
     """A decoded frame as the contract has it: picture, masks, component pictures."""
     return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
-
-
-def zeros_like_those_of(visit: Any, state: GridState) -> tuple:
-    """Zeros in place of what a cell returns beside its state, of the same device."""
-    zero = jnp.zeros_like(state.frame[0])
-    return jax.tree.map(
-        lambda a: jnp.broadcast_to(zero, a.shape).astype(a.dtype), jax.eval_shape(visit, state)[1])
 
 
 def _where(condition: jax.Array | bool, one: Any, other: Any) -> Any:

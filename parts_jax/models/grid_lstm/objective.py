@@ -70,7 +70,8 @@ def mask_entropy(mixture: PixelMixture) -> jax.Array:
     return -jnp.sum(jnp.exp(log_masks) * log_masks, axis=-3)
 
 
-def make_objective(decode: Callable[..., PixelMixture], likelihood: str, log_std_offset: float, entropy: float, loss_scale: float) -> Callable:
+def make_objective(decode: Callable[..., PixelMixture], likelihood: str, log_std_offset: float,
+                   entropy: float, loss_scale: float) -> Callable:
     """Returns objective(decoder_params, lambda_, context, (x, noise, weights)) for `score`.
 
     It is loss_scale times (-log p(x_t | z, h_{t-1}) + beta D_KL(q | p) + entropy H), summed over

@@ -9,9 +9,9 @@ import ml_collections
 
 from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
-from parts_jax.models import schedules
+from parts_jax.models import restarts, schedules
 from parts_jax.models.contract import Model
-from parts_jax.models.iodine import model, refiner, restarts, sequences
+from parts_jax.models.iodine import model, refiner, sequences
 from parts_jax.networks import broadcast_decoder, decoders
 
 

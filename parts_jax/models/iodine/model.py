@@ -56,10 +56,9 @@ class IODINE(nn.Module):
         need it; 0: none.
       unroll: of the scan over iterations.
       examples_at_once: how many examples are decoded at a time; see `refinement.score`.
-      leaves_out: whether a slot without noise is left out of an image, as restarts.py does: its
+      leaves_out: whether a slot without noise is left out of an image (models/restarts.py): its
         posterior stays the prior, its z that one's mean, all of its numbers exactly 0, and a slot
-        of such numbers paints nothing. What was inferred so can be decoded again as it was, and
-        with the same z's from elsewhere.
+        of such numbers paints nothing. So what was inferred can be decoded again from its z.
     """
 
     decoder: nn.Module
@@ -239,7 +238,7 @@ class IODINE(nn.Module):
         return self.without_left_out(self.decoder(z, resolution), z)
 
     def without_left_out(self, mixture: PixelMixture, z: jax.Array) -> PixelMixture:
-        """The mixture of the slots of z [..., K, D] that are not left out: the masks of those are 0."""
+        """The mixture of slots z [..., K, D]; the masks of those that are left out are 0."""
         if not self.leaves_out:
             return mixture
         there = _is_slot(z)[..., None, None]

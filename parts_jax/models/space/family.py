@@ -60,7 +60,8 @@ def build(config: ml_collections.ConfigDict) -> model.SPACE:
             decoder=bg.decoder, norm=bg.norm, width=c.width, dtype=dtype),
         scale_std=fg.scale_std, foreground_std=fg.sigma_x, background_std=bg.sigma_x,
         likelihood=c.likelihood, kl_gate=fg.kl_gate, depth_order=fg.depth_order,
-        boundary=c.boundary.form, boundary_gap=c.boundary.gap, alpha_value=c.alpha.fixed_value)
+        boundary=c.boundary.form, boundary_gap=c.boundary.gap, alpha_value=c.alpha.fixed_value,
+        beta_pixels=c.beta_pixels)
 
 
 def num_cells(c: ml_collections.ConfigDict) -> int:

@@ -11,6 +11,7 @@ KEYS = {
     "dtype": rules.choice("float32", "bfloat16", "float64"),
     "image_size": rules.choice(*background.FACTORS),
     "width": rules.positive(),
+    "beta_pixels": rules.whole(0),
     "likelihood": rules.choice(*model.LIKELIHOODS),
     "foreground.cells": rules.choice(*foreground.CELLS),
     "foreground.grid": rules.whole(1),
@@ -38,7 +39,7 @@ KEYS = {
 }
 
 
-LATER_KEYS = {"foreground.cells": "parallel"}  # of runs of before
+LATER_KEYS = {"foreground.cells": "parallel", "beta_pixels": 0}  # of runs of before
 
 
 def check(config: ml_collections.ConfigDict) -> None:

@@ -75,6 +75,8 @@ class SPACE(nn.Module):
       boundary: see `composition.boundary_kernel`, `composition.boundary_loss`.
       boundary_gap: pixels of a glimpse outside of its boundary.
       alpha_value: of alpha where it is fixed.
+      beta_pixels: KLs and boundary loss have the weight 1 for pictures of so many pixels, and in
+        proportion for others, so that smaller ones of a first stage are the same task; 0: always 1.
     """
 
     foreground: ForegroundNetworks
@@ -88,6 +90,7 @@ class SPACE(nn.Module):
     boundary: str
     boundary_gap: int
     alpha_value: float
+    beta_pixels: int = 0
 
     def infer(self, x: jax.Array, noise: dict[str, jax.Array],
               values: Values) -> tuple[Scene, dict[str, jax.Array], jax.Array]:
@@ -178,7 +181,8 @@ class SPACE(nn.Module):
                    **{f"kl_{name}": kl for name, kl in kls.items()},
                    "alpha": jnp.mean(shown.alpha, axis=(1, 2)),
                    "objects": jnp.sum(scene.probability > 0.5, axis=1).astype(nll.dtype)}
-        return nll + kl + values.boundary * boundary, scene, metrics
+        weight = x.shape[1] * x.shape[2] / self.beta_pixels if self.beta_pixels else 1.0
+        return nll + weight * (kl + values.boundary * boundary), scene, metrics
 
     def log_prob(self, decoded: Decoded, alpha: jax.Array, x: jax.Array) -> jax.Array:
         """log p(x | z) of pixels, alpha p(x | z^fg) + (1 - alpha) p(x | z^bg), [B, H, W].

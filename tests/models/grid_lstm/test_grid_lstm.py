@@ -200,10 +200,11 @@ def test_the_loss_of_a_cell_by_loops(entropy):
     mixture, x = mixture_of(rng), rng.uniform(size=(B, 2, 3, 3)).astype(np.float32)
     lambda_, prior = (Gaussian(*rng.normal(size=(2, B, K, D)).astype(np.float32))
                       for _ in range(2))
-    loss = objective.make_objective(lambda params, z, h: mixture, "gaussian_per_channel", 0.4, 0.1,
+    loss = objective.make_objective(lambda params, z, h: mixture, "gaussian_per_channel", 0.1,
                                     entropy, 3.0)
     noise = objective.Noise(np.zeros((B, K, D), np.float32), np.zeros(B, bool))
-    value, _ = loss(None, lambda_, objective.Context(prior, None, None), (x, noise, 0.5))
+    value, _ = loss(None, lambda_, objective.Context(prior, None, None),
+                    (x, noise, jnp.asarray([0.5, 0.4])))
     expected, masks = 0.0, np.exp(mixture.mask_logits)
     masks /= masks.sum(1, keepdims=True)
     for b in range(B):
@@ -245,9 +246,31 @@ def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
     images = inputs.images(mixture, x, likelihood, entropy, 2.0, "bayes")
     close(images.means_gradient, of_means)
     close(images.mask_gradient[..., 0], of_masks)
+    of_logits = jax.grad(lambda logits: loss(mixture.means, jax.nn.softmax(logits, axis=1)))(
+        mixture.mask_logits)
+    by_logits = inputs.images(mixture, x, likelihood, entropy, 2.0, "bayes", "logits")
+    close(by_logits.mask_gradient[..., 0], of_logits)
     seen = inputs.without_gradients(images)
     assert not seen.means_gradient.any() and not seen.mask_gradient.any()
     close(seen.image, images.image)
+
+
+def test_sigma_of_a_stage_is_that_of_a_model_with_another():
+    """And not that of use, which has no stage."""
+    stages = {"train.pixels": (1, 1), "train.encoder_pooling": (1, 1), "model.beta_scale": (1., 1.),
+              **{f"schedule.{name}": (value,) * 2 for name, value in (
+                  ("steps", 3), ("resolution", S), ("learning_rate", 1e-3), ("warmup_steps", 0),
+                  ("final_scale", 1.0))}}
+    sigma_x = config_of().model.sigma_x
+    narrowing, wide = (models.create(config_of(**changes | stages)) for changes in (
+        {"sigma_scale": (2.0, 1.0)}, {"sigma_scale": (1.0, 1.0), "sigma_x": 2 * sigma_x}))
+    params, clip = build()[1], clip_of(narrowing, 2)
+    of_stage, of_wide = jax.jit(narrowing.loss), jax.jit(wide.loss)
+    state = narrowing.start(B, None)
+    first, last = (of_stage(params, state, clip, step)[0] for step in (0, 4))
+    close(first, of_wide(params, state, clip, 0)[0])
+    close(last, build()[2](params, state, clip)[0])
+    assert abs(last - first) > 1
 
 
 def test_decoding_once_gives_the_gradients_of_plain_differentiation():
@@ -338,3 +361,22 @@ def test_values_that_do_not_go_together(changes, words):
 
 def test_names_of_the_stages():
     assert build()[0].stages == model.STAGES == ("predicted", "refined")
+
+
+def test_in_use_a_clip_keeps_the_best_of_several_restarts_and_training_has_one():
+    made, params, once = build()
+    often = models.create(config_of(restarts=2))
+    clip, state = clip_of(often), often.start(B, None)
+    assert clip.noise.shape == (B, T, 2 * R, K, D)
+    np.testing.assert_array_equal(clip.noise[:, :, :R], clip_of(made).noise)
+    halves = [once(params, state, clip._replace(noise=noise))[1]
+              for noise in np.split(clip.noise, 2, axis=2)]
+    bounds = [(half.metrics["nll"] + half.metrics["kl"]).sum(1) for half in halves]
+    found = jax.jit(often.loss)(params, state, clip, None)[1]
+    for b in range(B):
+        best = halves[int(bounds[1][b] < bounds[0][b])]
+        for kept, made_there in zip(*map(jax.tree.leaves, (found, best)), strict=True):
+            close(kept[b], made_there[b], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(*(half.metrics["nll"] for half in halves))
+    loss = jax.jit(often.loss)(params, state, clip, 0)[0]
+    close(loss, jax.jit(made.loss)(params, state, clip_of(made), 0)[0])

@@ -1,4 +1,4 @@
-"""IODINE's restarts: what is kept of several, and restarts with fewer slots."""
+"""Restarts, mostly IODINE's: what is kept of several, and restarts with fewer slots."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ import pytest
 
 from parts_jax.api import inference
 from parts_jax.equations.notation import Slots
+from parts_jax.models import restarts
 from parts_jax.models.contract import Step
-from parts_jax.models.iodine import restarts
 from tests.models.iodine.test_iodine import PAPER, B, D, K, N, S, T, build, clip_of, run
 
 FEWER = {"model.restarts": 2, "model.fewest_slots": K - 1}
@@ -91,3 +91,20 @@ def test_what_was_left_out_stays_so_when_slots_are_decoded_again():
     np.testing.assert_allclose(again.masks, found.views["final"].masks, rtol=1e-4, atol=1e-6)
     by_mean = inference.decode(model, params, Slots(slots.posterior.mean), (S, S))
     np.testing.assert_array_equal(np.asarray(by_mean.masks)[left], 0)
+
+
+def test_a_clip_keeps_one_restart_for_all_of_its_frames_and_its_state():
+    """Two clips of three frames, two restarts: neither the best frame nor the first one decides."""
+    nll = jnp.asarray([[[1., 1., 9.], [2., 2., 2.]], [[4., 4., 1.], [5., 0., 2.]]])  # [R, B, T]
+    numbers = jnp.arange(12.0).reshape(2, 2, 3)
+
+    def infer(noise):
+        restart = noise[0, 0, 0, 0, 0].astype(int)
+        return Step(10 * restart + jnp.arange(2), dict(last=numbers[restart]),
+                    dict(nll=nll[restart] - 1, kl=jnp.ones((2, 3))), {})
+
+    noise = jnp.broadcast_to(jnp.arange(2.0).reshape(2, 1, 1), (2, 3, 2, 1, 1))
+    found = restarts.best_of(infer, noise, 2, whole_clips=True)
+    np.testing.assert_array_equal(found.state, [10, 1])
+    np.testing.assert_array_equal(found.latents["last"], [numbers[1, 0], numbers[0, 1]])
+    np.testing.assert_array_equal(found.metrics["nll"], [[3, 3, 0], [1, 1, 1]])

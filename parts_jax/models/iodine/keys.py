@@ -66,8 +66,8 @@ def check(config: ml_collections.ConfigDict) -> None:
       ValueError: subsets of pixels, or a centred decoder, where it needs a pixel's neighbours; a
         glimpse that no layer reads; pooling of what an encoder sees, as there is none; no image
         among the refiner's inputs; several iterations of a frame, or restarts, where each iteration
-        has a frame of its own; fewer iterations in use than in training; restarts with fewer slots,
-        and none of them, or more than K; a last stage of another sigma_x than in use.
+        has a frame of its own; fewer iterations in use than in training; a last stage of another
+        sigma_x than in use.
     """
     c = config.model
     rules.check_per_pixel(config)
@@ -93,11 +93,6 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.model.restarts is {c.restarts}, and config.model.sequential True: of several "
             "refinements an image keeps the best, and a video goes on from each; it must be 1.")
-    if c.fewest_slots > c.num_slots or (c.fewest_slots and c.restarts == 1):
-        raise ValueError(
-            f"config.model.fewest_slots is {c.fewest_slots}, with config.model.num_slots "
-            f"{c.num_slots} and restarts {c.restarts}: it is of restarts with fewer slots than "
-            "that, so it must be from 1 to num_slots, with 2 restarts or more; or 0.")
     if c.test_iterations < c.num_iterations:
         raise ValueError(
             f"config.model.test_iterations is {c.test_iterations}, below config.model."

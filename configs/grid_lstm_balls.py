@@ -147,13 +147,14 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores: the recipe by which PARTS and IODINE learn there (ours). Not measured yet."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
-    config.data.train_frames = 12        # the most of a stage
+    config.data.train_frames = 20        # the most of a stage
     config.data.resolution = 32
     model = config.model
-    model.slot_size = 8
+    model.slot_size = 6                  # with more, a slot holds two balls of like colours
     model.num_refinements = 5
+    model.restarts = 4                   # two balls that share a slot are apart from another noise
     model.start = "carried"
-    model.sigma_x = 0.15
+    model.sigma_x = 0.1                  # with .2, their mean colour is good enough for both
     model.log_std_offset = -1.0
     model.loss_scale = 1.0
     model.beta = 0.5
@@ -176,21 +177,22 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.width = 128
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
-    config.schedule.train_frames = (4, 8, 12)
-    config.schedule.batch_size = (8, 4, 2)
-    config.schedule.steps = (3_000, 6_000, 1_000)
-    config.schedule.resolution = (32, 32, 32)
-    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3)
-    config.schedule.warmup_steps = (100, 50, 50)
-    config.schedule.final_scale = (1.0, 0.1, 0.1)
-    model.sigma_scale = (2.0, 1.0, 1.0)  # of .15 alone, from the first step, slots stay alike
-    model.beta_scale = (1.0, 1.0, 1.0)
-    config.train.pixels = (2, 2, 1)
-    config.train.encoder_pooling = (1, 1, 1)
+    # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
+    config.schedule.train_frames = (1, 1, 6, 20)
+    config.schedule.batch_size = (16, 16, 8, 4)
+    config.schedule.steps = (700, 5_300, 2_000, 2_000)
+    config.schedule.resolution = (32,) * 4
+    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3)
+    config.schedule.warmup_steps = (100, 20, 50, 50)
+    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.1)
+    model.sigma_scale = (2.0, 1.0, 1.0, 1.0)  # with a narrow one from the start slots stay alike
+    model.beta_scale = (1.0,) * 4
+    config.train.pixels = (2,) * 4
+    config.train.encoder_pooling = (1,) * 4
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = True
-    config.train.batch_size = 8          # the most of a stage
+    config.train.batch_size = 16         # the most of a stage
     config.train.evaluate_every = 2_000
     config.train.checkpoint_every = 1_000
 
@@ -206,6 +208,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     model.num_slots = 4
     model.slot_size = 4
     model.num_refinements = 2
+    model.restarts = 1
     model.decoder.channels = (8,)
     model.prior.width = 4
     model.refiner.channels = (4,)

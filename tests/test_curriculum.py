@@ -17,7 +17,8 @@ STOPS = (4, 7)  # the last step of the first stage, and one in the midst of the 
 TWO = {"schedule.steps": (4, 6), "schedule.train_frames": (2, 4), "schedule.batch_size": (8, 4),
        "schedule.resolution": (16, 16), "schedule.learning_rate": (3e-3, 3e-3),
        "schedule.warmup_steps": (1, 1), "schedule.final_scale": (1.0, 1.0),
-       "model.beta_scale": (1.0, 1.0), "train.pixels": (1, 1), "train.encoder_pooling": (1, 1),
+       "model.beta_scale": (1.0, 1.0), "model.sigma_scale": (1.0, 1.0), "train.pixels": (1, 1),
+       "train.encoder_pooling": (1, 1),
        "train.batch_size": 8, "train.log_every": 1, "train.evaluate_every": 100,
        "train.checkpoint_every": 2, "eval.batch_size": 4, "eval.num_sequences": 4,
        "eval.num_pictures": 0, "eval.rollout_steps": 0, "eval.report": False, "eval.best_by": ()}

@@ -167,7 +167,7 @@ def changes_of(run):
                                "eval."))}
 
 
-WARM = "--config.schedule.warmup_steps=(1,1,1)"
+WARM = "--config.schedule.warmup_steps=(1,1,1,1)"
 
 
 def test_each_part_is_taken_away_alone_and_all_of_them_together():
@@ -175,14 +175,14 @@ def test_each_part_is_taken_away_alone_and_all_of_them_together():
     config = ablation.checked(flags)
     runs = ablation.every("table3", flags, config, ablation.rows_of_table3(config))
     found = {run.row: changes_of(run) for run in runs}
-    half = {"data.train_frames": 6, "schedule.train_frames": (4, 6, 6)}
+    half = {"data.train_frames": 10, "schedule.train_frames": (1, 1, 6, 10)}
     assert found == {
-        "all": {}, "no_grid": {"model.least_refinements": 4},
+        "all": {}, "no_grid": {"model.least_refinements": 5},
         "no_conditions": {"model.conditional": False}, "short": half,
         "entropy": {"model.entropy": 0.001},
-        "base": {"model.least_refinements": 4, "model.conditional": False} | half}
+        "base": {"model.least_refinements": 5, "model.conditional": False} | half}
     assert len({run.workdir for run in runs}) == len(runs)
-    assert curriculum.stages(config)[-1].num_frames == 12
+    assert curriculum.stages(config)[-1].num_frames == 20
 
 
 def test_binary_data_have_their_entropy_taken_away():
@@ -194,12 +194,12 @@ def test_binary_data_have_their_entropy_taken_away():
 
 
 def test_refinements_are_varied_alone():
-    flags = flags_of("refinements", "--refinements=2,4", WARM)
+    flags = flags_of("refinements", "--refinements=2,5", WARM)
     config = ablation.checked(flags)
     runs = ablation.every("table4", flags, config,
                           ablation.rows_of_table4(config, flags.refinements))
     assert {run.row: changes_of(run) for run in runs} == {
-        "R2": {"model.num_refinements": 2}, "R4": {}}
+        "R2": {"model.num_refinements": 2}, "R5": {}}
     config.model.least_refinements = 3
     with pytest.raises(ValueError, match="--refinements has 2, but .* is 3"):
         ablation.rows_of_table4(config, flags.refinements)
@@ -211,7 +211,7 @@ def test_cells_are_as_many_as_the_paper_says():
         assert cost.cells_of(config, r, t) == r * (r + 1) // 2 + t - r
     resized = cost.sized(config, 6, 40)
     config_rules.check(resized, 1)
-    assert curriculum.stages(resized)[-1][1:] == (40, 8)
+    assert curriculum.stages(resized)[-1][1:] == (40, 16)
     assert resized.model.num_refinements == 6
 
 

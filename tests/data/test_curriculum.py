@@ -57,7 +57,7 @@ def config_of(**changes):
     config = grid_lstm_balls.get_config("tiny")
     one = {"schedule.warmup_steps": (1, 1), "schedule.resolution": (16, 16),
            "schedule.learning_rate": (1e-3, 1e-3), "schedule.final_scale": (1.0, 1.0),
-           "model.beta_scale": (1.0, 1.0), "train.pixels": (1, 1),
+           "model.beta_scale": (1.0, 1.0), "model.sigma_scale": (1.0, 1.0), "train.pixels": (1, 1),
            "train.encoder_pooling": (1, 1), "schedule.steps": (6, 8), "data.train_frames": 4,
            "train.batch_size": 8, "schedule.train_frames": (), "schedule.batch_size": ()}
     config.update_from_flattened_dict(one | changes)

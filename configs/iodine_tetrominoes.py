@@ -137,7 +137,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.data.name = "sim_tetrominoes/demo"
     config.model.slot_size = 8           # with more, one slot holds two pieces of one colour
     config.model.test_iterations = 12
-    config.model.restarts = 4            # one refinement in five leaves a piece without a slot
+    config.model.restarts = 8            # one refinement in five leaves a piece without a slot
     config.model.fewest_slots = 4        # three pieces and the background
     config.model.sigma_x = 0.4           # with less, colours outweigh masks, and two pieces of one
     config.model.sigma_scale = (1.0, 1.0)  # colour share a slot

@@ -258,6 +258,7 @@ def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
 def test_sigma_of_a_stage_is_that_of_a_model_with_another():
     """And not that of use, which has no stage."""
     stages = {"train.pixels": (1, 1), "train.encoder_pooling": (1, 1), "model.beta_scale": (1., 1.),
+              "model.beta_warmup_steps": 0,
               **{f"schedule.{name}": (value,) * 2 for name, value in (
                   ("steps", 3), ("resolution", S), ("learning_rate", 1e-3), ("warmup_steps", 0),
                   ("final_scale", 1.0))}}

@@ -17,6 +17,7 @@ from configs import grid_lstm_balls
 from parts_jax.equations.notation import Gaussian
 from parts_jax.models.contract import Clip, View
 from parts_jax.models.grid_lstm import family, grid, inputs, lstm, model, networks
+from parts_jax.models.schedules import IN_USE
 from parts_jax.networks import broadcast_decoder
 
 FOLDER = pathlib.Path(__file__).parent
@@ -184,7 +185,7 @@ def walk(made, params, clip):
         def visit(module, *given):
             nets = module.networks()
             begun = module.begin(nets, given[0], given[2], given[3], given[4])
-            return begun, nets.prior(begun.time.h), module.visit(nets, *given, 1.0)
+            return begun, nets.prior(begun.time.h), module.visit(nets, *given, IN_USE)
         begun, prior, (after, (loss, latents, _, metrics, view)) = made.apply(
             {"params": params}, state, x, noise, t, r, count, method=visit)
         return loss, Cell(begun, prior, after, latents, metrics, view)
@@ -283,7 +284,8 @@ def test_the_refiner_sees_what_theirs_saw(forward):
     video = data["video_u8"][:, 0].astype(np.float32).transpose(0, 2, 3, 1) / 255
 
     def see(module):
-        images = module.images_of(module.decode(first.latents, (64, 64)), video)
+        images = module.images_of(module.decode(first.latents, (64, 64)), video,
+                                  module.likelihood)
         return jnp.concatenate(
             [networks.normalised(image, (-3, -2, -1)) if name in inputs.NORMALISED else image
              for name, image in images._asdict().items()], axis=-1)

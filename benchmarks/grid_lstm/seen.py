@@ -77,6 +77,7 @@ def uses(workdir: str | pathlib.Path, step: int = checkpoint.NEWEST) -> list[Run
         return [as_it_is("IODINE, trained on sequences")]
     config = trained.config.copy_and_resolve_references().unlock()
     config.model.sequential, config.model.num_iterations, config.model.clamp = True, 1, CLAMP
+    config.model.restarts, config.model.fewest_slots = 1, 0  # a frame has one iteration, one noise
     sequential = Run(name, "SEQ-IODINE", config, models.create(config), *trained[2:])
     return [as_it_is("IODINE, each frame"), sequential]
 

@@ -1,9 +1,9 @@
 """Refining images or clips from several noises; each keeps what explains it best.
 
 Samples of one posterior are all that tells slots apart at first, and where that leads them to is a
-local optimum: a piece may be left without a slot, or be cut between two. IODINE refines once.
-Nor does it say how many slots a picture needs, which the same bound can tell: a spare slot that
-cuts an object explains no more, and has a KL of its own.
+local optimum: a piece may be left without a slot, or be cut between two. The papers refine once.
+How many slots a picture needs the same bound can tell: a spare slot that cuts an object explains no
+more, and has a KL of its own.
 """
 
 import functools

@@ -3,13 +3,16 @@
 import argparse
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from benchmarks.grid_lstm import __main__ as command
 from benchmarks.grid_lstm import ablation, cost, decomposition, prediction, seen
-from configs import grid_lstm_balls
+from benchmarks.paper import clips
+from configs import grid_lstm_balls, iodine_tetrominoes
+from parts_jax import models
 from parts_jax.data import curriculum
 from parts_jax.runs import config_rules, configuration
 
@@ -118,6 +121,19 @@ def test_runs_that_differ_in_their_seed_are_one_row():
             run_of("c", "parts")]
     assert {row: [run.name for run in members] for row, members in seen.rows_of(runs).items()} == {
         "grid_lstm (a-0)": ["a-0", "a-1"], "grid_lstm (b)": ["b"], "parts": ["c"]}
+
+
+def test_an_image_model_with_restarts_is_used_on_sequences_without(monkeypatch):
+    config = iodine_tetrominoes.get_config("tiny")
+    config.model.restarts, config.model.fewest_slots = 3, 2
+    monkeypatch.setattr(seen.clips, "load", lambda workdir, step: clips.Trained(
+        config, models.create(config), None, 7))
+    images, sequences = seen.uses("runs/a")
+    assert images.config.model.restarts == 3 and not images.config.model.sequential
+    config_rules.check(sequences.config, 1)
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert sequences.model.noise(keys, 5, None).shape[:3] == (2, 5, 1)
+    assert images.model.noise(keys, 5, None).shape[2] == 3 * (config.model.test_iterations + 1)
 
 
 def test_the_first_table_has_what_was_measured_and_what_is_quoted():

@@ -80,6 +80,7 @@ def paper() -> ml_collections.ConfigDict:
     model.sigma_x = 0.3                  # its scale ...
     model.sigma_scale = (1.0,) * 4       # ... and factors of it, one per stage of schedule
     model.log_std_offset = 0.0           # log sigma of q = half of lambda's second half + offset
+    model.greatest_log_std = 3.0         # of q (ours): what runs away does so by its sigma
     model.loss_scale = 100.0             # of all; the paper's beta
     model.beta = 0.1                     # weight of the KL, the paper's psi / beta ...
     model.beta_pixels = 64 * 64          # ... for so many pixels; it scales with H*W
@@ -122,7 +123,7 @@ def paper() -> ml_collections.ConfigDict:
     config.optimizer.name = "adam"       # rmsprop | adam
     config.optimizer.decay = 0.999       # rmsprop's decay, adam's b2
     config.optimizer.momentum = 0.9      # rmsprop's momentum, adam's b1
-    config.optimizer.clip_norm = 5.0
+    config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = False  # optimize the loss in nats per pixel, not per image
     config.optimizer.groups = ml_collections.ConfigDict()
     return config
@@ -147,15 +148,17 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores: the recipe by which PARTS and IODINE learn there (ours). Not measured yet."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
-    config.data.train_frames = 20        # the most of a stage
+    config.data.train_frames = 12        # the most of a stage
     config.data.resolution = 32
     model = config.model
     model.slot_size = 6                  # with more, a slot holds two balls of like colours
     model.num_refinements = 5
+    model.least_refinements = 2          # of one alone the decoding before it is scored, not after
     model.restarts = 4                   # two balls that share a slot are apart from another noise
     model.start = "carried"
-    model.sigma_x = 0.1                  # with .2, their mean colour is good enough for both
+    model.sigma_x = 0.05                 # with .2, their mean colour is good enough for both
     model.log_std_offset = -1.0
+    model.greatest_log_std = 1.0
     model.loss_scale = 1.0
     model.beta = 0.5
     model.beta_warmup_steps = 500
@@ -178,19 +181,20 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
     # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
-    config.schedule.train_frames = (1, 1, 6, 20)
+    # What follows needs clips: in single frames two balls of like colours stay in one slot.
+    config.schedule.train_frames = (1, 1, 6, 12)
     config.schedule.batch_size = (16, 16, 8, 4)
-    config.schedule.steps = (700, 5_300, 2_000, 2_000)
+    config.schedule.steps = (700, 1_800, 1_000, 3_500)
     config.schedule.resolution = (32,) * 4
     config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3)
     config.schedule.warmup_steps = (100, 20, 50, 50)
-    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.1)
-    model.sigma_scale = (2.0, 1.0, 1.0, 1.0)  # with a narrow one from the start slots stay alike
+    config.schedule.final_scale = (1.0, 0.3, 1.0, 0.05)
+    model.sigma_scale = (4.0, 2.0, 1.4, 1.0)  # with a narrow one from the start slots stay alike
     model.beta_scale = (1.0,) * 4
     config.train.pixels = (2,) * 4
     config.train.encoder_pooling = (1,) * 4
     config.optimizer.decay = 0.99
-    config.optimizer.clip_norm = 5.0
+    config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 16         # the most of a stage
     config.train.evaluate_every = 2_000
@@ -208,6 +212,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     model.num_slots = 4
     model.slot_size = 4
     model.num_refinements = 2
+    model.least_refinements = 1
     model.restarts = 1
     model.decoder.channels = (8,)
     model.prior.width = 4

@@ -111,16 +111,17 @@ def words_of_table1(numbers: dict[str, Any]) -> str:
                  for score, values in found.items()]
     part = published_as(numbers["dataset"])
     for name, found in PUBLISHED.get(part or "", {}).items():
-        for words, values in zip(seen.SCORES.values(), found, strict=True):
+        for score, values in zip(seen.PUBLISHED, found, strict=True):
             known = dict(zip(PUBLISHED_LENGTHS, values, strict=True))
             cells = [f"*{known[length]:.4f}*" if length in known else "" for length in lengths]
             if any(cells):
-                rows.append((f"*{name}, quoted*", words, *cells))
+                rows.append((f"*{name}, quoted*", seen.SCORES[score], *cells))
     runs = "; ".join(f"{name}: {', '.join(found['runs'])}, step {found['step']:,}"
                      for name, found in numbers["rows"].items())
     about = (f"{numbers['dataset']}, test: {numbers['clips']} clips of {numbers['resolution']}x"
              f"{numbers['resolution']}, K={numbers['num_slots']}. Runs: {runs}. Each frame by "
-             "itself, means over frames and clips; ± is the standard deviation over seeds.")
+             "itself, means over frames and clips; ± is the standard deviation over seeds. Scores are of "
+             "masks; assigned: of each pixel the slot that explains it best.")
     if part:
         about += (f" Rows marked as quoted are the paper's Table 1, of {part} at 64x64: other "
                   "clips than these, so they tell an order, no difference. DDPAE's authors give "

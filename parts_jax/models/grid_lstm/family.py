@@ -12,7 +12,7 @@ from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import restarts, schedules
 from parts_jax.models.contract import Model
-from parts_jax.models.grid_lstm import inputs, model, networks
+from parts_jax.models.grid_lstm import inputs, model, networks, objective
 from parts_jax.networks import broadcast_decoder, decoders
 
 
@@ -80,7 +80,8 @@ def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
         num_slots=c.num_slots, slot_size=c.slot_size, num_refinements=c.num_refinements,
         least_refinements=c.least_refinements, refine_first_fully=c.refine_first_fully,
         conditional=c.conditional, prior_form=c.prior.form,
-        likelihood=inputs.Likelihood(c.likelihood, c.sigma_x), log_std_offset=c.log_std_offset,
+        likelihood=inputs.Likelihood(c.likelihood, c.sigma_x),
+        spread=objective.Spread(c.log_std_offset, c.greatest_log_std),
         loss_scale=c.loss_scale, beta=c.beta, beta_pixels=c.beta_pixels, entropy=c.entropy,
         start=c.start, samples=c.samples, reported=c.reported, weights=c.weights,
         mask_posterior=c.refiner.mask_posterior, mask_gradient=c.refiner.mask_gradient,

@@ -26,6 +26,7 @@ KEYS = {
     "sigma_x": rules.positive(),
     "sigma_scale": rules.per_stage(0.01),
     "log_std_offset": rules.number(),
+    "greatest_log_std": rules.number(),
     "loss_scale": rules.positive(),
     "entropy": rules.number(),
     "beta": rules.not_negative(),

@@ -79,7 +79,7 @@ class GridLSTM(nn.Module):
         N(0, I).
       prior_form: what the prior's numbers are, see `objective.prior_of`.
       likelihood: form and scale.
-      log_std_offset: see `objective.posterior`.
+      spread: see `objective.posterior`.
       loss_scale, beta, entropy: weights, see `objective.make_objective`; beta is of a frame of
         `beta_pixels` pixels, in proportion for others.
       start: lambda_{t,1}. "learned": the same learned numbers in every frame, as in the authors'
@@ -109,7 +109,7 @@ class GridLSTM(nn.Module):
     conditional: bool
     prior_form: str
     likelihood: inputs.Likelihood
-    log_std_offset: float
+    spread: objective.Spread
     loss_scale: float
     beta: float
     beta_pixels: int
@@ -207,11 +207,11 @@ class GridLSTM(nn.Module):
             return networks.decoder.with_params(decoder_params)(z, h, frame.shape[1:3], *place)
 
         score = refinement.score(
-            objective.make_objective(decode, likelihood.form, self.log_std_offset, self.entropy,
+            objective.make_objective(decode, likelihood.form, self.spread, self.entropy,
                                      self.loss_scale),
             networks.decoder.params, state.posterior, x, drawn, weights, self.examples_at_once,
             context)
-        z = objective.sample(state.posterior, self.log_std_offset, context, drawn)
+        z = objective.sample(state.posterior, self.spread, context, drawn)
         mixture = (networks.decoder(z, context.h, frame.shape[1:3], *place)
                    if self.through_decoder else score.mixture)
         images = self.images_of(mixture, frame, likelihood, *place)
@@ -221,7 +221,7 @@ class GridLSTM(nn.Module):
         if not self.refine_first_fully:
             after = _where((t == 0) & (r == count - 1), state, after)
 
-        q, seen = (objective.posterior(lambda_, self.log_std_offset)
+        q, seen = (objective.posterior(lambda_, self.spread)
                    for lambda_ in (state.posterior, after.posterior))
         weight = (r + 1) / (self.num_refinements if self.weights == "of_all" else count)
         return after, (weight * score.loss, Latents(z, state.time.h),
@@ -233,7 +233,7 @@ class GridLSTM(nn.Module):
         """A frame's first cell hands the memory on over time, and starts from lambda_{t,1}."""
         begun = self.begin_frame(networks, state, t == 0)
         if self.samples == "once":
-            z = gaussian.sample(objective.posterior(begun.posterior, self.log_std_offset), noise)
+            z = gaussian.sample(objective.posterior(begun.posterior, self.spread), noise)
             begun = begun.replace(z=jnp.where(t == 0, z, state.z))
         return _where(r == 0, begun, state)
 
@@ -247,7 +247,7 @@ class GridLSTM(nn.Module):
             lambda_ = _where(is_first, learned, state.posterior)
         elif self.start == "prior":
             prior = self.prior_given(networks, state.memory.h)
-            lambda_ = Gaussian(prior.mean, 2 * (prior.log_std - self.log_std_offset))
+            lambda_ = Gaussian(prior.mean, 2 * (prior.log_std - self.spread.offset))
         else:
             lambda_ = learned
         return state.replace(posterior=lambda_, time=state.memory,
@@ -293,7 +293,7 @@ class GridLSTM(nn.Module):
         def step(state, noise):
             state = self.begin_frame(networks, state, False)
             context = self.context_of(networks, state)
-            z = objective.sample(state.posterior, self.log_std_offset, context,
+            z = objective.sample(state.posterior, self.spread, context,
                                  self.noise_of(noise[:, 0], 0))
             mixture = networks.decoder(z, context.h, size)
             images = inputs.without_gradients(

@@ -33,14 +33,32 @@ class Noise(NamedTuple):
     again: jax.Array
 
 
-def posterior(lambda_: Gaussian, log_std_offset: float = 0.0) -> Gaussian:
+class Spread(NamedTuple):
+    """How log sigma of q is told from lambda.
+
+    Attributes:
+      offset: added to it; 0 in the authors' code.
+      most: it is no greater, which the authors' code does not see to. Where refinement runs away
+        it is sigma that does so: it grows by a factor each time, and one clip in thousands gives a
+        loss of 1e10 and a step into nowhere.
+    """
+
+    offset: float = 0.0
+    most: float = 3.0
+
+
+LEAST_LOG_STD = -5.0
+
+
+def posterior(lambda_: Gaussian, spread: Spread) -> Gaussian:
     """q_lambda(z | x): lambda's second half is log sigma^2, as in the authors' code.
 
     Args:
       lambda_: Gaussian of [..., K, D].
-      log_std_offset: added to log sigma; 0 in the authors' code.
+      spread: of log sigma.
     """
-    return Gaussian(lambda_.mean, 0.5 * lambda_.log_std + log_std_offset)
+    log_std = 0.5 * lambda_.log_std + spread.offset
+    return Gaussian(lambda_.mean, jnp.clip(log_std, LEAST_LOG_STD, spread.most))
 
 
 def prior_of(outputs: Gaussian, form: str) -> Gaussian:
@@ -56,9 +74,9 @@ def prior_of(outputs: Gaussian, form: str) -> Gaussian:
     return Gaussian(outputs.mean, 0.5 * jax.nn.softplus(outputs.log_std))
 
 
-def sample(lambda_: Gaussian, log_std_offset: float, context: Context, noise: Noise) -> jax.Array:
+def sample(lambda_: Gaussian, spread: Spread, context: Context, noise: Noise) -> jax.Array:
     """z_{t,r}, of equation (4), or the one that is used again, [B, K, D]."""
-    z = gaussian.sample(posterior(lambda_, log_std_offset), noise.epsilon)
+    z = gaussian.sample(posterior(lambda_, spread), noise.epsilon)
     if context.z is None:
         return z
     return jnp.where(noise.again[:, None, None], context.z, z)
@@ -70,7 +88,7 @@ def mask_entropy(mixture: PixelMixture) -> jax.Array:
     return -jnp.sum(jnp.exp(log_masks) * log_masks, axis=-3)
 
 
-def make_objective(decode: Callable[..., PixelMixture], likelihood: str, log_std_offset: float,
+def make_objective(decode: Callable[..., PixelMixture], likelihood: str, spread: Spread,
                    entropy: float, loss_scale: float) -> Callable:
     """Returns objective(decoder_params, lambda_, context, (x, noise, weights)) for `score`.
 
@@ -83,19 +101,19 @@ def make_objective(decode: Callable[..., PixelMixture], likelihood: str, log_std
     Args:
       decode: (decoder parameters, z, h, and the place of `Pixels`) -> PixelMixture.
       likelihood: of a pixel under one component.
-      log_std_offset: see `posterior`.
+      spread: see `posterior`.
       entropy: weight of H; below 0 it is made large.
       loss_scale: of all.
     """
     def objective(decoder_params: Any, lambda_: Gaussian, context: Context, given: tuple) -> tuple:
         x, noise, (beta, sigma_x) = given
         frame, *place = (x.colours, x.place) if isinstance(x, Pixels) else (x,)
-        z = sample(lambda_, log_std_offset, context, noise)
+        z = sample(lambda_, spread, context, noise)
         mixture = decode(decoder_params, z, context.h, *place)
         log_prob = component_likelihood.log_prob(
             mixture, component_likelihood.component_log_density(
                 mixture, frame, sigma_x, likelihood))
-        q = posterior(lambda_, log_std_offset)
+        q = posterior(lambda_, spread)
         kl = (gaussian.kl_to_standard_normal(q) if context.prior is None
               else gaussian.kl(q, context.prior))
         loss = -jnp.sum(refinement.elbo(log_prob, kl, beta))

@@ -8,21 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 
 from configs import grid_lstm_balls
 from parts_jax import models
 from parts_jax.equations import gaussian, refinement
-from parts_jax.equations.notation import Gaussian, PixelMixture
+from parts_jax.equations.notation import Gaussian
 from parts_jax.models.contract import Clip
-from parts_jax.models.grid_lstm import family, grid, inputs, model, networks, objective
+from parts_jax.models.grid_lstm import family, grid, model, objective
 from parts_jax.runs import config_rules
 
 B, T, R, K, S, D = 2, 4, 3, 3, 8, 4
 TINY = {"model.num_slots": K, "model.num_refinements": R, "train.pixels": (1,),
         "data.resolution": S, "schedule.resolution": (S,), "model.refiner.channels": (4,),
         "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0,
-        "model.log_std_offset": -2.0, "model.start": "learned"}
+        "model.log_std_offset": -2.0, "model.greatest_log_std": 3.0, "model.start": "learned"}
 CODE = {"model.least_refinements": 2, "model.refine_first_fully": False, "model.samples": "once",
         "model.reported": "scored", "model.prior.form": "softplus_log_variance",
         "model.likelihood": "gaussian_per_channel", "model.entropy": 0.01,
@@ -173,86 +172,7 @@ def test_frames_slots_and_pixels_are_free(frames, slots, size):
     assert future.h.shape == (B, frames, slots, 8)
 
 
-@pytest.mark.parametrize("size, cells", [(8, 4), (6, 4), (3, 5), (7, 7)])
-def test_means_of_cells(size, cells):
-    """By a loop over hundredths of pixels."""
-    image = np.random.default_rng(0).normal(size=(size, size, 2)).astype(np.float32)
-    fine = image.repeat(cells, 0).repeat(cells, 1)
-    found = networks.means_of_cells(image, cells)
-    for row in range(cells):
-        for column in range(cells):
-            cut = fine[row * size:(row + 1) * size, column * size:(column + 1) * size]
-            np.testing.assert_allclose(found[row, column], cut.mean((0, 1)), atol=1e-5)
-
-
 # ---- The loss -----------------------------------------------------------------------------------
-
-
-def mixture_of(rng):
-    return PixelMixture(rng.uniform(size=(B, K, 2, 3, 3)).astype(np.float32),
-                        rng.normal(size=(B, K, 2, 3)).astype(np.float32))
-
-
-@pytest.mark.parametrize("entropy", [0.0, 0.7])
-def test_the_loss_of_a_cell_by_loops(entropy):
-    """(3), (6), (7): per-channel mixture; entropy is added, so that it is made small."""
-    rng = np.random.default_rng(0)
-    mixture, x = mixture_of(rng), rng.uniform(size=(B, 2, 3, 3)).astype(np.float32)
-    lambda_, prior = (Gaussian(*rng.normal(size=(2, B, K, D)).astype(np.float32))
-                      for _ in range(2))
-    loss = objective.make_objective(lambda params, z, h: mixture, "gaussian_per_channel", 0.1,
-                                    entropy, 3.0)
-    noise = objective.Noise(np.zeros((B, K, D), np.float32), np.zeros(B, bool))
-    value, _ = loss(None, lambda_, objective.Context(prior, None, None),
-                    (x, noise, jnp.asarray([0.5, 0.4])))
-    expected, masks = 0.0, np.exp(mixture.mask_logits)
-    masks /= masks.sum(1, keepdims=True)
-    for b in range(B):
-        for y, u, c in np.ndindex(2, 3, 3):
-            expected -= np.log(sum(
-                masks[b, k, y, u] * scipy.stats.norm.pdf(
-                    x[b, y, u, c], mixture.means[b, k, y, u, c], 0.4) for k in range(K)))
-        for k, d in np.ndindex(K, D):
-            q, p = (lambda_.mean[b, k, d], 0.5 * lambda_.log_std[b, k, d] + 0.1), (
-                prior.mean[b, k, d], prior.log_std[b, k, d])
-            expected += 0.5 * (p[1] - q[1] + (np.exp(2 * q[1]) + (q[0] - p[0]) ** 2) / (
-                2 * np.exp(2 * p[1])) - 0.5)
-    expected += entropy * scipy.stats.entropy(masks, axis=1).sum()
-    np.testing.assert_allclose(value, 3.0 * expected, rtol=1e-5)
-
-
-def test_forms_of_the_prior():
-    outputs = Gaussian(jnp.array([1.0]), jnp.array([0.3]))
-    assert objective.prior_of(outputs, "log_std") == outputs
-    found = objective.prior_of(outputs, "softplus_log_variance")
-    np.testing.assert_allclose(2 * found.log_std, np.log1p(np.exp([0.3])), rtol=1e-6)
-
-
-@pytest.mark.parametrize("form", ["gaussian_per_channel", "logistic"])
-def test_gradients_that_the_refiner_sees_are_those_of_the_loss(form):
-    rng = np.random.default_rng(0)
-    mixture, x = mixture_of(rng), rng.uniform(size=(B, 2, 3, 3)).astype(np.float32)
-    likelihood, entropy = inputs.Likelihood(form, 0.4), 0.3
-
-    def loss(means, masks):
-        logits = jnp.log(masks)  # of masks that need not sum to 1
-        density = inputs.component_likelihood.component_log_density(
-            PixelMixture(means, logits), x, 0.4, form)
-        log_prob = jax.nn.logsumexp(logits[..., None] + density, axis=1)
-        return 2.0 * (-jnp.sum(log_prob) - entropy * jnp.sum(masks * logits))
-
-    of_means, of_masks = jax.grad(loss, (0, 1))(mixture.means, jax.nn.softmax(
-        mixture.mask_logits, axis=1))
-    images = inputs.images(mixture, x, likelihood, entropy, 2.0, "bayes")
-    close(images.means_gradient, of_means)
-    close(images.mask_gradient[..., 0], of_masks)
-    of_logits = jax.grad(lambda logits: loss(mixture.means, jax.nn.softmax(logits, axis=1)))(
-        mixture.mask_logits)
-    by_logits = inputs.images(mixture, x, likelihood, entropy, 2.0, "bayes", "logits")
-    close(by_logits.mask_gradient[..., 0], of_logits)
-    seen = inputs.without_gradients(images)
-    assert not seen.means_gradient.any() and not seen.mask_gradient.any()
-    close(seen.image, images.image)
 
 
 def test_sigma_of_a_stage_is_that_of_a_model_with_another():
@@ -305,10 +225,11 @@ def test_where_a_frame_starts_from(start):
     module = family.build(config_of(**changes))
     h = before.state.memory.h
     prior = module.apply({"params": params}, h, method=lambda m, h: m.prior_given(m.networks(), h))
+    spread = objective.Spread(-2.0)
     learned = objective.posterior(
-        Gaussian(params["start_mean"], params["start_log_variance"]), -2.0)
+        Gaussian(params["start_mean"], params["start_log_variance"]), spread)
     q = {"learned": jax.tree.map(lambda a: jnp.broadcast_to(a, (B, K, D)), learned),
-         "carried": objective.posterior(before.state.posterior, -2.0), "prior": prior}[start]
+         "carried": objective.posterior(before.state.posterior, spread), "prior": prior}[start]
     close(step.latents["predicted"].z[:, 0], gaussian.sample(q, clip.noise[:, 3, 0]), atol=1e-4)
     close(step.latents["predicted"].h[:, 0], h)
     close(step.metrics["kl"][:, 0], gaussian.kl(q, prior).sum(-1), rtol=1e-3, atol=1e-3)

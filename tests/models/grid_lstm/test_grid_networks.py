@@ -72,3 +72,15 @@ def test_the_refiner_looks_closely_at_the_pixels_that_a_slot_explains():
     close(seen["intermediates"]["glimpse"]["__call__"][-1],
           np.concatenate([features, centre], axis=-1))
     assert params["summary"]["kernel"].shape[0] - without["summary"]["kernel"].shape[0] == 5 + 2
+
+
+@pytest.mark.parametrize("size, cells", [(8, 4), (6, 4), (3, 5), (7, 7)])
+def test_means_of_cells(size, cells):
+    """By a loop over hundredths of pixels."""
+    image = np.random.default_rng(0).normal(size=(size, size, 2)).astype(np.float32)
+    fine = image.repeat(cells, 0).repeat(cells, 1)
+    found = networks.means_of_cells(image, cells)
+    for row in range(cells):
+        for column in range(cells):
+            cut = fine[row * size:(row + 1) * size, column * size:(column + 1) * size]
+            np.testing.assert_allclose(found[row, column], cut.mean((0, 1)), atol=1e-5)

@@ -120,8 +120,8 @@ def words_of_table1(numbers: dict[str, Any]) -> str:
                      for name, found in numbers["rows"].items())
     about = (f"{numbers['dataset']}, test: {numbers['clips']} clips of {numbers['resolution']}x"
              f"{numbers['resolution']}, K={numbers['num_slots']}. Runs: {runs}. Each frame by "
-             "itself, means over frames and clips; ± is the standard deviation over seeds. Scores are of "
-             "masks; assigned: of each pixel the slot that explains it best.")
+             "itself, means over frames and clips; ± is the standard deviation over seeds. Scores "
+             "are of masks; assigned: of each pixel the slot that explains it best.")
     if part:
         about += (f" Rows marked as quoted are the paper's Table 1, of {part} at 64x64: other "
                   "clips than these, so they tell an order, no difference. DDPAE's authors give "

@@ -74,7 +74,7 @@ def paper() -> ml_collections.ConfigDict:
     model.conditional = True             # decoder and prior are given h_{t-1}
     model.start = "learned"              # learned | carried | prior: lambda_{t,1} of each frame
     model.samples = "fresh"              # fresh | once: noise of each frame's first decoding
-    model.reported = "refined"           # refined | scored: what the stage "refined" shows
+    model.reported = "refined"           # refined | scored | scored_mean: what is shown of a frame
     model.weights = "of_all"             # of losses: r / R | of_frame: r / max(R - t, least)
     model.likelihood = "gaussian"        # gaussian | gaussian_per_channel | logistic
     model.sigma_x = 0.3                  # its scale ...
@@ -154,14 +154,15 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.slot_size = 6                  # with more, a slot holds two balls of like colours
     model.num_refinements = 5
     model.least_refinements = 2          # of one alone the decoding before it is scored, not after
-    model.restarts = 4                   # two balls that share a slot are apart from another noise
+    model.restarts = 8                   # two balls that share a slot are apart from another noise
     model.start = "carried"
+    model.reported = "scored_mean"       # what comes after it is ahead of its frame
     model.sigma_x = 0.05                 # with .2, their mean colour is good enough for both
     model.log_std_offset = -1.0
     model.greatest_log_std = 1.0
     model.loss_scale = 1.0
     model.beta = 0.5
-    model.beta_warmup_steps = 500
+    model.beta_warmup_steps = 2_000
     model.beta_warmup_start = 0.02
     model.decoder.kind = "coordinates"
     model.decoder.channels = (32,) * 3
@@ -184,12 +185,12 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     # What follows needs clips: in single frames two balls of like colours stay in one slot.
     config.schedule.train_frames = (1, 1, 6, 12)
     config.schedule.batch_size = (16, 16, 8, 4)
-    config.schedule.steps = (700, 1_800, 1_000, 3_500)
+    config.schedule.steps = (500, 5_500, 700, 2_000)
     config.schedule.resolution = (32,) * 4
     config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3)
     config.schedule.warmup_steps = (100, 20, 50, 50)
-    config.schedule.final_scale = (1.0, 0.3, 1.0, 0.05)
-    model.sigma_scale = (4.0, 2.0, 1.4, 1.0)  # with a narrow one from the start slots stay alike
+    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.05)
+    model.sigma_scale = (6.0, 2.0, 1.4, 1.0)  # with a narrow one from the start slots stay alike
     model.beta_scale = (1.0,) * 4
     config.train.pixels = (2,) * 4
     config.train.encoder_pooling = (1,) * 4
@@ -197,7 +198,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 16         # the most of a stage
-    config.train.evaluate_every = 2_000
+    config.train.evaluate_every = 10_000
     config.train.checkpoint_every = 1_000
 
 

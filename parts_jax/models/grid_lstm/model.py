@@ -24,7 +24,7 @@ from parts_jax.networks.functions import Function, as_function
 STAGES = ("predicted", "refined")
 STARTS = ("learned", "carried", "prior")
 SAMPLES = ("fresh", "once")
-REPORTS = ("refined", "scored")
+REPORTS = ("refined", "scored", "scored_mean")
 WEIGHTS = ("of_all", "of_frame")
 
 
@@ -87,8 +87,10 @@ class GridLSTM(nn.Module):
       samples: "fresh" noise for every decoding; or "once": one sample of the first frame's start is
         what every frame decodes first, as in the authors' code, so that no gradient of the
         reconstruction comes to lambda_{t,1}.
-      reported: latents of the stage "refined": the mean of q after the last refinement, "refined",
-        which is not scored in training; or, as in the authors' code, the last that was, "scored".
+      reported: latents of the stage "refined": the mean of q after the last refinement, "refined";
+        as in the authors' code, the last sample that was scored, "scored"; or its mean,
+        "scored_mean". What comes after the last refinement is scored in the next frame alone, with
+        a temporal state that is one frame older, so it may be ahead of this one.
       weights: of a frame's r-th decoding: r / R of the config, "of_all", or of the frame.
       mask_posterior, mask_gradient, corners: see `inputs.images`.
       through_decoder: gradients go through what the refiner sees of the decoded frame, at the cost
@@ -168,10 +170,9 @@ class GridLSTM(nn.Module):
         state, (losses, *found) = jax.lax.scan(
             cell, state, (frame, index), unroll=max(1, min(self.unroll, len(frame))))
         loss = jnp.sum(losses) / (clip.video.shape[0] * num_frames)
-        latents, refined, metrics, view = found
+        latents, reported, metrics, view = found
         last = first + of_frame - 1
         at = lambda tree, cells: jax.tree.map(lambda a: batch_first(a[cells]), tree)
-        reported = latents if self.reported == "scored" else refined
         return loss, Step(
             state.replace(frame=state.frame + num_frames),
             dict(predicted=at(latents, first), refined=at(reported, last)), at(metrics, last), {},
@@ -194,7 +195,7 @@ class GridLSTM(nn.Module):
 
         Returns:
           The state after it; and its weighted loss, summed over the batch, `Latents` that were
-          scored and those of the refined mean, metrics [B], `View`.
+          scored and those that are `reported`, metrics [B], `View`.
         """
         state = self.begin(networks, state, noise, t, r)
         context, drawn = self.context_of(networks, state), self.noise_of(noise, r)
@@ -224,8 +225,9 @@ class GridLSTM(nn.Module):
         q, seen = (objective.posterior(lambda_, self.spread)
                    for lambda_ in (state.posterior, after.posterior))
         weight = (r + 1) / (self.num_refinements if self.weights == "of_all" else count)
+        shown = {"refined": seen.mean, "scored": z, "scored_mean": q.mean}[self.reported]
         return after, (weight * score.loss, Latents(z, state.time.h),
-                       Latents(seen.mean, state.time.h),
+                       Latents(shown, state.time.h),
                        signs.frame_metrics(q, score, frame, None, beta), view_of(score.mixture))
 
     def begin(self, networks: Networks, state: GridState, noise: jax.Array, t: jax.Array,

@@ -21,7 +21,8 @@ B, T, R, K, S, D = 2, 4, 3, 3, 8, 4
 TINY = {"model.num_slots": K, "model.num_refinements": R, "train.pixels": (1,),
         "data.resolution": S, "schedule.resolution": (S,), "model.refiner.channels": (4,),
         "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0,
-        "model.log_std_offset": -2.0, "model.greatest_log_std": 3.0, "model.start": "learned"}
+        "model.log_std_offset": -2.0, "model.greatest_log_std": 3.0, "model.start": "learned",
+        "model.reported": "refined"}
 CODE = {"model.least_refinements": 2, "model.refine_first_fully": False, "model.samples": "once",
         "model.reported": "scored", "model.prior.form": "softplus_log_variance",
         "model.likelihood": "gaussian_per_channel", "model.entropy": 0.01,
@@ -247,6 +248,19 @@ def test_the_first_frame_that_is_predicted_is_what_would_be_decoded_before_it_is
     close(at(future, 0), at(step.latents["predicted"], 0))
     assert np.abs(future.h[:, 1] - future.h[:, 0]).max() > 1e-3  # the state moved on
     assert np.abs(future.h[:, 1] - next_step.latents["predicted"].h[:, 0]).max() > 1e-3
+
+
+def test_what_is_shown_of_a_frame():
+    """Of no noise a sample is its mean; what comes after the last refinement is another number."""
+    shown = {}
+    for reported in ("scored", "scored_mean", "refined"):
+        made, params, loss = build(tuple((CODE | {"model.reported": reported}).items()))
+        clip, state = clip_of(made, 2), made.start(B, None)
+        shown[reported] = [loss(params, state, clip._replace(noise=share * clip.noise))[1].latents[
+            "refined"].z for share in (0.0, 1.0)]
+    close(shown["scored"][0], shown["scored_mean"][0])
+    assert np.abs(shown["scored"][1] - shown["scored_mean"][1]).max() > 0.01
+    assert np.abs(shown["refined"][1] - shown["scored_mean"][1]).max() > 0.01
 
 
 def test_one_sample_begins_every_frame_of_the_authors_code():

@@ -123,7 +123,7 @@ def paper() -> ml_collections.ConfigDict:
     config.optimizer.name = "adam"       # rmsprop | adam
     config.optimizer.decay = 0.999       # rmsprop's decay, adam's b2
     config.optimizer.momentum = 0.9      # rmsprop's momentum, adam's b1
-    config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
+    config.optimizer.clip_norm = 5.0
     config.optimizer.loss_per_pixel = False  # optimize the loss in nats per pixel, not per image
     config.optimizer.groups = ml_collections.ConfigDict()
     return config
@@ -182,7 +182,6 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
     # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
-    # What follows needs clips: in single frames two balls of like colours stay in one slot.
     config.schedule.train_frames = (1, 1, 6, 12)
     config.schedule.batch_size = (16, 16, 8, 4)
     config.schedule.steps = (500, 5_500, 700, 2_000)
@@ -198,7 +197,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 16         # the most of a stage
-    config.train.evaluate_every = 10_000
+    config.train.evaluate_every = 10_000  # at the end alone: that takes minutes, by the restarts
     config.train.checkpoint_every = 1_000
 
 

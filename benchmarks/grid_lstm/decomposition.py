@@ -79,7 +79,7 @@ def make_table1(flags: argparse.Namespace) -> Made:
 def by_score(found: Sequence[dict[str, list[float]]]) -> dict[str, list[list[float]]]:
     """By score, of each length, the values of all seeds."""
     return {name: [list(values) for values in zip(*(one[name] for one in found), strict=True)]
-            for name in seen.SCORES}
+            for name in seen.SCORES if name in found[0]}
 
 
 def trivial_of(clips: Sequence[dict], num_slots: int,
@@ -105,7 +105,7 @@ def words_of_table1(numbers: dict[str, Any]) -> str:
         seeds = len(found["runs"])
         label = f"{name}, {seeds} {'seed' if seeds == 1 else 'seeds'}"
         rows += [(label, words, *(seen.show(score, values) for values in found["scores"][score]))
-                 for score, words in seen.SCORES.items()]
+                 for score, words in seen.SCORES.items() if score in found["scores"]]
     for name, found in numbers["trivial"].items():
         rows += [(name, seen.SCORES[score], *(seen.show(score, [value]) for value in values))
                  for score, values in found.items()]
@@ -169,8 +169,8 @@ def words_of_table2(numbers: dict[str, Any]) -> str:
     for name, found in numbers["rows"].items():
         for dataset, by_k in found["sets"].items():
             for k, scores in by_k.items():
-                cells = [seen.show(score, scores[score][i]) for i in range(len(numbers["lengths"]))
-                         for score in seen.SCORES]
+                cells = [seen.show(score, scores[score][i]) if score in scores else ""
+                         for i in range(len(numbers["lengths"])) for score in seen.SCORES]
                 rows.append((f"{name}, {len(found['runs'])}", dataset, str(k), *cells))
     header = ("model, seeds", "set", "K", *(f"{words}, {length} frames"
                                             for length in numbers["lengths"]

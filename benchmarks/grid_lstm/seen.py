@@ -168,14 +168,14 @@ def see(run: Run, batch: dict[str, np.ndarray], num_slots: int | None = None) ->
 
 
 def scores_of(found: Frames, true: np.ndarray) -> dict[str, np.ndarray]:
-    """`SCORES` of every frame by itself: true ids uint8 [B, T, H, W] -> float64 [B, T] each."""
+    """`SCORES` that there are, frame by frame: true ids uint8 [B, T, H, W] -> float64 [B, T]."""
     flat = lambda ids: ids.reshape(*ids.shape[:2], -1)
-    mse = np.asarray(found.mse, np.float64)
-    return {"ari": segmentation.ari(flat(true), flat(found.ids)),
-            "fg_ari": segmentation.fg_ari(flat(true), flat(found.ids)),
-            "fg_ari_assigned": (np.full_like(mse, np.nan) if found.assigned is None else
-                                segmentation.fg_ari(flat(true), flat(found.assigned))),
-            "mse": mse}
+    scores = {"ari": segmentation.ari(flat(true), flat(found.ids)),
+              "fg_ari": segmentation.fg_ari(flat(true), flat(found.ids)),
+              "mse": np.asarray(found.mse, np.float64)}
+    if found.assigned is not None:
+        scores["fg_ari_assigned"] = segmentation.fg_ari(flat(true), flat(found.assigned))
+    return scores
 
 
 def measure(run: Run, count: int, size: int, num_slots: int | None = None) -> dict[str, np.ndarray]:

@@ -69,9 +69,9 @@ def check(config: ml_collections.ConfigDict) -> None:
 
     Raises:
       ValueError: more refinements of late frames than of the first; a first frame that is not
-        refined at all; subsets of pixels, or a centred decoder, where it needs a pixel's
-        neighbours; corners for a decoder that has none; pooling of what an encoder sees, as there
-        is none.
+        refined at all; a greatest sigma that is not above the least; subsets of pixels, or a
+        centred decoder, where it needs a pixel's neighbours; corners for a decoder that has none;
+        pooling of what an encoder sees, as there is none.
     """
     c = config.model
     if c.least_refinements > c.num_refinements:
@@ -82,6 +82,10 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             "config.model.num_refinements is 1 and refine_first_fully False, so that the first "
             "frame would not be refined at all: let one of the two be more.")
+    if c.greatest_log_std <= objective.LEAST_LOG_STD:
+        raise ValueError(
+            f"config.model.greatest_log_std is {c.greatest_log_std}, and the least log sigma is "
+            f"{objective.LEAST_LOG_STD}: it must be more than that.")
     rules.check_per_pixel(config)
     rules.check_sigma_scale(config)
     if c.corners and c.decoder.kind != "broadcast":

@@ -39,8 +39,7 @@ class Spread(NamedTuple):
     Attributes:
       offset: added to it; 0 in the authors' code.
       most: it is no greater, which the authors' code does not see to. Where refinement runs away
-        it is sigma that does so: it grows by a factor each time, and one clip in thousands gives a
-        loss of 1e10 and a step into nowhere.
+        it is sigma that does so, by a factor each time, and a single clip is a step into nowhere.
     """
 
     offset: float = 0.0
@@ -57,8 +56,8 @@ def posterior(lambda_: Gaussian, spread: Spread) -> Gaussian:
       lambda_: Gaussian of [..., K, D].
       spread: of log sigma.
     """
-    log_std = 0.5 * lambda_.log_std + spread.offset
-    return Gaussian(lambda_.mean, jnp.clip(log_std, LEAST_LOG_STD, spread.most))
+    return gaussian.from_parameters(Gaussian(lambda_.mean, 0.5 * lambda_.log_std), spread.offset,
+                                    (LEAST_LOG_STD, spread.most))
 
 
 def prior_of(outputs: Gaussian, form: str) -> Gaussian:

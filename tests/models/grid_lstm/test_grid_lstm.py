@@ -284,6 +284,7 @@ def test_without_conditions_decoder_and_prior_do_not_see_the_past():
     ({"num_refinements": 1, "refine_first_fully": False}, "would not be refined at all"),
     ({"decoder.kind": "broadcast", "train.pixels": (2,)}, "only a network for each pixel"),
     ({"decoder.kernel_size": 3, "decoder.centred": True}, "coordinates from a slot's centre"),
+    ({"greatest_log_std": -5.0}, "greatest_log_std is -5.0, .* must be more than that"),
     ({"corners": True}, "only 'broadcast' has the other ones"),
     ({"train.encoder_pooling": (2,)}, "has no encoder"),
     ({"start": "random"}, "must be one of learned, carried, prior"),
@@ -293,6 +294,16 @@ def test_values_that_do_not_go_together(changes, words):
                for key, value in changes.items()}
     with pytest.raises(ValueError, match=words):
         config_of(**changes)
+
+
+def test_the_paper_has_the_papers_numbers():
+    """Section 4.1 and appendices C, D; they are not those of the demo that starts from them."""
+    config = grid_lstm_balls.get_config("paper")
+    model, optimizer = config.model, config.optimizer
+    assert (model.num_slots, model.num_refinements, model.least_refinements) == (5, 6, 1)
+    assert (model.sigma_x, model.loss_scale, model.beta, model.slot_size) == (0.3, 100, 0.1, 64)
+    assert (optimizer.name, optimizer.clip_norm, model.restarts) == ("adam", 5.0, 1)
+    assert config.schedule.learning_rate == (3e-4,) * 4
 
 
 def test_names_of_the_stages():

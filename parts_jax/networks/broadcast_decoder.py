@@ -10,6 +10,7 @@ import numpy as np
 
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 
 class BroadcastDecoder(nn.Module):
@@ -51,7 +52,7 @@ class BroadcastDecoder(nn.Module):
         first = layers.BroadcastConv(widths[0], self.kernel_size, self.dtype, name="layer_0")
         h = first(tiled, jnp.asarray(basis, z.dtype))
         for i, width in enumerate(widths[1:], start=1):
-            convolve = nn.Conv(width, (self.kernel_size,) * 2, dtype=self.dtype, name=f"layer_{i}")
+            convolve = Conv(width, (self.kernel_size,) * 2, dtype=self.dtype, name=f"layer_{i}")
             h = convolve(nn.elu(h))
         h = layers.at_least_float32(h)
         means = nn.sigmoid(h[..., :3]) if self.sigmoid else h[..., :3]

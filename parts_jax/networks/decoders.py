@@ -11,6 +11,7 @@ from flax.linen.dtypes import promote_dtype
 
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 COLOURS = ("full", "constant", "affine", "quadratic", "shaded", "fields")
 # Outputs of the network of every pixel, and the degree of the colour in the coordinates.
@@ -135,8 +136,8 @@ class ConvolutionalNetwork(nn.Module):
             self.widths[0], self.kernel_size, self.dtype, name="layer_0")
         h = first(z, basis)
         for i, width in enumerate(self.widths[1:], start=1):
-            convolve = nn.Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
-                               name=f"layer_{i}")
+            convolve = Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
+                            name=f"layer_{i}")
             h = convolve(nn.relu(h))
         return h
 

@@ -8,6 +8,7 @@ import jax
 from flax.linen.dtypes import promote_dtype
 
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 
 class SizePreservingEncoder(nn.Module):
@@ -34,8 +35,8 @@ class SizePreservingEncoder(nn.Module):
         """image [B, H, W, 3 or 4], centred on zero -> O [B, H, W, C]."""
         h = image
         for i, width in enumerate(self.channels):
-            convolve = nn.Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
-                               name=f"conv_{i}")
+            convolve = Conv(width, (self.kernel_size, self.kernel_size), dtype=self.dtype,
+                            name=f"conv_{i}")
             h = nn.relu(convolve(h))
         grid = layers.coordinates(*h.shape[-3:-1])[None]
         h = h + nn.Dense(h.shape[-1], dtype=self.dtype, name="position")(grid)

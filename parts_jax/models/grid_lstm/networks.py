@@ -12,6 +12,7 @@ from parts_jax.equations.notation import Gaussian, PixelMixture
 from parts_jax.models.grid_lstm.inputs import NORMALISED, Images
 from parts_jax.models.grid_lstm.lstm import LSTM2D, Memory
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 from parts_jax.networks.glimpses import Glimpse
 
 EPSILON = 1e-5  # of layer norms, as in PyTorch
@@ -134,8 +135,8 @@ class RefinementNetwork(nn.Module):
             [normalised(image, (-3, -2, -1)) if name in NORMALISED else image
              for name, image in images._asdict().items()], axis=-1)
         for i, width in enumerate(self.channels):
-            convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
-                               dtype=self.dtype, name=f"conv_{i}")
+            convolve = Conv(width, (self.kernel_size,) * 2, strides=self.stride,
+                            dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
         h = means_of_cells(layers.at_least_float32(h), self.cells)
         h = h.reshape(*h.shape[:-3], -1)

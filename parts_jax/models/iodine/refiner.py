@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from parts_jax.models.iodine.inputs import INPUTS, VECTORS
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 from parts_jax.networks.glimpses import Glimpse
 
 HEADS = ("linear", "gated")
@@ -68,8 +69,8 @@ class RefinementNetwork(nn.Module):
         """
         given = h = jnp.concatenate(self.given(images), axis=-1)
         for i, width in enumerate(self.channels):
-            convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
-                               dtype=self.dtype, name=f"conv_{i}")
+            convolve = Conv(width, (self.kernel_size,) * 2, strides=self.stride,
+                            dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
         h = layers.at_least_float32(layers.mean_over_cells(h, self.cells))
         if self.glimpse:

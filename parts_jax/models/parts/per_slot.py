@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from parts_jax.equations import pixel_mixture
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 # exp of more has a square that float32 does not hold: the gradient by a mask of nearly nothing.
 GREATEST_LOG_RATIO = 40.0
@@ -146,8 +147,8 @@ class PerSlotRefiner(nn.Module):
                       for name, image in images.normalised.items()]
         h = jnp.concatenate([images.plain, *normalised, images.coordinates], axis=-1)
         for i, width in enumerate(self.channels):
-            convolve = nn.Conv(width, (self.kernel_size,) * 2, strides=self.stride,
-                               dtype=self.dtype, name=f"conv_{i}")
+            convolve = Conv(width, (self.kernel_size,) * 2, strides=self.stride,
+                            dtype=self.dtype, name=f"conv_{i}")
             h = nn.elu(convolve(h))
         h = layers.at_least_float32(jnp.mean(h, axis=(-3, -2)))
         h = jnp.concatenate([h, action], axis=-1)

@@ -12,6 +12,7 @@ from parts_jax.equations.notation import Gaussian
 from parts_jax.models.space.blocks import NormBlock, SubPixelDecoder, scaled
 from parts_jax.models.space.latents import softplus_gaussian
 from parts_jax.networks import broadcast_decoder, layers
+from parts_jax.networks.convolution import Conv
 
 DECODERS = ("broadcast", "strong")
 HIDDEN = 64  # of LSTMs, of the image's code, of the components' prior
@@ -111,7 +112,7 @@ class BackgroundNetworks(nn.Module):
         stages = [(factor, *of(channels), per_group) for factor, (channels, per_group) in
                   zip(FACTORS[self.image_size], SUB_PIXEL, strict=True)]
         self.mask_decoder = SubPixelDecoder(*of(256), stages, 1, self.dtype)
-        last = lambda outputs: nn.Conv(outputs, (3, 3), padding=1, dtype=self.dtype)
+        last = lambda outputs: Conv(outputs, (3, 3), padding=1, dtype=self.dtype)
         self.mask_output = last(1)
         if self.decoder == "strong":
             self.component_decoder = SubPixelDecoder(*of(256), stages, 1, self.dtype)
@@ -119,7 +120,7 @@ class BackgroundNetworks(nn.Module):
         else:
             self.component_decoder = [NormBlock(*of(32), self.norm, dtype=self.dtype)
                                       for _ in range(BORDER)]
-            self.component_output = nn.Conv(3, (1, 1), dtype=self.dtype)
+            self.component_output = Conv(3, (1, 1), dtype=self.dtype)
         self.mask_lstm = nn.OptimizedLSTMCell(HIDDEN, dtype=self.dtype)
         self.mask_prior_lstm = nn.OptimizedLSTMCell(HIDDEN, dtype=self.dtype)
         self.mask_posterior = dense(2 * self.mask_size)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 EPSILON = 1e-5  # of all norms, as in PyTorch
 NORMS = ("group", "batch")
@@ -61,9 +62,9 @@ class GroupBlock(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         """[B, H, W, .] -> [B, H', W', channels]."""
-        convolve = nn.Conv(self.channels * self.upscale**2, (self.kernel_size,) * 2,
-                           strides=self.stride, padding=self.padding, dtype=self.dtype,
-                           name="conv")
+        convolve = Conv(self.channels * self.upscale**2, (self.kernel_size,) * 2,
+                        strides=self.stride, padding=self.padding, dtype=self.dtype,
+                        name="conv")
         h = nn.celu(shuffled(convolve(h), self.upscale))
         return group_norm(self.channels, self.per_group, name="norm")(h)
 
@@ -88,8 +89,8 @@ class NormBlock(nn.Module):
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
         """[B, H, W, .] -> [B, H', W', channels]."""
-        h = nn.Conv(self.channels, (3, 3), strides=self.stride, padding=self.padding,
-                    dtype=self.dtype, name="conv")(h)
+        h = Conv(self.channels, (3, 3), strides=self.stride, padding=self.padding,
+                 dtype=self.dtype, name="conv")(h)
         if self.norm == "batch":
             return nn.elu(BatchStatistics(name="norm")(h))
         return nn.elu(group_norm(self.channels, 8, name="norm")(h))

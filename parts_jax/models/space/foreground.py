@@ -18,6 +18,7 @@ from parts_jax.models.space.latents import (
     softplus_gaussian,
 )
 from parts_jax.networks import layers
+from parts_jax.networks.convolution import Conv
 
 CELLS = ("parallel", "sequential", "none")
 HIDDEN = (100, 100)  # of what joins a cell with its neighbours, as in a port of SPAIR
@@ -67,7 +68,7 @@ class ForegroundNetworks(nn.Module):
         self.image_features = block(FEATURES, FEATURES_PER_GROUP)
         self.lateral = [block(FEATURES, FEATURES_PER_GROUP, 3, 1, 1) for _ in range(2)]
         self.joined = block(FEATURES, FEATURES_PER_GROUP, 3, 1, 1)
-        head = lambda outputs: nn.Conv(outputs, (1, 1), dtype=self.dtype)
+        head = lambda outputs: Conv(outputs, (1, 1), dtype=self.dtype)
         self.presence, self.depth = head(1), head(2)
         self.scale, self.shift = head(4), head(4)
         smaller = (32 // self.glimpse_size).bit_length() - 1  # stages that a smaller glimpse lacks
@@ -79,7 +80,7 @@ class ForegroundNetworks(nn.Module):
             scaled(256, self.width), [(factor, scaled(channels, self.width), per_group) for
                                       factor, channels, per_group in GLIMPSE_DECODER[smaller:]],
             dtype=self.dtype)
-        last = lambda outputs: nn.Conv(outputs, (3, 3), padding=1, dtype=self.dtype)
+        last = lambda outputs: Conv(outputs, (3, 3), padding=1, dtype=self.dtype)
         self.colours, self.alpha = last(3), last(1)
         if self.cells == "sequential":
             self.joined_cell = layers.MLP(HIDDEN, scaled(FEATURES, self.width), dtype=self.dtype)

@@ -49,11 +49,11 @@ def convolve(inputs: jax.Array, kernel: jax.Array, window_strides: Sequence[int]
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(inputs.shape[1:3], kernel.shape[:2], strides, padding)
-    return _convolve(inputs, kernel, strides, tuple((int(a), int(b)) for a, b in padding))
+    return canonical(inputs, kernel, strides, tuple((int(a), int(b)) for a, b in padding))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, ...],
+def canonical(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, ...],
               pads: Pads) -> jax.Array:
     """y[i, j] = sum over a, b of kernel[a, b] x[s i + a - before, s j + b - before]."""
     return jax.lax.conv_general_dilated(inputs, kernel, strides, pads,
@@ -62,7 +62,7 @@ def _convolve(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, ...],
 
 def _forward(inputs: jax.Array, kernel: jax.Array, strides: tuple[int, ...],
              pads: Pads) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _convolve(inputs, kernel, strides, pads), (inputs, kernel)
+    return canonical(inputs, kernel, strides, pads), (inputs, kernel)
 
 
 def _backward(strides: tuple[int, ...], pads: Pads, residuals: tuple[jax.Array, jax.Array],
@@ -87,6 +87,6 @@ def _backward(strides: tuple[int, ...], pads: Pads, residuals: tuple[jax.Array, 
     return by_inputs, jnp.transpose(by_kernel, (1, 2, 0, 3))
 
 
-_convolve.defvjp(_forward, _backward)
+canonical.defvjp(_forward, _backward)
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)

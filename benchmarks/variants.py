@@ -21,12 +21,12 @@ import numpy as np
 from absl import app, flags
 from flax.linen.dtypes import promote_dtype
 
-from benchmarks import convolutions, step
+from benchmarks import step
 from parts_jax.data import pipeline
 from parts_jax.devices import sharding
 from parts_jax.equations import refinement, truncation
 from parts_jax.models.parts import slot_attention
-from parts_jax.networks import convolution, decoders, layers
+from parts_jax.networks import decoders, layers
 
 OURS = "ours"
 
@@ -152,8 +152,6 @@ def variants(config: ml_collections.ConfigDict) -> dict[str, Variant]:
             whole_clip,)),
         "no inner gradient": Variant("refinement sees zeros: the floor", patches=(
             (refinement, "score", score_without_gradient),)),
-        "derived": Variant("gradients of convolutions as JAX derives them", patches=(
-            (convolution, "canonical", convolutions.convolve_as_jax_derives),)),
         "unroll 1": Variant("a loop over time", {"train.unroll": 1}),
         "unroll T": Variant("no loop over time", {"train.unroll": whole}),
         "bfloat16" if single else "float32": Variant(

@@ -4,8 +4,8 @@ XLA's CPU compiler brings a convolution into the form that its fast kernels take
 columns and channels, in this order) where it stands in a program's outermost computation, and not
 in the body of a loop or the branch of a condition. What is not in that form runs as plain nested
 loops there, 10 to 50 times as long. A convolution as it is written is in that form; the gradients
-that JAX derives from it, of its inputs and of its kernel, are not. All models here are
-`jax.lax.scan`s over frames and refinements, so they are written out in that form below.
+that JAX derives from it, of its inputs and of its kernel, are not. Most models here are
+`jax.lax.scan`s over frames or refinements, so they are written out in that form below.
 """
 
 import functools
@@ -49,6 +49,11 @@ def convolve(inputs: jax.Array, kernel: jax.Array, window_strides: Sequence[int]
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(inputs.shape[1:3], kernel.shape[:2], strides, padding)
+    # What all devices of a `shard_map` share, such as coordinates, has the sum of their gradients
+    # for a gradient, and one written by hand has no such sum. Zeros of what differs from device to
+    # device differ, too: with them added both arrays do, and JAX takes the sum here.
+    inputs, kernel = (inputs + jnp.zeros_like(kernel, shape=()),
+                      kernel + jnp.zeros_like(inputs, shape=()))
     return canonical(inputs, kernel, strides, tuple((int(a), int(b)) for a, b in padding))
 
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
 
+from parts_jax.networks.convolution import convolve
+
 Coordinates = np.ndarray | jax.Array  # constants of a compiled program, or not
 
 
@@ -150,10 +152,7 @@ class BroadcastConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         z, basis, kernel, bias = promote_dtype(z, basis, kernel, bias, dtype=self.dtype)
         # conv(basis): one picture, whatever the batch and the number of slots.
-        # By JAX's own gradients: a gradient of our own does not know what devices share, as they do
-        # the basis. One picture is cheap, in a loop too.
-        shared = jax.lax.conv_general_dilated(
-            basis[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))[0]
+        shared = convolve(basis[None], kernel, (1, 1), "SAME")[0]
         # conv(tile(z)): z is the same at every pixel, so a tap (v, w) of the kernel gives the same
         # number everywhere. All k x k of them are had from one product a slot ...
         taps = jnp.einsum("...d,vwdc->...vwc", z, kernel)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import test_util
+from jax.sharding import PartitionSpec
 
 from parts_jax.networks.convolution import CHANNELS_LAST, Conv, convolve
 
@@ -42,7 +43,7 @@ def test_a_gradient_is_the_slope():
     x = jax.random.normal(jax.random.key(0), (1, 5, 6, 2))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 4))
     test_util.check_grads(lambda x, kernel: convolve(x, kernel, (2, 2), "SAME"), (x, kernel),
-                              order=2, modes=["rev"], rtol=1e-2, atol=1e-2)
+                          order=2, modes=["rev"], rtol=1e-2, atol=1e-2)
 
 
 def test_gradients_keep_the_kind_of_number():
@@ -50,6 +51,25 @@ def test_gradients_keep_the_kind_of_number():
     gradients = jax.grad(lambda x, kernel: jnp.sum(convolve(x, kernel, (1, 1), "SAME")), (0, 1))(
         x, kernel)
     assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
+
+
+@pytest.mark.parametrize("shared", [0, 1], ids=["inputs", "kernel"])
+def test_what_devices_share_has_the_sum_of_their_gradients(shared):
+    """Inside of a shard_map one of both is the same on all devices, as coordinates are."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,),
+                         devices=jax.devices()[:2])
+    given = [jax.random.normal(jax.random.key(0), (2, 1, 6, 6, 2)),
+             jax.random.normal(jax.random.key(1), (2, 3, 3, 2, 4))]
+    given[shared] = given[shared][:1]
+    specs = tuple(PartitionSpec() if i == shared else PartitionSpec("data") for i in (0, 1))
+    loss = lambda x, kernel: jnp.sum(jnp.sin(convolve(x[0], kernel[0], (2, 2), "SAME")))
+    found = jax.shard_map(jax.grad(loss, (0, 1)), mesh=mesh, in_specs=specs, out_specs=specs)(
+        *given)
+    pairs = zip(*(jnp.broadcast_to(a, (2, *a.shape[1:])) for a in given), strict=True)
+    alone = [both(by_jax, x, kernel, (2, 2), "SAME")[1] for x, kernel in pairs]
+    for i, gradients in enumerate(zip(*alone, strict=True)):
+        expected = sum(gradients)[None] if i == shared else jnp.stack(gradients)
+        np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-4)
 
 
 def forms_in_a_loop(convolution) -> set[str]:

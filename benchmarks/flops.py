@@ -198,6 +198,19 @@ def transition_to_state(config: ml_collections.ConfigDict) -> int:
 # ---- Steps ------------------------------------------------------------------------------------
 
 
+def counted(config: ml_collections.ConfigDict) -> bool:
+    """Whether the formulas below are of the config's family: they are of PARTS alone."""
+    return config.model.name == "parts"
+
+
+def _check_counted(config: ml_collections.ConfigDict) -> None:
+    if not counted(config):
+        raise ValueError(
+            f"The least FLOPs of a step are known of the family parts alone; got model.name="
+            f"{config.model.name!r}. Time, memory and compilation of any family's steps are "
+            "measured by benchmarks.step, benchmarks.memory and benchmarks.convolutions.")
+
+
 def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, int]:
     """The least FLOPs of one train step of the whole batch, by network and as `total`.
 
@@ -209,7 +222,11 @@ def train_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[str, 
     Args:
       config: as in configs/.
       stage: of the schedule, which sets the resolution; -1: the last.
+
+    Raises:
+      ValueError: the config is not of PARTS.
     """
+    _check_counted(config)
     model, size = config.model, config.schedule.resolution[stage]
     subset, pooling = config.train.pixels[stage], config.train.encoder_pooling[stage]
     scored, shown = size // subset, size // pooling
@@ -241,7 +258,11 @@ def inference_step(config: ml_collections.ConfigDict, stage: int = -1) -> dict[s
     Args:
       config: as in configs/.
       stage: of the schedule, which sets the resolution; -1: the last.
+
+    Raises:
+      ValueError: the config is not of PARTS.
     """
+    _check_counted(config)
     model, size = config.model, config.schedule.resolution[stage]
     frames = config.eval.batch_size * config.data.num_frames
     scores = frames * model.num_refinements

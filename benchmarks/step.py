@@ -1,6 +1,7 @@
 """What a train step and an inference step cost: time, FLOPs, memory, share of the machine's peak.
 
     python -m benchmarks.step --config=configs/parts_clevrer.py:demo
+    python -m benchmarks.step --config=configs/iodine_sprites.py:demo
     python -m benchmarks.step --config=configs/parts_clevrer.py:demo --stage=0 --out=step.json
     python -m benchmarks.step --config=configs/parts_clevrer.py --compile_only
 
@@ -50,6 +51,8 @@ FLOPS_NOTES = {
 }
 NO_FLOPS = ("null: XLA counts a program that is lowered, not compiled, on the CPU only, and of a "
             "compiled one it counts loop bodies once and no calls of cuDNN or cuBLAS.")
+NOT_PARTS = ("null: formulas of the least FLOPs, and loops that can be written out to be counted, "
+             "are of the family parts alone.")
 
 
 def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int = 20,
@@ -74,8 +77,9 @@ def measure(config: ml_collections.ConfigDict, stage: int = -1, num_steps: int =
       - compiled_flops, flops_of_scan_unrolled: by XLA, of the compiled program with loop bodies
         counted once, and of the lowered program without loops; operations per element included;
       - flops: one of the two, flops_note says which; of all devices together; null where it says
-        so, and flops_over_minimum with it: FLOPs are counted on the CPU only;
-      - minimum_flops: by benchmarks/flops.py, by network and total; flops_over_minimum;
+        so, and flops_over_minimum with it: FLOPs are counted on the CPU, of PARTS only;
+      - minimum_flops: by benchmarks/flops.py, by network and total; flops_over_minimum; null
+        where the family is not PARTS, and peak_share with it;
       - memory_bytes of one device: arguments, outputs and temporaries, aliased (outputs that take
         an argument's place), and peak, the sum of the first three less the fourth;
       - peak_share: minimum FLOPs a second over those of each peak, median over the steps.
@@ -195,6 +199,10 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
     """FLOPs of a step, the minimum, and their ratio; see `measure`."""
     make, minimum = {"train_step": (train_program, flops.train_step),
                      "inference_step": (inference_program, flops.inference_step)}[name]
+    if not flops.counted(config):
+        return {"compiled_flops": xla_flops(compiled, mesh), "flops_of_scan_unrolled": None,
+                "flops": None, "flops_note": NOT_PARTS, "minimum_flops": None,
+                "flops_over_minimum": None}
     least = minimum(config, stage)
     if mesh.devices.flat[0].platform != "cpu":
         return {"compiled_flops": xla_flops(compiled, mesh), "flops_of_scan_unrolled": None,
@@ -282,8 +290,9 @@ def describe_times(described: dict, seconds: np.ndarray, rates: dict) -> dict:
     """Step time, frames a second, and the share of each peak that was measured beside the step."""
     times = summarise(seconds)
     frames = described["batch_size"] * described["num_frames"]
-    least = described["minimum_flops"]["total"]
-    shares = {name: float(np.median(least / seconds / rate)) for name, rate in rates.items()}
+    least = described["minimum_flops"]
+    shares = least and {name: float(np.median(least["total"] / seconds / rate))
+                        for name, rate in rates.items()}
     return {"step_seconds": times | {"num_steps": len(seconds)},
             "frames_per_second": frames / times["median"], "peak_share": shares}
 

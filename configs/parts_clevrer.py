@@ -143,7 +143,6 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.data.resolution = 64
     config.model.num_slots = 6
     config.model.slot_size = 32
-    config.train.unroll = 1
     config.model.decoder.channels = (128,) * 4
     config.model.decoder.examples_at_once = 0
     config.model.encoder.channels = (32,) * 4
@@ -220,7 +219,6 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.model.num_slots = 4
     config.model.slot_size = 24
     config.model.sigma_x = 0.12
-    config.train.unroll = 8
     config.model.decoder.channels = (64,) * 3
     config.model.decoder.kernel_size = 1
     config.model.decoder.colour = "affine"
@@ -341,7 +339,6 @@ def make_demo_full_colour(config: ml_collections.ConfigDict) -> None:
     config.model.decoder.colour = "full"
     config.model.decoder.frequencies = 2
     config.model.transition.decay = 0.0
-    config.train.unroll = 6
     config.train.batch_size = 8
     config.train.pixels = (1, 1)
     config.train.encoder_pooling = (1, 1)
@@ -383,7 +380,6 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     config.schedule.final_scale = (0.1,)
     config.model.beta_scale = (1.0,)
     config.model.beta_warmup_steps = 10
-    config.train.unroll = 1
     config.train.log_every = 5
     config.train.evaluate_every = 10
     config.train.checkpoint_every = 10

@@ -5,10 +5,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks import flops, step
-from configs import parts_clevrer
+from configs import grid_lstm_balls, parts_clevrer
 from parts_jax.devices import sharding
 from parts_jax.models.parts import family
 
@@ -212,6 +213,21 @@ def test_the_whole_step_is_near_the_minimum_and_never_below(name, changes):
     assert described["flops"] == described["compiled_flops"] == 2000
     assert "no loops" in described["flops_note"]
     assert 1 <= described["flops_of_scan_unrolled"] / described["minimum_flops"]["total"] < 1.4
+
+
+def test_a_family_without_formulas_is_timed_without_a_minimum():
+    config = grid_lstm_balls.get_config("tiny")
+    for formula in (flops.train_step, flops.inference_step):
+        with pytest.raises(ValueError, match="of the family parts alone; got .*'grid_lstm'"):
+            formula(config)
+    compiled = jax.jit(lambda a: a @ a).lower(jnp.ones((4, 4))).compile()
+    described = step.describe_flops(
+        config, "train_step", -1, sharding.make_mesh(jax.devices()[:1]), compiled)
+    assert described["compiled_flops"] == 2 * 4**3 and "parts alone" in described["flops_note"]
+    assert described["minimum_flops"] is described["flops_over_minimum"] is None
+    described |= {"batch_size": 2, "num_frames": 3}
+    times = step.describe_times(described, np.full(4, 0.5), {"matrix_product": 1.0})
+    assert times["frames_per_second"] == 12.0 and times["peak_share"] is None
 
 
 def test_a_bar_in_a_cell_ends_no_column():

@@ -67,12 +67,13 @@ def paper() -> ml_collections.ConfigDict:
                                          # float64: of everything, to check the mathematics
     model.num_slots = 5                  # K
     model.slot_size = 64                 # D
-    model.num_refinements = 6            # R
+    model.num_refinements = 6            # R ...
+    model.test_refinements = 0           # ... and outside of training; 0: the same
     model.least_refinements = 1          # frame t, from 0, has max(R - t, this)
     model.refine_first_fully = True      # the first frame's last decoding is refined, too
     model.restarts = 1                   # outside of training a clip keeps the best of these
     model.conditional = True             # decoder and prior are given h_{t-1}
-    model.start = "learned"              # learned | carried | prior: lambda_{t,1} of each frame
+    model.start = "learned"              # learned | carried | moved | prior: lambda_{t,1}
     model.samples = "fresh"              # fresh | once: noise of each frame's first decoding
     model.reported = "refined"           # refined | scored | scored_mean: what is shown of a frame
     model.weights = "of_all"             # of losses: r / R | of_frame: r / max(R - t, least)

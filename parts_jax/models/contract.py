@@ -26,7 +26,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from parts_jax.equations.notation import Pixels
+from parts_jax.equations import pixel_mixture
+from parts_jax.equations.notation import PixelMixture, Pixels
 from parts_jax.models import rules  # noqa: F401  (for the KEYS of families)
 
 Params = Any
@@ -98,6 +99,11 @@ class View(NamedTuple):
     masks: jax.Array
     slots: jax.Array | None = None
     boxes: jax.Array | None = None
+
+
+def view_of(mixture: PixelMixture) -> View:
+    """What a family without boxes decodes: picture, masks, component pictures."""
+    return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
 class Model(NamedTuple):

@@ -11,9 +11,11 @@ import ml_collections
 from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import restarts, schedules
-from parts_jax.models.contract import Model
+from parts_jax.models.contract import Model, view_of
 from parts_jax.models.grid_lstm import inputs, model, networks, objective
 from parts_jax.networks import broadcast_decoder, decoders
+
+BEYOND_TRAINING = 1 << 30  # folded into a key: more than there are restarts
 
 
 def create(config: ml_collections.ConfigDict) -> Model:
@@ -24,6 +26,8 @@ def create(config: ml_collections.ConfigDict) -> Model:
     """
     c = config.model
     made = build(config)
+    in_use = max(c.num_refinements, c.test_refinements)
+    used = build(config, in_use)
     scales_at = schedules.scales(config)
 
     def init(key):
@@ -31,24 +35,32 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return jax.tree.map(lambda p: p.astype(jnp.zeros(()).dtype), params)
 
     def noise(keys, num_frames, num_slots):
-        shape = (num_frames, c.num_refinements, num_slots or c.num_slots, c.slot_size)
-        # A key a restart: with more of them, the first of them are what they were.
-        one = lambda key, i: jax.random.normal(jax.random.fold_in(key, i) if i else key, shape)
+        draw = lambda key, count: jax.random.normal(
+            key, (num_frames, count, num_slots or c.num_slots, c.slot_size))
+
+        def one(key, i):
+            # A key a restart, and one for what training does not have: the first of all are what
+            # they would be without the others.
+            key = jax.random.fold_in(key, i) if i else key
+            further = draw(jax.random.fold_in(key, BEYOND_TRAINING), in_use - c.num_refinements)
+            return jnp.concatenate([draw(key, c.num_refinements), further], axis=1)
+
         return jnp.concatenate([jax.vmap(functools.partial(one, i=i))(keys)
                                 for i in range(c.restarts)], axis=2)  # [B, T, R, K, D] each
 
     def loss(params, state, clip, step):
-        once = lambda noise: made.apply(
+        module, count = (used, in_use) if step is None else (made, c.num_refinements)
+        once = lambda noise: module.apply(
             {"params": params}, clip._replace(noise=noise), state, scales_at(step))
         if step is not None or c.restarts == 1:
-            return once(clip.noise[:, :, :c.num_refinements])
+            return once(clip.noise[:, :, :count])
         found = restarts.best_of(lambda noise: once(noise)[1], clip.noise, c.restarts,
                                  whole_clips=True)
         return jnp.mean(found.metrics["neg_elbo"]), found
 
     def decode(params, latents, resolution):
         mixture = made.apply({"params": params}, latents, tuple(resolution), method="decode")
-        return model.view_of(mixture)
+        return view_of(mixture)
 
     def predict(params, state, actions, noise):
         del actions
@@ -64,8 +76,14 @@ def create(config: ml_collections.ConfigDict) -> Model:
                  assign)
 
 
-def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
-    """The linen module of the `model` part of a config; with `data.resolution`, `train.unroll`."""
+def build(config: ml_collections.ConfigDict,
+          num_refinements: int | None = None) -> model.GridLSTM:
+    """The linen module of the `model` part of a config; with `data.resolution`, `train.unroll`.
+
+    Args:
+      config: as in configs/.
+      num_refinements: R; None: that of training. No parameter's shape depends on it.
+    """
     c, dtype = config.model, compute_dtype(config.model)
     return model.GridLSTM(
         decoder=networks.ConditionalDecoder(decoder_body(config), c.slot_size, c.decoder.residual,
@@ -77,7 +95,9 @@ def build(config: ml_collections.ConfigDict) -> model.GridLSTM:
             lstm_size=c.refiner.lstm_size, slot_size=c.slot_size,
             update_scale=c.refiner.update_scale, glimpse=c.refiner.glimpse,
             glimpse_spacing=c.refiner.glimpse_spacing, dtype=dtype),
-        num_slots=c.num_slots, slot_size=c.slot_size, num_refinements=c.num_refinements,
+        motion=networks.Motion(c.slot_size, dtype) if c.start == "moved" else None,
+        num_slots=c.num_slots, slot_size=c.slot_size,
+        num_refinements=num_refinements or c.num_refinements,
         least_refinements=c.least_refinements, refine_first_fully=c.refine_first_fully,
         conditional=c.conditional, prior_form=c.prior.form,
         likelihood=inputs.Likelihood(c.likelihood, c.sigma_x),

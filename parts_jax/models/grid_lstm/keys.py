@@ -14,6 +14,7 @@ KEYS = {
     "num_slots": rules.whole(1),
     "slot_size": rules.whole(1),
     "num_refinements": rules.whole(1),
+    "test_refinements": rules.whole(0),
     "least_refinements": rules.whole(1),
     "refine_first_fully": rules.flag(),
     "restarts": rules.whole(1),
@@ -68,12 +69,16 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Refuses values that are allowed, but not together.
 
     Raises:
-      ValueError: more refinements of late frames than of the first; a first frame that is not
-        refined at all; a greatest sigma that is not above the least; subsets of pixels, or a
-        centred decoder, where it needs a pixel's neighbours; corners for a decoder that has none;
-        pooling of what an encoder sees, as there is none.
+      ValueError: fewer refinements in use than in training, or more of late frames than of the
+        first; a first frame that is not refined at all; a greatest sigma that is not above the
+        least; subsets of pixels, or a centred decoder, where it needs a pixel's neighbours;
+        corners for a decoder that has none; pooling of what an encoder sees, as there is none.
     """
     c = config.model
+    if 0 < c.test_refinements < c.num_refinements:
+        raise ValueError(
+            f"config.model.test_refinements is {c.test_refinements}, below config.model."
+            f"num_refinements, {c.num_refinements}; it must be 0, as in training, or that or more.")
     if c.least_refinements > c.num_refinements:
         raise ValueError(
             f"config.model.least_refinements is {c.least_refinements}, but no frame can have more "

@@ -15,14 +15,14 @@ from flax import struct
 from parts_jax.equations import gaussian, pixel_mixture, refinement
 from parts_jax.equations.notation import Gaussian, PixelMixture, Pixels
 from parts_jax.models import signs
-from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
+from parts_jax.models.contract import Clip, Step, batch_first, time_first, view_of
 from parts_jax.models.grid_lstm import grid, inputs, objective
 from parts_jax.models.grid_lstm.lstm import Memory
 from parts_jax.models.schedules import IN_USE, Scales
 from parts_jax.networks.functions import Function, as_function
 
 STAGES = ("predicted", "refined")
-STARTS = ("learned", "carried", "prior")
+STARTS = ("learned", "carried", "moved", "prior")
 SAMPLES = ("fresh", "once")
 REPORTS = ("refined", "scored", "scored_mean")
 WEIGHTS = ("of_all", "of_frame")
@@ -61,6 +61,7 @@ class Networks(NamedTuple):
     decoder: Function
     prior: Function
     refiner: Function
+    motion: Function | None
     start: Gaussian
 
 
@@ -68,7 +69,7 @@ class GridLSTM(nn.Module):
     """The model. No parameter's shape depends on T, R, K, H or W: all but R are free at call time.
 
     Attributes:
-      decoder, prior, refiner: see networks.py.
+      decoder, prior, refiner, motion: see networks.py; motion is None but for one kind of start.
       num_slots: K of `start` and noise where no other is asked for.
       slot_size: D.
       num_refinements: R.
@@ -82,15 +83,15 @@ class GridLSTM(nn.Module):
       spread: see `objective.posterior`.
       loss_scale, beta, entropy: weights, see `objective.make_objective`; beta is of a frame of
         `beta_pixels` pixels, in proportion for others.
-      start: lambda_{t,1}. "learned": the same learned numbers in every frame, as in the authors'
-        code; "carried": what the frame before ended with; "prior": those of p(z_t | ...).
+      start: lambda_{t,1}. "learned": the same numbers in every frame, as in the authors' code;
+        "carried": what the frame before ended with; "moved": that, its mean moved by `motion` of
+        h_{t-1}, so that no refinement has to be ahead of its frame; "prior": that of p(z_t | ...).
       samples: "fresh" noise for every decoding; or "once": one sample of the first frame's start is
         what every frame decodes first, as in the authors' code, so that no gradient of the
         reconstruction comes to lambda_{t,1}.
       reported: latents of the stage "refined": the mean of q after the last refinement, "refined";
-        as in the authors' code, the last sample that was scored, "scored"; or its mean,
-        "scored_mean". What comes after the last refinement is scored in the next frame alone, with
-        a temporal state that is one frame older, so it may be ahead of this one.
+        the last sample that was scored, "scored", as in the authors' code; or its mean,
+        "scored_mean", as what comes later is scored in the next frame alone, and may be ahead.
       weights: of a frame's r-th decoding: r / R of the config, "of_all", or of the frame.
       mask_posterior, mask_gradient, corners: see `inputs.images`.
       through_decoder: gradients go through what the refiner sees of the decoded frame, at the cost
@@ -103,6 +104,7 @@ class GridLSTM(nn.Module):
     decoder: nn.Module
     prior: nn.Module
     refiner: nn.Module
+    motion: nn.Module | None
     num_slots: int
     slot_size: int
     num_refinements: int
@@ -146,9 +148,8 @@ class GridLSTM(nn.Module):
           scales: factors of beta and of sigma_x.
 
         Returns:
-          The mean over batch and frames of the sum of a frame's weighted losses; and a `Step`:
-          latents of the stages, "predicted": what is decoded first, before the frame is seen, and
-          "refined"; metrics of the frame's last decoding.
+          The mean over batch and frames of a frame's summed losses; and a `Step`: latents of the
+          stages, "predicted", before it is seen, and "refined"; metrics of its last decoding.
         """
         networks, num_frames = self.networks(), clip.video.shape[1]
         frames = jax.tree.map(time_first, (clip.video, clip.pixels, clip.noise))
@@ -247,6 +248,9 @@ class GridLSTM(nn.Module):
                                networks.start)
         if self.start == "carried":
             lambda_ = _where(is_first, learned, state.posterior)
+        elif self.start == "moved":
+            moved = state.posterior.mean + networks.motion(state.memory.h)
+            lambda_ = _where(is_first, learned, Gaussian(moved, state.posterior.log_std))
         elif self.start == "prior":
             prior = self.prior_given(networks, state.memory.h)
             lambda_ = Gaussian(prior.mean, 2 * (prior.log_std - self.spread.offset))
@@ -314,7 +318,8 @@ class GridLSTM(nn.Module):
 
     def networks(self) -> Networks:
         """As functions, for scans and gradients to hold."""
-        return Networks(*(as_function(net) for net in (self.decoder, self.prior, self.refiner)),
+        parts = (self.decoder, self.prior, self.refiner, self.motion)
+        return Networks(*(as_function(part) if part else None for part in parts),
                         Gaussian(self.start_mean, self.start_log_variance))
 
     def decode(self, latents: Latents, resolution: tuple[int, int]) -> PixelMixture:
@@ -334,13 +339,10 @@ class GridLSTM(nn.Module):
         mixture = self.decode(Latents(state.z, state.time.h), frame.shape[1:3])
         if self.conditional or self.start == "prior":
             self.prior(state.time.h)
+        if self.motion:
+            self.motion(state.time.h)
         self.refiner(self.images_of(mixture, frame, self.likelihood), state.posterior,
                      state.posterior, state.time, state.memory)
-
-
-def view_of(mixture: PixelMixture) -> View:
-    """A decoded frame as the contract has it: picture, masks, component pictures."""
-    return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
 def _where(condition: jax.Array | bool, one: Any, other: Any) -> Any:

@@ -82,6 +82,25 @@ class Prior(nn.Module):
             for name in ("mean", "log_std")))
 
 
+class Motion(nn.Module):
+    """How z moves from a frame to the next: linear in h_{t-1}, none at first. Ours.
+
+    Attributes:
+      slot_size: D.
+      dtype: of the matrix product.
+    """
+
+    slot_size: int
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        """[..., K, S] -> what is added to the mean of q, [..., K, D]."""
+        layer = nn.Dense(self.slot_size, kernel_init=nn.initializers.zeros_init(),
+                         dtype=self.dtype, name="layer")
+        return layers.at_least_float32(layer(h))
+
+
 class RefinementNetwork(nn.Module):
     """f_phi of equation (4): convolutions, means over cells of the picture, a layer, the 2D-LSTM.
 

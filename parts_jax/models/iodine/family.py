@@ -10,7 +10,7 @@ import ml_collections
 from parts_jax.equations import component_likelihood
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import restarts, schedules
-from parts_jax.models.contract import Model
+from parts_jax.models.contract import Model, view_of
 from parts_jax.models.iodine import model, refiner, sequences
 from parts_jax.networks import broadcast_decoder, decoders
 
@@ -52,7 +52,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
 
     def decode(params, slots, resolution):
         mixture = iodine.apply({"params": params}, slots.z, tuple(resolution), method="decode")
-        return model.view_of(mixture)
+        return view_of(mixture)
 
     def assign(view, frame):
         mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))

@@ -10,10 +10,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from parts_jax.equations import gaussian, pixel_mixture, refinement
+from parts_jax.equations import gaussian, refinement
 from parts_jax.equations.notation import Gaussian, PixelMixture, Pixels, Slots
 from parts_jax.models import signs
-from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
+from parts_jax.models.contract import Clip, Step, View, batch_first, time_first, view_of
 from parts_jax.models.iodine import inputs, objective
 from parts_jax.models.schedules import IN_USE, Scales
 from parts_jax.networks.functions import Function, as_function
@@ -253,11 +253,6 @@ class IODINE(nn.Module):
         vector = jnp.concatenate([zeros, zeros], axis=-1)
         memory = (jnp.zeros((1, 1, self.refiner.lstm_size)),) * 2 if self.refiner.lstm_size else ()
         self.refiner(images, dict(posterior=vector, posterior_gradient=vector), memory)
-
-
-def view_of(mixture: PixelMixture) -> View:
-    """A decoded image as the contract has it: picture, masks, component pictures."""
-    return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
 def _without_slots(view: View) -> View:

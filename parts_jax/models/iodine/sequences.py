@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from parts_jax.equations import gaussian, refinement
 from parts_jax.equations.notation import Gaussian, Slots
 from parts_jax.models import signs
-from parts_jax.models.contract import Clip, Step, batch_first, time_first
-from parts_jax.models.iodine.model import IN_USE, IODINE, Networks, Scales, view_of
+from parts_jax.models.contract import Clip, Step, batch_first, time_first, view_of
+from parts_jax.models.iodine.model import IN_USE, IODINE, Networks, Scales
 
 STAGES = ("predicted", "refined")
 

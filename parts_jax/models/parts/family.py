@@ -11,7 +11,7 @@ import ml_collections
 from parts_jax.equations import pixel_mixture
 from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import schedules
-from parts_jax.models.contract import Model
+from parts_jax.models.contract import Model, view_of
 from parts_jax.models.parts import model, per_slot, rollout, slot_attention, transition
 from parts_jax.networks import decoders, encoders
 
@@ -41,7 +41,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
 
     def decode(params, slots, resolution):
         mixture = parts.apply({"params": params}, slots.z, tuple(resolution), method="decode")
-        return model.view_of(mixture)
+        return view_of(mixture)
 
     def assign(view, frame):
         mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from parts_jax.equations import gaussian, pixel_mixture, refinement, truncation
+from parts_jax.equations import gaussian, refinement, truncation
 from parts_jax.equations.notation import (
     Gaussian,
     InferenceState,
@@ -19,7 +19,7 @@ from parts_jax.equations.notation import (
     Slots,
 )
 from parts_jax.models import signs
-from parts_jax.models.contract import Clip, Step, View, batch_first, time_first
+from parts_jax.models.contract import Clip, Step, batch_first, time_first, view_of
 from parts_jax.models.parts import per_slot, seen_frames
 from parts_jax.networks.functions import Function, as_function
 
@@ -321,11 +321,6 @@ class PARTS(nn.Module):
         encoding = self.encoder(jnp.zeros((*x.shape[:-1], 4 if self.use_likelihood else 3)))
         inputs = refinement.refinement_inputs(lambda_, lambda_, action)
         self.attention(self.queries_from(inputs), inputs, encoding)
-
-
-def view_of(mixture: PixelMixture) -> View:
-    """A decoded frame as the contract has it: picture, masks, component pictures."""
-    return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
 def encode_all(encoder: Function, frames: jax.Array) -> jax.Array:

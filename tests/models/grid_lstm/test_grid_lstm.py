@@ -216,7 +216,7 @@ def test_decoding_once_gives_the_gradients_of_plain_differentiation():
 # ---- Time ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", ["learned", "carried", "prior"])
+@pytest.mark.parametrize("start", ["learned", "carried", "moved", "prior"])
 def test_where_a_frame_starts_from(start):
     """What is decoded first, less its noise: learned numbers, those of before, or the prior's."""
     changes = {} if start == "learned" else {"start": start}
@@ -229,8 +229,14 @@ def test_where_a_frame_starts_from(start):
     spread = objective.Spread(-2.0)
     learned = objective.posterior(
         Gaussian(params["start_mean"], params["start_log_variance"]), spread)
+    carried = objective.posterior(before.state.posterior, spread)
     q = {"learned": jax.tree.map(lambda a: jnp.broadcast_to(a, (B, K, D)), learned),
-         "carried": objective.posterior(before.state.posterior, spread), "prior": prior}[start]
+         "carried": carried, "prior": prior, "moved": carried}[start]
+    if start == "moved":
+        kernel, bias = (params["motion"]["layer"][name] for name in ("kernel", "bias"))
+        q = Gaussian(np.asarray(q.mean) + np.asarray(h) @ kernel + bias, q.log_std)
+        first = made.init(jax.random.key(0))["motion"]["layer"]  # "carried", until it is learned
+        assert not np.any(first["kernel"]) and not np.any(first["bias"])
     close(step.latents["predicted"].z[:, 0], gaussian.sample(q, clip.noise[:, 3, 0]), atol=1e-4)
     close(step.latents["predicted"].h[:, 0], h)
     close(step.metrics["kl"][:, 0], gaussian.kl(q, prior).sum(-1), rtol=1e-3, atol=1e-3)
@@ -248,6 +254,19 @@ def test_the_first_frame_that_is_predicted_is_what_would_be_decoded_before_it_is
     close(at(future, 0), at(step.latents["predicted"], 0))
     assert np.abs(future.h[:, 1] - future.h[:, 0]).max() > 1e-3  # the state moved on
     assert np.abs(future.h[:, 1] - next_step.latents["predicted"].h[:, 0]).max() > 1e-3
+
+
+def test_more_refinements_in_use_than_in_training():
+    """In training nothing changes, its noise neither; in use it is a model of that many."""
+    build_with = lambda **changes: models.create(config_of(least_refinements=2, **changes))
+    few, many, both = (build_with(**changes) for changes in (
+        {}, {"num_refinements": 5}, {"test_refinements": 5}))
+    params, clip = parameters(both), clip_of(both)
+    assert clip.noise.shape == (B, T, 5, K, D)
+    close(clip_of(few).noise, clip.noise[:, :, :R], atol=0)
+    loss = lambda made, clip, step: made.loss(params, made.start(B, None), clip, step)[0]
+    assert loss(both, clip, None) == loss(many, clip, None) != loss(both, clip, 0)
+    assert loss(both, clip, 0) == loss(few, clip_of(few), 0)
 
 
 def test_what_is_shown_of_a_frame():
@@ -287,7 +306,8 @@ def test_without_conditions_decoder_and_prior_do_not_see_the_past():
     ({"greatest_log_std": -5.0}, "greatest_log_std is -5.0, .* must be more than that"),
     ({"corners": True}, "only 'broadcast' has the other ones"),
     ({"train.encoder_pooling": (2,)}, "has no encoder"),
-    ({"start": "random"}, "must be one of learned, carried, prior"),
+    ({"start": "random"}, "must be one of learned, carried, moved, prior"),
+    ({"test_refinements": 2}, "below config.model.num_refinements, 3; it must be 0"),
 ])
 def test_values_that_do_not_go_together(changes, words):
     changes = {f"model.{key}" if key.startswith("decoder") else key: value

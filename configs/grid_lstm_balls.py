@@ -149,14 +149,15 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     """Two CPU cores: the recipe by which PARTS and IODINE learn there (ours). Not measured yet."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
-    config.data.train_frames = 12        # the most of a stage
+    config.data.train_frames = 20        # the most of a stage
     config.data.resolution = 32
     model = config.model
     model.slot_size = 6                  # with more, a slot holds two balls of like colours
     model.num_refinements = 5
-    model.least_refinements = 2          # of one alone the decoding before it is scored, not after
-    model.restarts = 8                   # two balls that share a slot are apart from another noise
-    model.start = "carried"
+    model.test_refinements = 8           # masks of a first frame are sharper for it
+    model.least_refinements = 3
+    model.restarts = 4                   # two balls that share a slot are apart from another noise
+    model.start = "moved"                # with "carried" masks are ahead of their frame
     model.reported = "scored_mean"       # what comes after it is ahead of its frame
     model.sigma_x = 0.05                 # with .2, their mean colour is good enough for both
     model.log_std_offset = -1.0
@@ -183,22 +184,23 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
     # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
-    config.schedule.train_frames = (1, 1, 6, 12)
-    config.schedule.batch_size = (16, 16, 8, 4)
-    config.schedule.steps = (500, 5_500, 700, 2_000)
-    config.schedule.resolution = (32,) * 4
-    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3)
-    config.schedule.warmup_steps = (100, 20, 50, 50)
-    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.05)
-    model.sigma_scale = (6.0, 2.0, 1.4, 1.0)  # with a narrow one from the start slots stay alike
-    model.beta_scale = (1.0,) * 4
-    config.train.pixels = (2,) * 4
-    config.train.encoder_pooling = (1,) * 4
+    # Clips, and single frames again, now with the narrow sigma that parts the two like colours.
+    config.schedule.train_frames = (1, 1, 6, 12, 1, 12, 20)
+    config.schedule.batch_size = (16, 16, 8, 4, 16, 4, 4)
+    config.schedule.steps = (500, 5_500, 700, 2_000, 6_000, 3_000, 2_000)
+    config.schedule.resolution = (32,) * 7
+    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3, 2e-3, 1e-3, 5e-4)
+    config.schedule.warmup_steps = (100, 20, 50, 50, 50, 50, 50)
+    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.3, 0.05, 0.3, 0.05)
+    model.sigma_scale = (6.0, 2.0, 1.4, 1.0, 1.0, 1.0, 1.0)  # if narrow at first, slots stay alike
+    model.beta_scale = (1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1)  # less at the end: masks are sharper
+    config.train.pixels = (2,) * 7
+    config.train.encoder_pooling = (1,) * 7
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True
     config.train.batch_size = 16         # the most of a stage
-    config.train.evaluate_every = 10_000  # at the end alone: that takes minutes, by the restarts
+    config.train.evaluate_every = 30_000  # at the end alone: that takes minutes, by the restarts
     config.train.checkpoint_every = 1_000
 
 
@@ -213,6 +215,7 @@ def make_tiny(config: ml_collections.ConfigDict) -> None:
     model.num_slots = 4
     model.slot_size = 4
     model.num_refinements = 2
+    model.test_refinements = 0
     model.least_refinements = 1
     model.restarts = 1
     model.decoder.channels = (8,)

@@ -154,7 +154,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model = config.model
     model.slot_size = 6                  # with more, a slot holds two balls of like colours
     model.num_refinements = 5
-    model.test_refinements = 8           # masks of a first frame are sharper for it
+    model.test_refinements = 6           # masks of a first frame are sharper for it
     model.least_refinements = 3
     model.restarts = 4                   # two balls that share a slot are apart from another noise
     model.start = "moved"                # with "carried" masks are ahead of their frame

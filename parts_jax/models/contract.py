@@ -106,6 +106,11 @@ def view_of(mixture: PixelMixture) -> View:
     return View(pixel_mixture.mean(mixture), pixel_mixture.masks(mixture), mixture.means)
 
 
+def mixture_of(view: View) -> PixelMixture:
+    """The mixture that `view_of` showed: its mask logits are the logarithms of the masks."""
+    return PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+
+
 class Model(NamedTuple):
     """A model as functions of its parameters, to be called inside or outside of jit.
 

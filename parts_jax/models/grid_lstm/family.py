@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import ml_collections
 
 from parts_jax.equations import component_likelihood
-from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import restarts, schedules
-from parts_jax.models.contract import Model, view_of
+from parts_jax.models.contract import Model, mixture_of, view_of
 from parts_jax.models.grid_lstm import inputs, model, networks, objective
 from parts_jax.networks import broadcast_decoder, decoders
 
@@ -67,7 +66,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return made.apply({"params": params}, state, noise, method="predict")
 
     def assign(view, frame):
-        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+        mixture = mixture_of(view)
         return component_likelihood.responsibilities(
             mixture, component_likelihood.component_log_density(
                 mixture, frame, c.sigma_x, c.likelihood))

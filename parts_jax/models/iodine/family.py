@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import ml_collections
 
 from parts_jax.equations import component_likelihood
-from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import restarts, schedules
-from parts_jax.models.contract import Model, view_of
+from parts_jax.models.contract import Model, mixture_of, view_of
 from parts_jax.models.iodine import model, refiner, sequences
 from parts_jax.networks import broadcast_decoder, decoders
 
@@ -55,7 +54,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return view_of(mixture)
 
     def assign(view, frame):
-        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
+        mixture = mixture_of(view)
         return component_likelihood.responsibilities(
             mixture, component_likelihood.component_log_density(
                 mixture, frame, c.sigma_x, c.likelihood))

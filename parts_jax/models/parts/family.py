@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import ml_collections
 
 from parts_jax.equations import pixel_mixture
-from parts_jax.equations.notation import PixelMixture
 from parts_jax.models import schedules
-from parts_jax.models.contract import Model, view_of
+from parts_jax.models.contract import Model, mixture_of, view_of
 from parts_jax.models.parts import model, per_slot, rollout, slot_attention, transition
 from parts_jax.networks import decoders, encoders
 
@@ -44,8 +43,7 @@ def create(config: ml_collections.ConfigDict) -> Model:
         return view_of(mixture)
 
     def assign(view, frame):
-        mixture = PixelMixture(view.slots, jnp.log(jnp.maximum(view.masks, 1e-30)))
-        return pixel_mixture.responsibilities(mixture, frame, parts.sigma_x)
+        return pixel_mixture.responsibilities(mixture_of(view), frame, parts.sigma_x)
 
     return Model(init, parts.initial_state, noise, loss, decode, parts.num_slots, STAGES,
                  functools.partial(rollout.roll_out, parts), assign, parts.slot_size)

@@ -74,10 +74,8 @@ class GridLSTM(nn.Module):
       slot_size: D.
       num_refinements: R.
       least_refinements: of a frame; see grid.py.
-      refine_first_fully: whether the first frame's last decoding is refined, too. The authors' code
-        does so of all frames but this.
-      conditional: whether decoder and prior are given h_{t-1}, (5) and (6); else the prior is
-        N(0, I).
+      refine_first_fully: the first frame's last decoding is refined, too; not in the authors' code.
+      conditional: decoder and prior are given h_{t-1}, (5) and (6); else the prior is N(0, I).
       prior_form: what the prior's numbers are, see `objective.prior_of`.
       likelihood: form and scale.
       spread: see `objective.posterior`.
@@ -86,9 +84,8 @@ class GridLSTM(nn.Module):
       start: lambda_{t,1}. "learned": the same numbers in every frame, as in the authors' code;
         "carried": what the frame before ended with; "moved": that, its mean moved by `motion` of
         h_{t-1}, so that no refinement has to be ahead of its frame; "prior": that of p(z_t | ...).
-      samples: "fresh" noise for every decoding; or "once": one sample of the first frame's start is
-        what every frame decodes first, as in the authors' code, so that no gradient of the
-        reconstruction comes to lambda_{t,1}.
+      samples: "fresh" noise for every decoding; or "once", as in the authors' code: what a frame
+        decodes first is one sample of the first's start; lambda_{t,1} gets the KL's gradient alone.
       reported: latents of the stage "refined": the mean of q after the last refinement, "refined";
         the last sample that was scored, "scored", as in the authors' code; or its mean,
         "scored_mean", as what comes later is scored in the next frame alone, and may be ahead.
@@ -284,32 +281,35 @@ class GridLSTM(nn.Module):
     def predict(self, state: GridState, noise: jax.Array) -> Latents:
         """Frames that are not seen: what was decoded is fed back in their place (section 3.2.3).
 
-        The gradients by lambda, means and masks are zero then, and each frame has one refinement,
-        which moves the temporal state on.
+        The gradients by lambda, means and masks are zero then; refinements, as few as a seen frame
+        has at least, move the temporal state on.
 
         Args:
           state: after the last frame that was seen.
-          noise: epsilon, [B, S, R, K, D]; the first of each frame is used.
+          noise: epsilon, [B, S, R, K, D]; the first of each frame are used.
 
         Returns:
           Latents of [B, S, ...].
         """
         networks, size = self.networks(), (self.predicted_size,) * 2
 
-        def step(state, noise):
-            state = self.begin_frame(networks, state, False)
-            context = self.context_of(networks, state)
-            z = objective.sample(state.posterior, self.spread, context,
-                                 self.noise_of(noise[:, 0], 0))
+        def refine(state, cell):
+            context, drawn = self.context_of(networks, state), self.noise_of(*cell)
+            z = objective.sample(state.posterior, self.spread, context, drawn)
             mixture = networks.decoder(z, context.h, size)
             images = inputs.without_gradients(
                 self.images_of(mixture, pixel_mixture.mean(mixture), self.likelihood))
             zeros = jax.tree.map(jnp.zeros_like, state.posterior)
             update, memory = networks.refiner(images, state.posterior, zeros, state.time,
                                               state.memory)
-            after = state.replace(posterior=refinement.refine(state.posterior, update),
-                                  memory=memory)
-            return after, Latents(z, state.time.h)
+            lambda_ = refinement.refine(state.posterior, update)
+            return state.replace(posterior=lambda_, memory=memory), z
+
+        def step(state, noise):
+            state = self.begin_frame(networks, state, False)
+            cells = jnp.arange(self.least_refinements)
+            after, z = jax.lax.scan(refine, state, (time_first(noise[:, cells]), cells))
+            return after, Latents(z[0], state.time.h)
 
         _, latents = jax.lax.scan(step, state, time_first(noise))
         return jax.tree.map(batch_first, latents)

@@ -38,6 +38,8 @@ from parts_jax.runs import (
 )
 
 MOST_BYTES = 4_000_000
+# How the compiled program is laid out, which changes a run by rounding alone.
+ROUNDING_KEYS = ("train.unroll",)
 # Of the files of an evaluation. By that of long clips `load` knows how long a video may be.
 SUFFIXES = (".json", ".png", "-rollout.json", "-rollout.png", "-length.json")
 TO_WRITE = "TO BE WRITTEN by who has looked at its masks"
@@ -156,7 +158,7 @@ def command_of(config: ml_collections.ConfigDict) -> str:
         for variant in names:
             rows = [(key, there, here) for key, there, here in configuration.differences(
                 configuration.read(f"{path}:{variant}"), config)
-                if not key.startswith(configuration.FREE_KEYS)]
+                if not key.startswith((*configuration.FREE_KEYS, *ROUNDING_KEYS))]
             if not any("(absent)" in row for row in rows):
                 flags = (f"--config.{key}={here}" for key, _, here in rows if key != "seed")
                 found.append([f"--config=configs/{path.name}:{variant}", *flags])

@@ -199,15 +199,11 @@ def describe_flops(config, name: str, stage: int, mesh, compiled) -> dict[str, A
     """FLOPs of a step, the minimum, and their ratio; see `measure`."""
     make, minimum = {"train_step": (train_program, flops.train_step),
                      "inference_step": (inference_program, flops.inference_step)}[name]
-    if not flops.counted(config):
+    least = minimum(config, stage) if flops.counted(config) else None
+    if least is None or mesh.devices.flat[0].platform != "cpu":
         return {"compiled_flops": xla_flops(compiled, mesh), "flops_of_scan_unrolled": None,
-                "flops": None, "flops_note": NOT_PARTS, "minimum_flops": None,
-                "flops_over_minimum": None}
-    least = minimum(config, stage)
-    if mesh.devices.flat[0].platform != "cpu":
-        return {"compiled_flops": xla_flops(compiled, mesh), "flops_of_scan_unrolled": None,
-                "flops": None, "flops_note": NO_FLOPS, "minimum_flops": least,
-                "flops_over_minimum": None}
+                "flops": None, "flops_note": NO_FLOPS if least else NOT_PARTS,
+                "minimum_flops": least, "flops_over_minimum": None}
     step, arguments, _ = make(without_loops(config), stage, mesh)
     lowered = step.lower(*arguments)
     has_loops = loops(config, name, arguments[1]["video"].shape[0] // mesh.size, stage)

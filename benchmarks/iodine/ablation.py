@@ -68,7 +68,8 @@ def every(flags: argparse.Namespace) -> list[Ablated]:
 def schedule(name: str, config: Any, steps: int, more: Sequence[str]) -> tuple[str, ...]:
     """Flags of a run of so many steps in all: evaluated at its end, without a report.
 
-    Stages have the shares that they have in the config; nothing else of the schedule is changed.
+    Stages have the shares that they have in the config, and no warm-up is longer than half a stage;
+    nothing else of the schedule is changed.
 
     Raises:
       ValueError: there are fewer steps than stages.
@@ -81,11 +82,14 @@ def schedule(name: str, config: Any, steps: int, more: Sequence[str]) -> tuple[s
                       np.arange(1, len(own) + 1))
     ends = np.minimum(ends, steps - np.arange(len(own))[::-1])  # one step a stage at least
     shares = tuple(np.diff(ends, prepend=0).tolist())
+    warm_ups = tuple(min(warm_up, max(1, share // 2)) for warm_up, share in zip(
+        config.schedule.warmup_steps, shares, strict=True))
     file, _, variant = name.partition(":")
     path = pathlib.Path(file).absolute()
     return (f"--config={path}{':' if variant else ''}{variant}",
-            f"--config.schedule.steps={shares}", f"--config.train.evaluate_every={steps}",
-            f"--config.train.checkpoint_every={steps}", "--config.eval.report=False", *more)
+            f"--config.schedule.steps={shares}", f"--config.schedule.warmup_steps={warm_ups}",
+            f"--config.train.evaluate_every={steps}", f"--config.train.checkpoint_every={steps}",
+            "--config.eval.report=False", *more)
 
 
 def folder_name(what: str, flags: argparse.Namespace) -> str:

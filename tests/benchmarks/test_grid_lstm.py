@@ -185,11 +185,8 @@ def changes_of(run):
                                "eval."))}
 
 
-WARM = "--config.schedule.warmup_steps=(1,1,1,1,1,1,1)"
-
-
 def test_each_part_is_taken_away_alone_and_all_of_them_together():
-    flags = flags_of("ablation", WARM)
+    flags = flags_of("ablation")
     config = ablation.checked(flags)
     runs = ablation.every("table3", flags, config, ablation.rows_of_table3(config))
     found = {run.row: changes_of(run) for run in runs}
@@ -214,7 +211,7 @@ def test_binary_data_have_their_entropy_taken_away():
 
 
 def test_refinements_are_varied_alone():
-    flags = flags_of("refinements", "--refinements=2,5", WARM)
+    flags = flags_of("refinements", "--refinements=2,5")
     config = ablation.checked(flags)
     runs = ablation.every("table4", flags, config,
                           ablation.rows_of_table4(config, flags.refinements))

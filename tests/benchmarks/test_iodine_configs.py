@@ -93,10 +93,12 @@ def test_a_vae_is_the_config_with_one_slot(fake_runs, tmp_path, monkeypatch):
 
 
 def test_stages_keep_their_shares_of_a_short_schedule():
-    config = types.SimpleNamespace(schedule=types.SimpleNamespace(steps=(5000, 800)))
-    steps = lambda number: ast.literal_eval(
-        ablation.schedule("a.py:b", config, number, [])[1].split("=")[1])
+    config = types.SimpleNamespace(schedule=types.SimpleNamespace(
+        steps=(5000, 800), warmup_steps=(100, 20)))
+    def steps(number, flag=1):
+        return ast.literal_eval(ablation.schedule("a.py:b", config, number, [])[flag].split("=")[1])
     assert steps(1500) == (1293, 207) and steps(5800) == (5000, 800) and steps(2) == (1, 1)
+    assert [steps(number, flag=2) for number in (1500, 100)] == [(100, 20), (43, 7)]
     with pytest.raises(ValueError, match="--steps is 1, but a.py:b has 2 stages"):
         steps(1)
 

@@ -115,10 +115,13 @@ def test_decodes_of_each_frame_are_counted(least, expected):
         jax.effects_barrier()
         counts.append(0)
     assert counts[:-1] == expected
+    jax.block_until_ready(jax.jit(made.predict)(params, state, clip.actions, clip.noise))
+    jax.effects_barrier()
+    assert counts[-1] == 5 * least  # of frames that are not seen
     if least == 1:
         jax.block_until_ready(loss(made.start(B, None), clip))
         jax.effects_barrier()
-        assert counts[-1] == sum(expected)
+        assert counts[-1] == 5 * least + sum(expected)
 
 
 @pytest.mark.parametrize("changes", [(), tuple(CODE.items())], ids=["paper", "code"])
@@ -235,8 +238,7 @@ def test_where_a_frame_starts_from(start):
     if start == "moved":
         kernel, bias = (params["motion"]["layer"][name] for name in ("kernel", "bias"))
         q = Gaussian(np.asarray(q.mean) + np.asarray(h) @ kernel + bias, q.log_std)
-        first = made.init(jax.random.key(0))["motion"]["layer"]  # "carried", until it is learned
-        assert not np.any(first["kernel"]) and not np.any(first["bias"])
+        assert not any(map(np.any, made.init(jax.random.key(0))["motion"]["layer"].values()))
     close(step.latents["predicted"].z[:, 0], gaussian.sample(q, clip.noise[:, 3, 0]), atol=1e-4)
     close(step.latents["predicted"].h[:, 0], h)
     close(step.metrics["kl"][:, 0], gaussian.kl(q, prior).sum(-1), rtol=1e-3, atol=1e-3)
@@ -258,8 +260,7 @@ def test_the_first_frame_that_is_predicted_is_what_would_be_decoded_before_it_is
 
 def test_more_refinements_in_use_than_in_training():
     """In training nothing changes, its noise neither; in use it is a model of that many."""
-    build_with = lambda **changes: models.create(config_of(least_refinements=2, **changes))
-    few, many, both = (build_with(**changes) for changes in (
+    few, many, both = (models.create(config_of(least_refinements=2, **changes)) for changes in (
         {}, {"num_refinements": 5}, {"test_refinements": 5}))
     params, clip = parameters(both), clip_of(both)
     assert clip.noise.shape == (B, T, 5, K, D)

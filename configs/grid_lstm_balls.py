@@ -103,6 +103,7 @@ def paper() -> ml_collections.ConfigDict:
     model.decoder.colour = "full"        # of coordinates: networks/decoders.py
     model.decoder.frequencies = 0        # of coordinates ...
     model.decoder.centred = False        # ... which are from a centre that each slot has
+    model.decoder.extent = 0.0           # ... and near it, all slots but one; 0: anywhere
     model.decoder.residual = False       # z + what h_{t-1} adds is decoded
     model.decoder.examples_at_once = 0   # decoded at a time, to fit a cache or a memory; 0: all
 
@@ -172,6 +173,7 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.decoder.colour = "constant"
     model.decoder.frequencies = 3
     model.decoder.centred = True
+    model.decoder.extent = 0.17          # no slot draws two distant balls, so each draws one
     model.decoder.residual = True
     model.decoder.examples_at_once = 2
     model.prior.width = 32
@@ -184,18 +186,18 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
     # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
-    # Clips, and single frames again, now with the narrow sigma that parts the two like colours.
-    config.schedule.train_frames = (1, 1, 6, 12, 1, 12, 20)
-    config.schedule.batch_size = (16, 16, 8, 4, 16, 4, 4)
-    config.schedule.steps = (500, 5_500, 700, 2_000, 6_000, 3_000, 2_000)
-    config.schedule.resolution = (32,) * 7
-    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3, 2e-3, 1e-3, 5e-4)
-    config.schedule.warmup_steps = (100, 20, 50, 50, 50, 50, 50)
-    config.schedule.final_scale = (1.0, 0.1, 1.0, 0.3, 0.05, 0.3, 0.05)
-    model.sigma_scale = (6.0, 2.0, 1.4, 1.0, 1.0, 1.0, 1.0)  # if narrow at first, slots stay alike
-    model.beta_scale = (1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1)  # less at the end: masks are sharper
-    config.train.pixels = (2,) * 7
-    config.train.encoder_pooling = (1,) * 7
+    # A wide sigma first: what a slot then learns is to be near to a ball, not to have its colour.
+    config.schedule.train_frames = (1, 1, 1, 6, 12, 20)
+    config.schedule.batch_size = (16, 16, 16, 8, 4, 4)
+    config.schedule.steps = (600, 1_200, 2_200, 700, 3_000, 2_000)
+    config.schedule.resolution = (32,) * 6
+    config.schedule.learning_rate = (3e-3, 3e-3, 3e-3, 1e-3, 1e-3, 5e-4)
+    config.schedule.warmup_steps = (100, 20, 20, 50, 50, 50)
+    config.schedule.final_scale = (1.0, 1.0, 0.1, 1.0, 0.3, 0.05)
+    model.sigma_scale = (12.0, 6.0, 2.0, 2.0, 1.0, 1.0)
+    model.beta_scale = (1.0, 1.0, 1.0, 1.0, 0.1, 0.1)  # less at the end: masks are sharper
+    config.train.pixels = (2,) * 6
+    config.train.encoder_pooling = (1,) * 6
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True

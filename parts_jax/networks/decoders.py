@@ -17,6 +17,8 @@ COLOURS = ("full", "constant", "affine", "quadratic", "shaded", "fields")
 # Outputs of the network of every pixel, and the degree of the colour in the coordinates.
 OUTPUTS = {"full": 4, "constant": 1, "affine": 1, "quadratic": 1, "shaded": 2, "fields": 1}
 DEGREES = {"constant": 0, "affine": 1, "quadratic": 2, "shaded": 1, "fields": 1}
+EXTENTS = 0.7          # log of a slot's extent is within this of the usual one's, of `compact`
+GREATEST_LOGIT = 12.0  # L of `compact`
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -44,6 +46,7 @@ class SpatialBroadcastDecoder(nn.Module):
       frequencies: sines and cosines added to the coordinates.
       colour_width: hidden width of the affine colour's network.
       centred: of networks per pixel, see `CentredPixelNetwork`.
+      extent: of centred networks, see `CentredPixelNetwork`; 0: masks of any form.
       dtype: of convolutions and matrix products; the mixture is float32.
     """
 
@@ -55,6 +58,7 @@ class SpatialBroadcastDecoder(nn.Module):
     num_fields: int = 8
     colour_width: int = 32
     centred: bool = False
+    extent: float = 0.0
     dtype: Any = None
 
     @nn.compact
@@ -74,7 +78,8 @@ class SpatialBroadcastDecoder(nn.Module):
         grid = layers.coordinates(*resolution, self.frequencies, place)
         widths = (*self.channels, OUTPUTS[self.colour])
         if self.centred:
-            network = CentredPixelNetwork(widths, self.dtype, self.frequencies, name="pixels")
+            network = CentredPixelNetwork(
+                widths, self.dtype, self.frequencies, self.extent, name="pixels")
             h = network(z, grid[..., 0, :, 0], grid[..., :, 0, 1])
         elif self.kernel_size == 1:
             network = PixelNetwork(widths, self.dtype, name="pixels")
@@ -192,9 +197,12 @@ class CentredPixelNetwork(PixelNetwork):
     Attributes:
       widths, dtype: as of `PixelNetwork`.
       frequencies: F of `axis_features`, f.
+      extent: where above 0, the last output is a mask logit, and goes through `compact`: with
+        this usual extent of an object, in halves of a picture, and each slot's own around it.
     """
 
     frequencies: int = 0
+    extent: float = 0.0
 
     @nn.compact
     def __call__(self, z: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -210,11 +218,42 @@ class CentredPixelNetwork(PixelNetwork):
              + along("y", y, centre[..., 1])[..., :, None])
         modulation = self.channels_first("modulation", 2 * self.widths[0], z)
         scale, shift = jnp.split(modulation[..., None, None], 2)
-        return self.rest((1 + scale) * h + shift)
+        outputs = self.rest((1 + scale) * h + shift)
+        if not self.extent:
+            return outputs
+        square = lambda u, c: (u.reshape(*(1,) * (c.ndim - u.ndim), *u.shape)[..., None, :]
+                               - c[..., None]) ** 2
+        distance_squared = (square(x, centre[..., 0])[..., None, :]
+                            + square(y, centre[..., 1])[..., :, None])
+        relative = jnp.exp(EXTENTS * jnp.tanh(nn.Dense(1, name="extent")(z)))[..., None]
+        logits = compact(outputs[..., -1], distance_squared, self.extent * relative, self.extent)
+        return outputs.at[..., -1].set(logits)
 
     def channels_first(self, name: str, width: int, inputs: jax.Array) -> jax.Array:
         """A linear layer, [..., C] -> [width, ...]."""
         return jnp.moveaxis(nn.Dense(width, dtype=self.dtype, name=name)(inputs), -1, 0)
+
+
+def compact(logits: jax.Array, distance_squared: jax.Array, extent: jax.Array,
+            usual: float) -> jax.Array:
+    """Mask logits of objects that are in one place, before a background that is everywhere (ours).
+
+        l(x) = L tanh(m(x) / L) / (1 + (e / e_0)^2) - |x - c|^2 / e^2,   0 for the first slot.
+
+    Where any slot may have any mask, one slot of a colour draws all that has the colour. Here it
+    draws nothing at a distance at which the second term is above L, and so two distant things
+    not at all: with a greater extent e the first term is less. Without a slot that is everywhere,
+    the softmax gives each slot the cell of the picture that is nearest to it.
+
+    Args:
+      logits: m, [..., K, H, W].
+      distance_squared: from the slot's centre, [..., K, H, W].
+      extent: e, [..., K, 1, 1].
+      usual: e_0, in the same units.
+    """
+    bounded = GREATEST_LOGIT * jnp.tanh(logits / GREATEST_LOGIT) / (1 + (extent / usual) ** 2)
+    objects = bounded - distance_squared / extent ** 2
+    return jnp.where(jnp.arange(objects.shape[-3])[:, None, None] == 0, 0.0, objects)
 
 
 def axis_features(u: jax.Array, frequencies: int) -> jax.Array:

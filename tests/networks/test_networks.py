@@ -216,6 +216,40 @@ def test_a_centred_network_is_its_formula():
     np.testing.assert_allclose(network.apply({"params": params}, z, x, y), expected, atol=1e-5)
 
 
+def test_compact_mask_logits_are_their_formula():
+    m, d2, e = 9 * random(3, 2, 4), np.square(random(3, 2, 4)), np.exp(random(3, 1, 1))
+    found = decoders.compact(m, d2, e, 0.3)
+    np.testing.assert_array_equal(found[0], 0.0)  # the first slot is the background
+    for k, i, j in np.ndindex(2, 2, 4):
+        k += 1
+        greatest = 12 / (1 + (e[k, 0, 0] / 0.3) ** 2)
+        expected = greatest * np.tanh(m[k, i, j] / 12) - d2[k, i, j] / e[k, 0, 0] ** 2
+        np.testing.assert_allclose(found[k, i, j], expected, rtol=1e-5)
+
+
+def test_a_compact_slot_cannot_draw_two_distant_things():
+    x = np.linspace(-1.5, 1.5, 61)
+    everywhere = np.full((2, 1, 61), 1e3)  # what any network may ask for
+    for extent in 0.2 * np.exp(np.linspace(-0.7, 0.7, 9)):
+        logits = decoders.compact(everywhere, np.square(x)[None, None], extent, 0.2)
+        drawn = np.abs(x[np.asarray(logits[1, 0] > logits[0, 0])])
+        assert 0.2 < drawn.max() < 0.65, (extent, drawn.max())
+
+
+def test_a_compact_network_is_its_formula():
+    z, x, y = random(2, 3, 4), random(2, 5), random(2, 7, seed=1)
+    network = decoders.CentredPixelNetwork((6, 2), frequencies=1, extent=0.3)
+    p = jax.tree.map(np.asarray, network.init(jax.random.key(0), z, x, y)["params"])
+    extent = 0.3 * np.exp(0.7 * np.tanh(z @ p["extent"]["kernel"] + p["extent"]["bias"]))
+    cx, cy = np.moveaxis(z @ p["centre"]["kernel"] + p["centre"]["bias"], -1, 0)[..., None, None]
+    d2 = (x[:, None, None] - cx) ** 2 + (y[:, None, :, None] - cy) ** 2
+    free = decoders.CentredPixelNetwork((6, 2), frequencies=1).apply({"params": p}, z, x, y)
+    expected = decoders.compact(free[..., 1], d2, extent[..., None], 0.3)
+    found = network.apply({"params": p}, z, x, y)
+    np.testing.assert_array_equal(found[..., 0], free[..., 0])
+    np.testing.assert_allclose(found[..., 1], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_what_a_centred_decoder_draws_moves_with_its_centre():
     decoder = decoders.SpatialBroadcastDecoder((8, 8), 1, "constant", frequencies=2, centred=True)
     z = random(1, 2, 4)

@@ -119,7 +119,7 @@ def decoder_body(config: ml_collections.ConfigDict) -> nn.Module:
     return decoders.SpatialBroadcastDecoder(
         channels=tuple(c.decoder.channels), kernel_size=c.decoder.kernel_size,
         colour=c.decoder.colour, frequencies=c.decoder.frequencies,
-        centred=c.decoder.centred, dtype=dtype)
+        centred=c.decoder.centred, extent=c.decoder.extent, dtype=dtype)
 
 
 def compute_dtype(config: ml_collections.ConfigDict) -> Any:

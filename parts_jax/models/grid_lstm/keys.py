@@ -45,6 +45,7 @@ KEYS = {
     "decoder.colour": rules.choice(*decoders.COLOURS),
     "decoder.frequencies": rules.whole(0),
     "decoder.centred": rules.flag(),
+    "decoder.extent": rules.not_negative(),
     "decoder.residual": rules.flag(),
     "decoder.examples_at_once": rules.whole(0),
     "refiner.mask_posterior": rules.choice(*inputs.MASK_POSTERIORS),
@@ -72,6 +73,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       ValueError: fewer refinements in use than in training, or more of late frames than of the
         first; a first frame that is not refined at all; a greatest sigma that is not above the
         least; subsets of pixels, or a centred decoder, where it needs a pixel's neighbours;
+        an extent of a decoder that is not centred;
         corners for a decoder that has none; pooling of what an encoder sees, as there is none.
     """
     c = config.model
@@ -92,6 +94,10 @@ def check(config: ml_collections.ConfigDict) -> None:
             f"config.model.greatest_log_std is {c.greatest_log_std}, and the least log sigma is "
             f"{objective.LEAST_LOG_STD}: it must be more than that.")
     rules.check_per_pixel(config)
+    if c.decoder.extent and not c.decoder.centred:
+        raise ValueError(
+            f"config.model.decoder.extent is {c.decoder.extent}, but decoder.centred False, so "
+            "that a slot has no centre to be near to: it must be 0, or decoder.centred True.")
     rules.check_sigma_scale(config)
     if c.corners and c.decoder.kind != "broadcast":
         raise ValueError(

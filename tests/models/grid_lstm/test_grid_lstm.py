@@ -22,7 +22,7 @@ TINY = {"model.num_slots": K, "model.num_refinements": R, "train.pixels": (1,),
         "data.resolution": S, "schedule.resolution": (S,), "model.refiner.channels": (4,),
         "model.refiner.cells": 2, "data.num_frames": T, "data.train_frames": 0,
         "model.log_std_offset": -2.0, "model.greatest_log_std": 3.0, "model.start": "learned",
-        "model.reported": "refined"}
+        "model.reported": "refined", "model.decoder.extent": 0.0}
 CODE = {"model.least_refinements": 2, "model.refine_first_fully": False, "model.samples": "once",
         "model.reported": "scored", "model.prior.form": "softplus_log_variance",
         "model.likelihood": "gaussian_per_channel", "model.entropy": 0.01,
@@ -38,8 +38,7 @@ def config_of(**changes):
     return config
 
 
-def parameters(made):
-    """Drawn, not initialised: no layer's output is zero, or alike for all."""
+def parameters(made):  # drawn, not initialised: no layer's output is zero, or alike for all
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: 0.5 * rng.normal(size=p.shape).astype(np.float32),
                         jax.eval_shape(made.init, jax.random.key(0)))
@@ -304,6 +303,7 @@ def test_without_conditions_decoder_and_prior_do_not_see_the_past():
     ({"num_refinements": 1, "refine_first_fully": False}, "would not be refined at all"),
     ({"decoder.kind": "broadcast", "train.pixels": (2,)}, "only a network for each pixel"),
     ({"decoder.kernel_size": 3, "decoder.centred": True}, "coordinates from a slot's centre"),
+    ({"decoder.extent": 0.2, "decoder.centred": False}, "a slot has no centre to be near to"),
     ({"greatest_log_std": -5.0}, "greatest_log_std is -5.0, .* must be more than that"),
     ({"corners": True}, "only 'broadcast' has the other ones"),
     ({"train.encoder_pooling": (2,)}, "has no encoder"),

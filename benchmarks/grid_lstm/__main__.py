@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     sub["table2"].add_argument("--slots", type=numbers(1), default="5,6,7,8,9", help="K")
     sub["table2"].add_argument("--sets", type=lambda text: tuple(text.split(",")), default=(),
                                help="else those of 6 to 8 balls that go with the runs' own")
+    sub["table2"].add_argument("--restarts", type=at_least(0), default=0, help="inferences of a "
+                               "clip, of which the best is kept; 0: as many as in its config")
     sub["prediction"].add_argument("--burn_in", type=at_least(2), default=20,
                                    help="frames that are seen")
     sub["prediction"].add_argument("--horizons", type=numbers(1), default="3,5,7,10",

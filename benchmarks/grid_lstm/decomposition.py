@@ -149,7 +149,8 @@ def crowds_of(dataset: str) -> tuple[str, ...]:
 def make_table2(flags: argparse.Namespace) -> Made:
     """Each model on each set of more objects with other numbers of slots; nothing is trained."""
     lengths = sorted(set(flags.frames))
-    runs = seen.load_all(flags.runs, flags.step)
+    runs = [seen.with_restarts(run, flags.restarts)
+            for run in seen.load_all(flags.runs, flags.step)]
     dataset = runs[0].config.data.name
     sets = flags.sets or crowds_of(dataset)
     rows = {}
@@ -159,7 +160,7 @@ def make_table2(flags: argparse.Namespace) -> Made:
                 seen.measure(seen.on(run, other, lengths[-1]), flags.clips, flags.batch_size, k),
                 lengths) for run in members]) for k in flags.slots} for other in sets})
     numbers = dict(dataset=dataset, lengths=lengths, clips=flags.clips, slots=list(flags.slots),
-                   trained=runs[0].config.model.num_slots, rows=rows)
+                   trained=runs[0].config.model.num_slots, restarts=flags.restarts, rows=rows)
     return Made(place_of("table2", dataset), numbers, words_of_table2(numbers))
 
 
@@ -179,4 +180,7 @@ def words_of_table2(numbers: dict[str, Any]) -> str:
     clips = f"the first {numbers['clips']} clips" if numbers["clips"] else "all clips"
     about = (f"Trained on {numbers['dataset']} with K={numbers['trained']} (runs {runs}), and not "
              f"again: {clips} of the test split of each set. Means as in Table 1; ± over seeds.")
+    if numbers["restarts"]:
+        about += (f" Each clip is inferred from {numbers['restarts']} noises, and keeps that of "
+                  "the greatest ELBO.")
     return f"{about}\n\n{step.table(header, rows)}"

@@ -122,6 +122,22 @@ def on(run: Run, dataset: str, num_frames: int) -> Run:
     return run._replace(config=config)
 
 
+def with_restarts(run: Run, restarts: int) -> Run:
+    """The same model, where a clip keeps the best of so many inferences; 0: as many as it had.
+
+    Raises:
+      ValueError: its family has no restarts.
+    """
+    if not restarts:
+        return run
+    if "restarts" not in run.config.model:
+        raise ValueError(f"--restarts is {restarts}, but {run.name} is of a family that infers a "
+                         "clip once; without that flag it can be used.")
+    config = run.config.copy_and_resolve_references().unlock()
+    config.model.restarts = restarts
+    return run._replace(config=config, model=models.create(config))
+
+
 def batches(config: ml_collections.ConfigDict, count: int, size: int,
             cues: tuple[str, ...] = ()) -> Iterator[dict[str, np.ndarray]]:
     """The first clips of the test split, `config.data.num_frames` frames each, with true masks.

@@ -11,7 +11,7 @@ from sklearn import metrics
 from benchmarks.grid_lstm import __main__ as command
 from benchmarks.grid_lstm import ablation, cost, decomposition, prediction, seen
 from benchmarks.paper import clips
-from configs import grid_lstm_balls, iodine_tetrominoes
+from configs import grid_lstm_balls, iodine_tetrominoes, parts_clevrer
 from parts_jax import models
 from parts_jax.data import curriculum
 from parts_jax.runs import config_rules, configuration
@@ -123,6 +123,18 @@ def test_runs_that_differ_in_their_seed_are_one_row():
             run_of("c", "parts")]
     assert {row: [run.name for run in members] for row, members in seen.rows_of(runs).items()} == {
         "grid_lstm (a-0)": ["a-0", "a-1"], "grid_lstm (b)": ["b"], "parts": ["c"]}
+
+
+def test_a_run_is_used_with_more_restarts_than_its_config_has():
+    run = run_of("a")
+    assert seen.with_restarts(run, 0) is run
+    more = seen.with_restarts(run, 3)
+    assert more.config.model.restarts == 3 and run.config.model.restarts == 1
+    keys = jax.random.split(jax.random.key(0), 2)
+    assert more.model.noise(keys, 2, None).shape[2] == 3 * run.config.model.num_refinements
+    parts = run._replace(config=parts_clevrer.get_config("tiny"))
+    with pytest.raises(ValueError, match="--restarts is 3, but a is of a family that infers"):
+        seen.with_restarts(parts, 3)
 
 
 def test_an_image_model_with_restarts_is_used_on_sequences_without(monkeypatch):

@@ -3,6 +3,7 @@
     python -m benchmarks.grid_lstm table1 runs/balls-0 runs/balls-1 runs/iodine-0 runs/parts-0
     python -m benchmarks.grid_lstm table2 runs/balls-0 runs/balls-1
     python -m benchmarks.grid_lstm prediction runs/balls-0 runs/parts-0     # figures 4 and 5
+    python -m benchmarks.grid_lstm clips runs/balls-0 runs/parts-0 --clips=2    # a picture
     python -m benchmarks.grid_lstm ablation --config=configs/grid_lstm_balls.py:demo --steps=2000
     python -m benchmarks.grid_lstm refinements --config=configs/grid_lstm_balls.py:demo --steps=2000
     python -m benchmarks.grid_lstm cost --config=configs/grid_lstm_balls.py:demo
@@ -25,7 +26,7 @@ from benchmarks.grid_lstm import writing
 from parts_jax.runs import checkpoint
 
 OF_RUNS = {"table1": "decomposition.make_table1", "table2": "decomposition.make_table2",
-           "prediction": "prediction.make"}
+           "prediction": "prediction.make", "clips": "pictures.make"}
 OF_A_CONFIG = {"ablation": "ablation.make_table3", "refinements": "ablation.make_table4",
                "cost": "cost.make"}
 
@@ -49,15 +50,22 @@ def parser() -> argparse.ArgumentParser:
                                  help="which checkpoint; -1: the newest; -2: the best")
             command.add_argument("--batch_size", type=at_least(1), default=8,
                                  help="clips at a time")
-            command.add_argument("--clips", type=at_least(0), default=0,
-                                 help="of the test split; 0: all")
+            least = 1 if what == "clips" else 0
+            command.add_argument("--clips", type=at_least(least), default=2 * least,
+                                 help="of the test split" + ("" if least else "; 0: all"))
     sub = subparsers.choices
     for what, frames in (("table1", "10,20,30,40"), ("table2", "10,40"), ("cost", "5,10,20,40")):
         sub[what].add_argument("--frames", type=numbers(1), default=frames, help="lengths T")
+    sub["clips"].add_argument("--frames", type=numbers(1), default="1,2,3,11,21,31,40",
+                              help="that are shown, from 1")
+    sub["clips"].add_argument("--set", help="of which clips are; else the runs' own")
+    sub["clips"].add_argument("--slots", type=at_least(2), help="K; else the runs' own")
+    sub["clips"].add_argument("--scale", type=at_least(1), default=2, help="enlarges pixels")
     sub["table2"].add_argument("--slots", type=numbers(1), default="5,6,7,8,9", help="K")
     sub["table2"].add_argument("--sets", type=lambda text: tuple(text.split(",")), default=(),
                                help="else those of 6 to 8 balls that go with the runs' own")
-    sub["table2"].add_argument("--restarts", type=at_least(0), default=0, help="inferences of a "
+    for what in ("table2", "clips"):
+        sub[what].add_argument("--restarts", type=at_least(0), default=0, help="inferences of a "
                                "clip, of which the best is kept; 0: as many as in its config")
     sub["prediction"].add_argument("--burn_in", type=at_least(2), default=20,
                                    help="frames that are seen")

@@ -6,14 +6,16 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn import metrics
 
 from benchmarks.grid_lstm import __main__ as command
-from benchmarks.grid_lstm import ablation, cost, decomposition, prediction, seen
+from benchmarks.grid_lstm import ablation, cost, decomposition, pictures, prediction, seen
 from benchmarks.paper import clips
 from configs import grid_lstm_balls, iodine_tetrominoes, parts_clevrer
 from parts_jax import models
 from parts_jax.data import curriculum
+from parts_jax.pictures import colours
 from parts_jax.runs import config_rules, configuration
 
 # ---- Which way objects go -----------------------------------------------------------------------
@@ -87,6 +89,27 @@ def test_the_first_frames_against_repeating_the_last():
     assert found["less"] == pytest.approx(0.2) and found["interval"] == pytest.approx([0.2, 0.2])
     one = {name: np.tile(np.linspace(0, 1, 10), (2, 1)) for name in prediction.SHOWN} | one
     assert prediction.curves_of([one])["mse"] == [[pytest.approx(v)] for v in (.1, .1, .1, .9, .9)]
+
+
+def test_a_picture_has_a_row_of_each_run_and_a_column_of_each_frame(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    video = rng.integers(0, 256, (2, 3, 8, 8, 3)).astype(np.uint8)
+    batch = dict(video=video, segmentation=np.zeros((2, 3, 8, 8), np.uint8))
+    ids = rng.integers(0, 4, (2, 3, 8, 8)).astype(np.uint8)
+    monkeypatch.setattr(seen, "load_all", lambda runs, step: [run_of("a"), run_of("b")])
+    monkeypatch.setattr(seen, "batches", lambda config, count, size: iter([batch]))
+    monkeypatch.setattr(pictures, "show", lambda run, count, slots: dict(recon=video / 255,
+                                                                         ids=ids))
+    (tmp_path / "page.md").write_text("Before.\n")
+    said = command.run(["clips", "a", "b", "--clips=2", "--frames=3,1", "--scale=1",
+                        f"--page={tmp_path / 'page.md'}"])
+    assert "sim_balls/tiny, test: the first 2 clips, at frames 1, 3. K=4. Runs: a (step 0)" in said
+    found = np.asarray(Image.open(tmp_path / "grid_lstm_clips-sim_balls_tiny.png"))
+    part = lambda tile: any(np.array_equal(found[i:i + 8, j:j + 8], tile) for i, j in np.ndindex(
+        found.shape[0] - 7, found.shape[1] - 7))
+    for clip, t in np.ndindex(2, 3):
+        for tile in (video[clip, t], colours.palette(4)[ids[clip, t]]):
+            assert part(tile) == (t != 1)
 
 
 # ---- Tables -------------------------------------------------------------------------------------

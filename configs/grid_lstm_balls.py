@@ -147,7 +147,7 @@ def make_code(config: ml_collections.ConfigDict) -> None:
 
 
 def make_demo(config: ml_collections.ConfigDict) -> None:
-    """25 minutes of one CPU core: the recipe by which PARTS and IODINE learn there (ours)."""
+    """30 minutes of one CPU core: the recipe by which PARTS and IODINE learn there (ours)."""
     config.data.name = "sim_balls/demo"
     config.data.num_frames = 40
     config.data.train_frames = 40        # the most of a stage
@@ -185,20 +185,21 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     model.refiner.width = 128
     model.refiner.lstm_size = 128
     model.refiner.update_scale = 0.3
-    # Single frames first: most of what is to be learned is to tell balls apart, from a first frame.
-    # A wide sigma first: what a slot then learns is to be near to a ball, not to have its colour.
+    # Single frames first: much of what is to be learned is to tell balls apart, from a first frame.
+    # A wide sigma first: what a slot then learns is to be near to a ball, not to have its colour;
+    # where it is narrow before each ball has a slot, slots reach out for balls that have none.
     # What no pixel tells of the background's slot drifts after the last frame of training: 40.
-    config.schedule.train_frames = (1, 1, 1, 6, 12, 20, 40)
-    config.schedule.batch_size = (16, 16, 16, 8, 4, 4, 2)
-    config.schedule.steps = (600, 1_200, 2_200, 700, 3_000, 1_200, 800)
-    config.schedule.resolution = (32,) * 7
-    config.schedule.learning_rate = (3e-3, 3e-3, 3e-3, 1e-3, 1e-3, 5e-4, 3e-4)
-    config.schedule.warmup_steps = (100, 20, 20, 50, 50, 50, 50)
-    config.schedule.final_scale = (1.0, 1.0, 0.1, 1.0, 0.3, 0.5, 0.1)
-    model.sigma_scale = (12.0, 6.0, 2.0, 2.0, 1.0, 1.0, 1.0)
-    model.beta_scale = (1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1)  # less at the end: masks are sharper
-    config.train.pixels = (2,) * 7
-    config.train.encoder_pooling = (1,) * 7
+    config.schedule.train_frames = (1, 1, 6, 12, 12, 12, 20, 40)
+    config.schedule.batch_size = (16, 16, 8, 4, 4, 4, 4, 2)
+    config.schedule.steps = (600, 1_800, 700, 1_500, 1_000, 2_500, 1_200, 800)
+    config.schedule.resolution = (32,) * 8
+    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3, 1e-3, 1e-3, 5e-4, 3e-4)
+    config.schedule.warmup_steps = (100, 20, 50, 50, 50, 50, 50, 50)
+    config.schedule.final_scale = (1.0, 0.3, 1.0, 1.0, 1.0, 0.3, 0.5, 0.1)
+    model.sigma_scale = (12.0, 6.0, 6.0, 4.0, 2.0, 1.0, 1.0, 1.0)
+    model.beta_scale = (1.0, 1.0, 1.0, 1.0, 0.3, 0.1, 0.1, 0.1)  # less: masks are sharper
+    config.train.pixels = (2,) * 8
+    config.train.encoder_pooling = (1,) * 8
     config.optimizer.decay = 0.99
     config.optimizer.clip_norm = 1.0     # less than most: one bad clip is a step as any other
     config.optimizer.loss_per_pixel = True

@@ -35,7 +35,9 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         config.model.num_refinements = 5
     if variant == "demo":
         config.data.name = "sim_clevrer/demo_long"
-        config.data.num_frames = 24
+        config.data.num_frames = config.data.train_frames = 24
+        config.schedule.train_frames = (*config.schedule.train_frames[:-1], 24)
+        config.model.decoder.extent = 0.0  # the floor takes more than one slot of flat colour
         config.model.num_slots = 4
         config.eval.burn_in = 12
     if variant == "tiny":

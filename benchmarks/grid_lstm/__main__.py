@@ -48,8 +48,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("runs", nargs="+", help="workdirs")
             command.add_argument("--step", type=int, default=checkpoint.NEWEST,
                                  help="which checkpoint; -1: the newest; -2: the best")
-            command.add_argument("--batch_size", type=at_least(1), default=8,
-                                 help="clips at a time")
+            if what != "clips":  # which shows few, all at once
+                command.add_argument("--batch_size", type=at_least(1), default=8,
+                                     help="clips at a time")
             least = 1 if what == "clips" else 0
             command.add_argument("--clips", type=at_least(least), default=2 * least,
                                  help="of the test split" + ("" if least else "; 0: all"))

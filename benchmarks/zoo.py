@@ -24,7 +24,7 @@ from typing import Any
 import ml_collections
 
 from benchmarks import seeds
-from parts_jax.data import pipeline
+from parts_jax.data import curriculum
 from parts_jax.evaluation import writing
 from parts_jax.files import json_text
 from parts_jax.metrics import table
@@ -49,8 +49,8 @@ CARD = string.Template("""\
 | | |
 |---|---|
 | model | $family, $slots slots; `config.json` has all of it |
-| trained on | `$dataset`: windows of $frames frames of ${size}x$size |
-| training | `$command`: $stages, batch $batch; $minutes minutes on $hardware |
+| trained on | `$dataset`: windows of $frames of ${size}x$size |
+| training | `$command`: $stages; $minutes minutes on $hardware |
 | files | parameters of step $step, `metrics.jsonl` of its training, its evaluation |
 | licence | Apache-2.0, as the code |
 
@@ -136,17 +136,33 @@ def card(name: str, config: ml_collections.ConfigDict, record: dict[str, Any],
          run: pathlib.Path) -> str:
     """The text of README.md, by what the run recorded."""
     minutes = seeds.training_minutes(run)
-    stages = ", then ".join(f"{steps:,} steps at {size}x{size}" for steps, size in zip(
-        config.schedule.steps, config.schedule.resolution, strict=True))
     return CARD.substitute(
         name=name, family=config.model.name.upper(), dataset=config.data.name,
-        size=config.data.resolution, frames=pipeline.train_frames(config.data),
-        slots=record["num_slots"],
-        command=command_of(config), stages=stages, batch=config.train.batch_size,
+        size=config.data.resolution, frames=frames_of(config), slots=record["num_slots"],
+        command=command_of(config), stages=stages_of(config),
         minutes="an unknown number of" if math.isnan(minutes) else f"{minutes:.1f}",
         hardware=record.get("hardware", "unknown hardware"), step=record["step"],
         split=record["split"], clips=record["num_sequences"], scores=scores(record),
         to_write=TO_WRITE)
+
+
+def frames_of(config: ml_collections.ConfigDict) -> str:
+    """How long the clips of training were, as in "8 frames" or "1 to 40 frames"."""
+    lengths = [stage.num_frames for stage in curriculum.stages(config)]
+    least, most = min(lengths), max(lengths)
+    return f"{most} frames" if least == most else f"{least} to {most} frames"
+
+
+def stages_of(config: ml_collections.ConfigDict) -> str:
+    """The schedule: steps, resolution and batch of each stage, and its frames where they grow."""
+    stages, sizes = curriculum.stages(config), config.schedule.resolution
+    steps = [f"{stage.steps:,} steps at {size}x{size}"
+             for stage, size in zip(stages, sizes, strict=True)]
+    if not config.schedule.train_frames:
+        return f"{', then '.join(steps)}, batch {config.train.batch_size}"
+    return ", then ".join(f"{words}, batch {stage.batch_size} of {stage.num_frames} "
+                          f"{'frame' if stage.num_frames == 1 else 'frames'}"
+                          for words, stage in zip(steps, stages, strict=True))
 
 
 def command_of(config: ml_collections.ConfigDict) -> str:

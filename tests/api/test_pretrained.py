@@ -19,7 +19,7 @@ from parts_jax.evaluation import split as split_of
 from parts_jax.evaluation import stages, writing
 from parts_jax.metrics import segmentation
 from parts_jax.runs import checkpoint, configuration
-from parts_jax.simulate import tetrominoes
+from parts_jax.simulate import balls, tetrominoes
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEMO = ROOT / "pretrained" / "demo"
@@ -72,6 +72,17 @@ def test_iodine_finds_the_pieces_of_images():
     masks = np.argmax(result.masks, axis=1)
     assert segmentation.fg_ari(flat(true), flat(masks)).mean() > 0.8
     assert segmentation.ari(flat(true), flat(masks)).mean() > 0.8
+
+
+def test_the_2d_lstm_keeps_each_ball_in_a_slot():
+    """Of clips of the test split, 6 frames: as one labelling, in which a change of slot counts."""
+    world = balls.BallSettings(resolution=32, num_frames=6, num_colours=4)
+    clips = [balls.scene(world, (0, splits.SPLITS.index("test"), number)) for number in range(8)]
+    video, true = (np.stack([clip[name] for clip in clips]) for name in ("video", "segmentation"))
+    result = pretrained_model.load(ROOT / "pretrained" / "balls").segment(video)
+    flat = lambda ids: ids.reshape(len(clips), -1)
+    assert segmentation.fg_ari(flat(true), flat(result.segmentation)).mean() > 0.85
+    assert segmentation.ari(flat(true), flat(np.argmax(result.masks, axis=2))).mean() > 0.85
 
 
 @pytest.fixture(scope="module")

@@ -274,7 +274,7 @@ def test_what_is_shown_of_a_frame():
     shown = {}
     for reported in ("scored", "scored_mean", "refined"):
         made, params, loss = build(tuple((CODE | {"model.reported": reported}).items()))
-        clip, state = clip_of(made, 1), made.start(B, None)
+        clip, state = clip_of(made, 2), made.start(B, None)
         shown[reported] = [loss(params, state, clip._replace(noise=share * clip.noise))[1].latents[
             "refined"].z for share in (0.0, 1.0)]
     close(shown["scored"][0], shown["scored_mean"][0])

@@ -53,7 +53,7 @@ def actions() -> np.ndarray:
     return np.random.default_rng(1).normal(size=(2, T + 2, A)).astype(np.float32)
 
 
-def same(a, b, tolerance=1e-5):
+def same(a, b, tolerance=5e-5):  # programs of other sizes round otherwise, by the machine
     """Results are equal, up to the order of sums."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance), a, b)

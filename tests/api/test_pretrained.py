@@ -103,7 +103,7 @@ def test_evaluation_gives_the_stored_numbers(loaded, split):
     assert record.keys() | {"commit", "hardware"} == stored().keys()
     assert record["num_sequences"] == 256
     for name in record["median"]:
-        assert record[name] == pytest.approx(stored()[name], rel=2e-3, abs=2e-3), name
+        assert record[name] == pytest.approx(stored()[name], rel=5e-3, abs=5e-3), name
 
 
 def test_evaluation_of_rollouts_gives_the_stored_numbers(loaded, split):

@@ -154,12 +154,12 @@ def frames_of(config: ml_collections.ConfigDict) -> str:
 
 
 def stages_of(config: ml_collections.ConfigDict) -> str:
-    """The schedule: steps, resolution and batch of each stage, and its frames where they grow."""
+    """The schedule: steps, resolution and, where stages differ in it, batch and frames of each."""
     stages, sizes = curriculum.stages(config), config.schedule.resolution
     steps = [f"{stage.steps:,} steps at {size}x{size}"
              for stage, size in zip(stages, sizes, strict=True)]
-    if not config.schedule.train_frames:
-        return f"{', then '.join(steps)}, batch {config.train.batch_size}"
+    if len({(stage.batch_size, stage.num_frames) for stage in stages}) == 1:
+        return f"{', then '.join(steps)}, batch {stages[0].batch_size}"
     return ", then ".join(f"{words}, batch {stage.batch_size} of {stage.num_frames} "
                           f"{'frame' if stage.num_frames == 1 else 'frames'}"
                           for words, stage in zip(steps, stages, strict=True))

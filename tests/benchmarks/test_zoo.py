@@ -104,6 +104,13 @@ def test_what_comes_with_the_package_is_small_finished_and_made_by_the_shipped_c
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
+def test_a_card_says_batch_and_frames_of_stages_that_differ():
+    config = configuration.read(f"{ROOT}/configs/grid_lstm_balls.py:paper")
+    assert zoo.frames_of(config) == "4 to 40 frames"
+    assert zoo.stages_of(config).startswith(
+        "120,000 steps at 64x64, batch 32 of 4 frames, then 60,000 steps at 64x64, batch 16 of 8 ")
+
+
 def test_the_command_in_a_card_makes_the_config_again(tiny):
     config = configuration.read(f"{ROOT}/configs/parts_clevrer.py:laptop").unlock()
     config.seed, config.eval.split, config.train.batch_size = 3, "other", 5

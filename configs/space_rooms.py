@@ -75,6 +75,11 @@ def paper() -> ml_collections.ConfigDict:
     model.image_size = 128               # of what networks see: 16 | 32 | 64 | 128 | 256
     model.width = 1.0                    # of all networks, as a share of the paper's
     model.beta_pixels = 0                # KLs are of so many pixels, else in proportion; 0: of any
+    model.beta_scale = (1.0,)            # factor of the KLs, one per stage of schedule (ours)
+    model.beta_warmup_steps = 0
+    model.beta_warmup_start = 1.0
+    model.sigma_scale = (1.0,)           # factors of sigma_x, one per stage (ours)
+    model.spread_offset = 0.0            # before the softplus of posteriors' deviations (ours)
     model.likelihood = "per_channel"     # per_channel | joint: of a pixel's mixtures
 
     # (m, n, p, q) is the paper's (m -> n) : (p -> q): m up to step p, n from step q on.

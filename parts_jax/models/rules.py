@@ -125,6 +125,9 @@ def span(least: int) -> Rule:
                 f"a tuple of two whole numbers, {least} or more, the second not below the first")
 
 
+ONE_PER_STAGE = object()  # a tuple of ones, as many as the schedule has stages: of earlier runs
+
+
 def per_stage(least: float, most: float | None = None) -> Rule:
     """Tuples with one entry per stage of `config.schedule`.
 

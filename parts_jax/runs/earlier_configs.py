@@ -6,6 +6,7 @@ from typing import Any
 
 from parts_jax import models
 from parts_jax.metrics import table
+from parts_jax.models.rules import ONE_PER_STAGE
 
 # Where keys of earlier versions stand now.
 MOVED = {
@@ -16,7 +17,6 @@ MOVED = {
     "schedule.beta_warmup_start": "model.beta_warmup_start",
     "schedule.beta_warmup_steps": "model.beta_warmup_steps",
 }
-ONE_PER_STAGE = object()  # a tuple of ones, as many as the schedule has stages
 # Keys that earlier runs did not have, and what they are gone on with, or evaluated; those of a
 # family's model are the family's (LATER_KEYS of its module).
 LATER_KEYS = {
@@ -69,6 +69,7 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
         return tuples(value)
 
     values = restored(config)
+    ones = (1,) * len(values["schedule"]["steps"])
     moved = [old for old, new in MOVED.items() if _has(values, old) and not _has(values, new)]
     for key in moved:
         section, _, leaf = key.rpartition(".")
@@ -76,10 +77,9 @@ def modernised(config: Mapping[str, Any]) -> dict[str, Any]:
     _modernise_blind_share(values)
     for key, value in LATER_KEYS.items():
         if moved or not key.startswith("model."):  # models of this version have all their keys
-            value = (1,) * len(values["schedule"]["steps"]) if value is ONE_PER_STAGE else value
-            _set_default(values, key, copy.copy(value))
+            _set_default(values, key, ones if value is ONE_PER_STAGE else copy.copy(value))
     for key, value in models.later_keys(values.get("model", {})).items():
-        _set_default(values, f"model.{key}", value)
+        _set_default(values, f"model.{key}", ones if value is ONE_PER_STAGE else value)
     best_by = values["eval"]["best_by"]
     if isinstance(best_by, tuple):
         values["eval"]["best_by"] = tuple(table.current_name(name)[0] for name in best_by)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import parts_jax
-from configs import parts_clevrer
+from configs import parts_clevrer, space_rooms
 from parts_jax import evaluate, models, train
 from parts_jax.runs import (
     checkpoint,
@@ -94,6 +94,19 @@ def test_today_s_config_stays_as_it_is(config):
     assert configuration.to_json(configuration.from_json(text)) == text
     other = config.to_dict() | {"model": {"name": "other", "size": 3, "truncation": 5}}
     assert earlier_configs.modernised(other) == other
+
+
+def test_what_a_family_has_a_stage_is_one_in_each_stage_of_a_run_of_before():
+    config = space_rooms.get_config("tiny")
+    for name, value in config.schedule.items():
+        config.schedule[name] = tuple(value) * 2
+    config.train.pixels = config.train.encoder_pooling = (1, 1)
+    before = json.loads(configuration.to_json(config))
+    for key in ("sigma_scale", "beta_scale", "spread_offset"):
+        del before["model"][key]
+    model = earlier_configs.modernised(before)["model"]
+    assert model["sigma_scale"] == model["beta_scale"] == (1, 1) and model["spread_offset"] == 0
+    config_rules.check(configuration.from_json(json.dumps(before)), 1)
 
 
 def test_a_metric_that_has_another_name_now(config):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from parts_jax.models import schedules
 from parts_jax.models.rules import Rule, is_number, is_whole
 
 
@@ -20,6 +21,7 @@ class Values(NamedTuple):
       scale_mean: mu^scale, before the sigmoid.
       alpha_fixed: whether alpha is a constant in likelihood and picture.
       boundary: weight of the boundary loss.
+      scales: factors of the weight of KLs, and of sigma^fg and sigma^bg (ours).
     """
 
     temperature: jax.Array
@@ -27,6 +29,7 @@ class Values(NamedTuple):
     scale_mean: jax.Array
     alpha_fixed: jax.Array
     boundary: jax.Array
+    scales: schedules.Scales = schedules.IN_USE
 
 
 def values_at(config: ml_collections.ConfigDict) -> Callable[[jax.Array | None], Values]:
@@ -35,12 +38,14 @@ def values_at(config: ml_collections.ConfigDict) -> Callable[[jax.Array | None],
     annealed = {"temperature": linear(c.foreground.temperature),
                 "presence_prior": linear(c.foreground.presence_prior),
                 "scale_mean": linear(c.foreground.scale_mean)}
+    scales_at = schedules.scales(config)
 
     def at(step: jax.Array | None) -> Values:
+        scales = scales_at(step)
         step = jnp.asarray(last if step is None else step)
         boundary = jnp.where(step < c.boundary.steps, c.boundary.weight, 0.0)
         return Values(**{name: schedule(step) for name, schedule in annealed.items()},
-                      alpha_fixed=step < c.alpha.fixed_steps, boundary=boundary)
+                      alpha_fixed=step < c.alpha.fixed_steps, boundary=boundary, scales=scales)
 
     return at
 

@@ -91,6 +91,7 @@ class BackgroundNetworks(nn.Module):
       decoder: of components: "broadcast": spatial broadcast, which is weak, so that objects are
         left to the foreground. "strong": sub-pixel convolutions, which the authors have for K = 1.
       norm: of encoders and the broadcast decoder, see `NormBlock`.
+      spread_offset: of posteriors, see `latents.softplus_gaussian`; priors have none.
       width: of convolutions, as a share of the paper's.
       dtype: of convolutions and matrix products.
     """
@@ -100,6 +101,7 @@ class BackgroundNetworks(nn.Module):
     component_size: int
     decoder: str
     norm: str
+    spread_offset: float = 0.0
     width: float = 1.0
     dtype: Any = None
 
@@ -147,7 +149,7 @@ class BackgroundNetworks(nn.Module):
         seen = jnp.broadcast_to(x[:, None], (*masks.shape, 3))
         seen = jnp.concatenate([jnp.log(masks + 1e-5)[..., None], seen], axis=-1)
         code = self.component_encoder(seen.reshape(-1, *seen.shape[2:]))
-        component = softplus_gaussian(code.reshape(*masks.shape[:2], -1), LEAST_STD)
+        component = self._gaussian(code.reshape(*masks.shape[:2], -1), self.spread_offset)
 
         # Algorithm 3: the prior of a mask is had of the samples of those before.
         _, before = _over_components(BackgroundNetworks._next_prior)(
@@ -161,7 +163,7 @@ class BackgroundNetworks(nn.Module):
         """One component of Algorithm 2: memory and the z^m before, and noise [B, D]."""
         memory, z = carry
         memory, h = self.mask_lstm(memory, jnp.concatenate([z, code], axis=-1))
-        posterior = self._gaussian(self.mask_posterior(h))
+        posterior = self._gaussian(self.mask_posterior(h), self.spread_offset)
         z = gaussian.sample(posterior, inputs[0])
         return (memory, z), (z, posterior)
 
@@ -202,8 +204,8 @@ class BackgroundNetworks(nn.Module):
         colours = nn.sigmoid(layers.at_least_float32(self.component_output(h)))
         return colours.reshape(*batch, *colours.shape[1:])
 
-    def _gaussian(self, parameters: jax.Array) -> Gaussian:
-        return softplus_gaussian(layers.at_least_float32(parameters), LEAST_STD)
+    def _gaussian(self, parameters: jax.Array, offset: float = 0.0) -> Gaussian:
+        return softplus_gaussian(layers.at_least_float32(parameters), LEAST_STD, offset)
 
 
 def _over_components(step: Callable) -> Callable:

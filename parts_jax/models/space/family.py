@@ -54,10 +54,12 @@ def build(config: ml_collections.ConfigDict) -> model.SPACE:
     return model.SPACE(
         foreground=foreground.ForegroundNetworks(
             image_size=c.image_size, grid=fg.grid, glimpse_size=fg.glimpse_size,
-            what_size=fg.what_size, cells=fg.cells, width=c.width, dtype=dtype),
+            what_size=fg.what_size, cells=fg.cells, spread_offset=c.spread_offset, width=c.width,
+            dtype=dtype),
         background=background.BackgroundNetworks(
             image_size=c.image_size, mask_size=bg.mask_size, component_size=bg.component_size,
-            decoder=bg.decoder, norm=bg.norm, width=c.width, dtype=dtype),
+            decoder=bg.decoder, norm=bg.norm, spread_offset=c.spread_offset,
+            width=c.width, dtype=dtype),
         scale_std=fg.scale_std, foreground_std=fg.sigma_x, background_std=bg.sigma_x,
         likelihood=c.likelihood, kl_gate=fg.kl_gate, depth_order=fg.depth_order,
         boundary=c.boundary.form, boundary_gap=c.boundary.gap, alpha_value=c.alpha.fixed_value,

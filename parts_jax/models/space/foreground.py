@@ -46,6 +46,7 @@ class ForegroundNetworks(nn.Module):
       what_size: of z^what.
       cells: "parallel"; "sequential": each cell sees the samples of the four that come before it
         and touch it, as in SPAIR (Crawford and Pineau, 2019), one cell after the other.
+      spread_offset: of posteriors, see `latents.softplus_gaussian`.
       width: of all networks, as a share of the paper's.
       dtype: of convolutions and matrix products.
     """
@@ -55,6 +56,7 @@ class ForegroundNetworks(nn.Module):
     glimpse_size: int
     what_size: int
     cells: str = "parallel"
+    spread_offset: float = 0.0
     width: float = 1.0
     dtype: Any = None
 
@@ -150,7 +152,7 @@ class ForegroundNetworks(nn.Module):
         """The posterior of cells by their features, [B, N, .]."""
         of_cells = lambda head: layers.at_least_float32(head(h[:, :, None]))[:, :, 0]
         presence = GREATEST_LOGIT * jnp.tanh(of_cells(self.presence))[..., 0]
-        return CellPosterior(presence, *(softplus_gaussian(of_cells(head))
+        return CellPosterior(presence, *(self._gaussian(of_cells(head))
                                          for head in (self.depth, self.scale, self.shift)))
 
     def what_posterior(self, x: jax.Array, where: jax.Array) -> Gaussian:
@@ -160,7 +162,10 @@ class ForegroundNetworks(nn.Module):
         for layer in self.glimpse_encoder:
             h = layer(h)
         h = self.what(h.reshape(*where.shape[:2], -1))
-        return softplus_gaussian(layers.at_least_float32(h))
+        return self._gaussian(layers.at_least_float32(h))
+
+    def _gaussian(self, parameters: jax.Array) -> Gaussian:
+        return softplus_gaussian(parameters, offset=self.spread_offset)
 
     def glimpses(self, what: jax.Array, presence: jax.Array, depth: jax.Array,
                  where: jax.Array) -> Glimpses:

@@ -12,6 +12,11 @@ KEYS = {
     "image_size": rules.choice(*background.FACTORS),
     "width": rules.positive(),
     "beta_pixels": rules.whole(0),
+    "beta_scale": rules.per_stage(0.0),
+    "beta_warmup_steps": rules.whole(0),
+    "beta_warmup_start": rules.share(),
+    "sigma_scale": rules.per_stage(0.01),
+    "spread_offset": rules.number(),
     "likelihood": rules.choice(*model.LIKELIHOODS),
     "foreground.cells": rules.choice(*foreground.CELLS),
     "foreground.grid": rules.whole(1),
@@ -39,16 +44,21 @@ KEYS = {
 }
 
 
-LATER_KEYS = {"foreground.cells": "parallel", "beta_pixels": 0}  # of runs of before
+# Keys that earlier runs did not have, and what they are gone on with.
+LATER_KEYS = {"foreground.cells": "parallel", "beta_pixels": 0, "beta_scale": rules.ONE_PER_STAGE,
+              "beta_warmup_steps": 0, "beta_warmup_start": 1.0,
+              "sigma_scale": rules.ONE_PER_STAGE, "spread_offset": 0.0}
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Refuses values that are allowed, but not together.
 
     Raises:
-      ValueError: the grid does not fit the picture, or the boundary is as wide as a glimpse.
+      ValueError: the grid does not fit the picture, the boundary is as wide as a glimpse, or the
+        last stage has another sigma than in use.
     """
     c = config.model
+    rules.check_sigma_scale(config)
     size, fitting = c.image_size, [c.image_size // s for s in foreground.STRIDES
                                    if c.image_size % s == 0 and c.image_size >= s]
     if c.foreground.grid not in fitting:

@@ -42,15 +42,18 @@ class CellPriors(NamedTuple):
     scale_std: jax.Array
 
 
-def softplus_gaussian(parameters: jax.Array, least: float = 1e-15) -> Gaussian:
+def softplus_gaussian(parameters: jax.Array, least: float = 1e-15,
+                      offset: float = 0.0) -> Gaussian:
     """Means and, by softplus, standard deviations: [..., 2 D] -> Gaussian of [..., D].
 
     Args:
       parameters: of the distribution.
       least: added to the standard deviation.
+      offset: added before the softplus. Networks begin with outputs near 0; with a standard
+        deviation of softplus(0) = .69 their samples are more noise than signal for long.
     """
     mean, spread = jnp.split(parameters, 2, axis=-1)
-    return Gaussian(mean, jnp.log(jax.nn.softplus(spread) + least))
+    return Gaussian(mean, jnp.log(jax.nn.softplus(spread + offset) + least))
 
 
 def relaxed_bernoulli(logits: jax.Array, logistic: jax.Array,

@@ -172,7 +172,7 @@ class SPACE(nn.Module):
         decoded = self.compose(scene, glimpses, portions, x.shape[1:3])
         shown = decoded.foreground
         alpha = jnp.where(values.alpha_fixed & self.has_foreground, self.alpha_value, shown.alpha)
-        nll = -jnp.sum(self.log_prob(decoded, alpha, x), axis=(1, 2))
+        nll = -jnp.sum(self.log_prob(decoded, alpha, x, values.scales.sigma), axis=(1, 2))
         boundary = composition.boundary_loss(
             shown.boundary, shown.alpha, self.boundary if self.has_foreground else "none")
         kl = sum(kls.values())
@@ -182,18 +182,22 @@ class SPACE(nn.Module):
                    "alpha": jnp.mean(shown.alpha, axis=(1, 2)),
                    "objects": jnp.sum(scene.probability > 0.5, axis=1).astype(nll.dtype)}
         weight = x.shape[1] * x.shape[2] / self.beta_pixels if self.beta_pixels else 1.0
-        return nll + weight * (kl + values.boundary * boundary), scene, metrics
+        return (nll + weight * (values.scales.beta * kl + values.boundary * boundary), scene,
+                metrics)
 
-    def log_prob(self, decoded: Decoded, alpha: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(self, decoded: Decoded, alpha: jax.Array, x: jax.Array,
+                 sigma_scale: jax.Array | float = 1.0) -> jax.Array:
         """log p(x | z) of pixels, alpha p(x | z^fg) + (1 - alpha) p(x | z^bg), [B, H, W].
 
         Args:
           decoded: the picture.
           alpha: of the foreground, [B, H, W].
           x: [B, H, W, 3].
+          sigma_scale: factor of both standard deviations.
         """
         def density(mean: jax.Array, x: jax.Array, std: float) -> jax.Array:
-            nats = -0.5 * jnp.square((x - mean) / std) - np.log(std * np.sqrt(2 * np.pi))
+            std = std * sigma_scale
+            nats = -0.5 * jnp.square((x - mean) / std) - jnp.log(std * np.sqrt(2 * np.pi))
             return jnp.sum(nats, axis=-1, keepdims=True) if self.likelihood == "joint" else nats
 
         alpha, masks = alpha[..., None], decoded.masks[..., None]

@@ -11,8 +11,9 @@ from configs import space_rooms
 from parts_jax import models
 from parts_jax.models import space
 from parts_jax.models.contract import Clip
-from parts_jax.models.space import annealing, composition, latents, spatial_transformer
-from parts_jax.models.space.composition import Glimpses
+from parts_jax.models.space import annealing, composition, family, latents, spatial_transformer
+from parts_jax.models.space.composition import Foreground, Glimpses
+from parts_jax.models.space.model import Decoded
 
 
 def random(seed, *shape):
@@ -134,6 +135,7 @@ def tiny():
     config = space_rooms.get_config("tiny")
     config.model.alpha.fixed_steps, config.model.boundary.weight = 5, 1.0
     config.model.beta_pixels = 2 * 16 * 16  # KLs and boundary loss count half in 16x16 pixels
+    config.model.beta_scale, config.model.spread_offset = (0.3,), -3.0
     model = models.create(config)
     params = model.init(jax.random.key(0))
     noise = model.noise(jax.random.split(jax.random.key(1), 2), 2, None)
@@ -163,7 +165,7 @@ def test_views_are_as_the_contract_says(tiny):
     parts = sum(value for name, value in metrics.items() if name.startswith("kl_"))
     np.testing.assert_allclose(metrics["kl"], parts, rtol=1e-5)
     np.testing.assert_allclose(
-        loss, np.mean(metrics["nll"] + (metrics["kl"] + metrics["boundary"]) / 2), rtol=1e-5)
+        loss, np.mean(metrics["nll"] + (0.3 * metrics["kl"] + metrics["boundary"]) / 2), rtol=1e-5)
 
 
 def test_alpha_is_fixed_at_first_and_the_boundary_loss_ends(tiny):
@@ -176,6 +178,41 @@ def test_alpha_is_fixed_at_first_and_the_boundary_loss_ends(tiny):
     assert at(99_999).boundary == 1 and at(100_000).boundary == 0
     assert at(4).alpha_fixed and not at(None).alpha_fixed
     assert at(None).temperature == at(sum(config.schedule.steps)).temperature
+
+
+def test_posteriors_begin_narrow_and_priors_do_not(tiny):
+    """Networks of zeros have means 0 and deviations of softplus(offset): KLs in closed form."""
+    config, _, params, clip, run = tiny
+    metrics = run.func(jax.tree.map(jnp.zeros_like, params), clip, jnp.int32(9))[1].metrics
+    q, p = np.log1p(np.exp(-3.0)), np.log(2.0)
+    kl = lambda q, p: np.log(p / q) + (q / p)**2 / 2 - 0.5
+    numbers = config.model.background.mask_size + config.model.background.component_size
+    for name, nats in {
+            "what": 4 * config.model.foreground.what_size * kl(q, 1), "depth": 4 * kl(q, 1),
+            "shift": 4 * 2 * kl(q, 1), "background": 2 * numbers * kl(q + 1e-4, p + 1e-4)}.items():
+        np.testing.assert_allclose(metrics[f"kl_{name}"], nats, rtol=1e-4)
+
+
+def test_sigma_of_a_stage_is_as_if_both_standard_deviations_were_that(tiny):
+    config = tiny[0]
+    masks = random(1, 1, 2, 4, 4)
+    decoded = Decoded(Foreground(random(0, 1, 4, 4, 3), *random(2, 3, 1, 4, 4)),
+                      masks / masks.sum(1), random(3, 1, 2, 4, 4, 3))
+    alpha, x = random(4, 1, 4, 4), random(5, 1, 4, 4, 3)
+    scaled = family.build(config).log_prob(decoded, alpha, x, 3.0)
+    wider = config.copy_and_resolve_references()
+    for part in (wider.model.foreground, wider.model.background):
+        part.sigma_x *= 3
+    np.testing.assert_allclose(scaled, family.build(wider).log_prob(decoded, alpha, x), rtol=1e-5)
+    wider.schedule.steps, wider.model.sigma_scale = (5, 7), (3.0, 1.0)
+    wider.model.beta_scale = (0.2, 0.4)
+    at = annealing.values_at(wider)
+    assert [float(at(step).scales.sigma) for step in (4, 5)] == [3, 1]
+    np.testing.assert_allclose([at(step).scales.beta for step in (4, 5)], [0.2, 0.4])
+    assert at(None).scales == (1, 1)
+    wider.model.sigma_scale = (1.0, 3.0)
+    with pytest.raises(ValueError, match="its last entry must be 1.0"):
+        space.check(wider)
 
 
 def test_frames_and_examples_are_each_by_themselves(tiny):

@@ -15,7 +15,7 @@ from parts_jax.runs import configuration
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/use.md", "docs/paper.md", "docs/metrics.md",
-         "docs/iodine.md",
+         "docs/iodine.md", "docs/grid_lstm.md", "docs/space.md", "docs/families.md",
          "docs/results.md", "docs/performance.md", "docs/scaling.md", "docs/data.md",
          "docs/segment.md", "docs/reliability.md", "pretrained/demo/README.md")
 MODULE = re.compile(r"-m (parts_jax\S*|benchmarks\S*|docs\S*)")

@@ -10,6 +10,7 @@ Variants (`--config=configs/grid_lstm_balls.py:VARIANT`):
 | `paper` (default) | bouncing_balls/balls4_colour, 64x64, K=5 | GPUs: the paper                   |
 | `code`            | the same                                 | the authors' code's choices       |
 | `demo`            | sim_balls/demo, 32x32, K=5               | 2 CPU cores                       |
+| `short`           | demo's, a tenth of its steps             | 2 CPU cores: to compare many runs |
 | `tiny`            | sim_balls/tiny, 16x16                    | a smoke run: learns nothing       |
 
 Binary balls (bouncing_balls/balls4, sim_balls/balls4) have `--config.model.entropy=0.001`. What was
@@ -21,7 +22,7 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("paper", "code", "demo", "tiny")
+VARIANTS = ("paper", "code", "demo", "short", "tiny")
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -34,6 +35,8 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         make_code(config)
     if variant == "demo":
         make_demo(config)
+    if variant == "short":
+        make_short(config)
     if variant == "tiny":
         make_tiny(config)
     return config
@@ -206,6 +209,27 @@ def make_demo(config: ml_collections.ConfigDict) -> None:
     config.train.batch_size = 16         # the most of a stage
     config.train.evaluate_every = 30_000  # at the end alone: that takes minutes, by the restarts
     config.train.checkpoint_every = 1_000
+
+
+def make_short(config: ml_collections.ConfigDict) -> None:
+    """A tenth of demo's steps: single frames, then a few clips of 12; for tables of many runs."""
+    make_demo(config)
+    config.data.train_frames = 12
+    config.model.restarts = 1
+    config.schedule.train_frames = (1, 1, 12, 12)
+    config.schedule.batch_size = (16, 16, 4, 4)
+    config.schedule.steps = (250, 600, 150, 100)
+    config.schedule.resolution = (32,) * 4
+    config.schedule.learning_rate = (3e-3, 3e-3, 1e-3, 1e-3)
+    config.schedule.warmup_steps = (100, 20, 20, 20)
+    config.schedule.final_scale = (1.0, 0.3, 1.0, 0.3)
+    config.model.beta_warmup_steps = 800
+    config.model.sigma_scale = (12.0, 6.0, 4.0, 1.0)
+    config.model.beta_scale = (1.0, 1.0, 1.0, 0.3)
+    config.train.pixels = (2,) * 4
+    config.train.encoder_pooling = (1,) * 4
+    config.eval.num_sequences = 64
+    config.eval.rollout_steps = 0
 
 
 def make_tiny(config: ml_collections.ConfigDict) -> None:

@@ -14,7 +14,6 @@ _FLAGS = {
     # Tests compile much and compute little: programs are compiled quickly, not to run quickly.
     "--xla_backend_optimization_level": "0",
     "--xla_llvm_disable_expensive_passes": "true",
-    "--xla_cpu_use_fusion_emitters": "false",  # the older way to LLVM takes a third of the time
 }
 _GIVEN = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = " ".join(

@@ -4,8 +4,8 @@
     python -m benchmarks.grid_lstm table2 runs/balls-0 runs/balls-1
     python -m benchmarks.grid_lstm prediction runs/balls-0 runs/parts-0     # figures 4 and 5
     python -m benchmarks.grid_lstm clips runs/balls-0 runs/parts-0 --clips=2    # a picture
-    python -m benchmarks.grid_lstm ablation --config=configs/grid_lstm_balls.py:demo --steps=2000
-    python -m benchmarks.grid_lstm refinements --config=configs/grid_lstm_balls.py:demo --steps=2000
+    python -m benchmarks.grid_lstm ablation --config=FILE:short --steps=1100
+    python -m benchmarks.grid_lstm refinements --config=FILE:short --steps=1100
     python -m benchmarks.grid_lstm cost --config=configs/grid_lstm_balls.py:demo
 
 Each prints what it found and writes grid_lstm_<what>-<set>.json, and .png, beside the page. Runs
